@@ -1,0 +1,101 @@
+package flood
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"time"
+)
+
+// Config describes a flood. The zero value sends IPv4 packets of 64 bytes over
+// 256 flows, as fast as possible, until it is stopped.
+type Config struct {
+	IPv6  bool    // to ::1 instead of 127.1.0.0/16
+	Flows int     // distinct flows, at most 65536; 0 means 256
+	Size  int     // bytes of each packet from the IP header on; 0 means 64; at least 36 over IPv4, 56 over IPv6, at most 65535
+	Rate  float64 // packets per second, open loop; 0 means as fast as possible
+	Count uint64  // end after so many requests; 0 means run until stopped
+	Burst int     // packets per sendmmsg, at most 1024; 0 means 32
+	CPUs  []int   // CPUs that the sending process may use; empty means all
+
+	// Window makes the flood a closed loop with at most so many requests
+	// unanswered, at most 65536; 0 means open loop. It excludes Rate.
+	Window int
+	// Timeout is how long a closed loop waits for a reply; 0 means 2 s.
+	Timeout time.Duration
+}
+
+// Errors that Start returns, wrapped.
+var (
+	// ErrConfig reports a Config that no flood can follow.
+	ErrConfig = errors.New("flood: bad config")
+	// ErrNotPrivate reports that Start was called outside a private network
+	// namespace.
+	ErrNotPrivate = errors.New("flood: not in a private network namespace")
+)
+
+const (
+	defaultFlows   = 256
+	defaultSize    = 64
+	defaultTimeout = 2 * time.Second
+	// Measured with nothing queued: 8 packets a sendmmsg reach 217,000/s, 16
+	// reach 222,000, and 32, 64 and 128 all 225,000.
+	defaultBurst = 32
+
+	maxFlows  = 1 << 16 // the ICMP identifier has 16 bits
+	maxSize   = 1<<16 - 1
+	maxBurst  = 1024 // UIO_MAXIOV: sendmmsg takes no more
+	maxWindow = 1 << 16
+	maxCPUs   = 1024 // CPU_SETSIZE
+	// Below a nanosecond between two packets the schedule has no resolution.
+	maxRate = 1e9
+)
+
+// withDefaults returns c with its zero values replaced, or an error that wraps
+// ErrConfig.
+func (c Config) withDefaults() (Config, error) {
+	setDefault(&c.Flows, defaultFlows)
+	setDefault(&c.Size, defaultSize)
+	setDefault(&c.Burst, defaultBurst)
+	setDefault(&c.Timeout, defaultTimeout)
+
+	minSize := c.headerLen() + echoLen
+	switch {
+	case c.Flows < 1 || c.Flows > maxFlows:
+		return c, fmt.Errorf("%w: Flows is %d, want 1 to %d", ErrConfig, c.Flows, maxFlows)
+	case c.Size < minSize || c.Size > maxSize:
+		return c, fmt.Errorf("%w: Size is %d, want %d to %d", ErrConfig, c.Size, minSize, maxSize)
+	case c.Burst < 1 || c.Burst > maxBurst:
+		return c, fmt.Errorf("%w: Burst is %d, want 1 to %d", ErrConfig, c.Burst, maxBurst)
+	case c.Window < 0 || c.Window > maxWindow:
+		return c, fmt.Errorf("%w: Window is %d, want 0 to %d", ErrConfig, c.Window, maxWindow)
+	case math.IsNaN(c.Rate) || c.Rate < 0 || c.Rate > maxRate:
+		return c, fmt.Errorf("%w: Rate is %g, want 0 to %g packets per second", ErrConfig, c.Rate, float64(maxRate))
+	case c.Rate > 0 && c.Window > 0:
+		return c, fmt.Errorf("%w: Rate and Window exclude each other", ErrConfig)
+	case c.Timeout < 0:
+		return c, fmt.Errorf("%w: Timeout is %v, want 0 or more", ErrConfig, c.Timeout)
+	case c.Count > maxSequence:
+		return c, fmt.Errorf("%w: Count is %d, want at most %d", ErrConfig, c.Count, uint64(maxSequence))
+	}
+	for _, cpu := range c.CPUs {
+		if cpu < 0 || cpu >= maxCPUs {
+			return c, fmt.Errorf("%w: CPU %d, want 0 to %d", ErrConfig, cpu, maxCPUs-1)
+		}
+	}
+	return c, nil
+}
+
+func setDefault[T int | time.Duration](field *T, value T) {
+	if *field == 0 {
+		*field = value
+	}
+}
+
+// headerLen is the length of the IP header that the kernel writes.
+func (c Config) headerLen() int {
+	if c.IPv6 {
+		return 40
+	}
+	return 20
+}

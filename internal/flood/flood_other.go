@@ -1,0 +1,29 @@
+//go:build !linux
+
+package flood
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// Main returns at once: floods exist only on Linux.
+func Main() {}
+
+// A Flood exists only on Linux.
+type Flood struct{}
+
+// Start returns an error that matches errors.ErrUnsupported.
+func Start(context.Context, Config) (*Flood, error) {
+	return nil, fmt.Errorf("flood: needs Linux: %w", errors.ErrUnsupported)
+}
+
+// Stats returns zero.
+func (*Flood) Stats() Stats { return Stats{} }
+
+// Stop returns zero.
+func (*Flood) Stop() (Stats, error) { return Stats{}, nil }
+
+// Wait returns zero.
+func (*Flood) Wait() (Stats, error) { return Stats{}, nil }

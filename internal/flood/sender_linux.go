@@ -1,0 +1,117 @@
+package flood
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// waitMillis bounds every wait, so that a request to stop is soon seen.
+const waitMillis = 20
+
+// A sender is the child's loop over one socket.
+type sender struct {
+	cfg   Config
+	fd    int
+	codec *codec
+	out   *batch
+	next  uint64 // the number of the next request
+	c     *counters
+	stop  atomic.Bool
+	start time.Time
+}
+
+func newSender(cfg Config, fd int, run uint16, c *counters) *sender {
+	s := &sender{
+		cfg:   cfg,
+		fd:    fd,
+		codec: newCodec(cfg, run),
+		out:   newBatch(cfg.Burst, cfg.Size-cfg.headerLen()),
+		c:     c,
+	}
+	if cfg.IPv6 {
+		s.out.sendToLoopback6()
+	} else {
+		s.out.sendToInet()
+	}
+	for i := range cfg.Burst {
+		s.codec.prepare(s.out.slot(i))
+	}
+	return s
+}
+
+func (s *sender) run() error {
+	s.start = time.Now()
+	switch {
+	case s.cfg.Window > 0:
+		return s.runClosed()
+	case s.cfg.Rate > 0:
+		return s.runPaced()
+	default:
+		return s.runFlat()
+	}
+}
+
+// now is the time since the start.
+func (s *sender) now() time.Duration { return time.Since(s.start) }
+
+// remaining is how many requests are still to be sent.
+func (s *sender) remaining() uint64 {
+	if s.stop.Load() {
+		return 0
+	}
+	if s.cfg.Count == 0 {
+		return math.MaxUint64
+	}
+	return s.cfg.Count - s.next
+}
+
+// send sends the next n requests, at most Burst, and returns how many the
+// kernel took: fewer than n when the socket has no room.
+func (s *sender) send(n int) (int, error) {
+	for i := range n {
+		flow := s.codec.write(s.out.slot(i), s.next+uint64(i))
+		if s.out.inet != nil {
+			s.out.inet[i].Addr = [4]byte{127, 1, byte(flow >> 8), byte(flow)}
+		}
+	}
+	sent, err := s.flush(n)
+	s.next += uint64(sent)
+	s.c.sent.Store(s.next)
+	s.c.elapsedNanos.Store(int64(s.now()))
+	return sent, err
+}
+
+// flush sends slots 0 to n. sendmmsg hides the error that ends it early, so it
+// is called again to learn it.
+func (s *sender) flush(n int) (sent int, err error) {
+	for sent < n {
+		k, err := s.out.send(s.fd, sent, n)
+		sent += k
+		switch {
+		case err == nil, errors.Is(err, unix.EINTR):
+		case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.ENOBUFS):
+			return sent, nil
+		case errors.Is(err, unix.EPERM):
+			// A rule on OUTPUT dropped the packet in our own call.
+			s.c.dropped.Add(1)
+			sent++
+		default:
+			return sent, fmt.Errorf("flood: send an echo request of %d bytes: %w", s.cfg.Size, err)
+		}
+	}
+	return sent, nil
+}
+
+// poll waits until the socket is ready for events, at most waitMillis.
+func (s *sender) poll(events int16) error {
+	_, err := unix.Poll([]unix.PollFd{{Fd: int32(s.fd), Events: events}}, waitMillis)
+	if err != nil && !errors.Is(err, unix.EINTR) {
+		return fmt.Errorf("flood: poll: %w", err)
+	}
+	return nil
+}
