@@ -1,0 +1,228 @@
+package ipq
+
+import (
+	"fmt"
+	"log/slog"
+	"runtime"
+	"time"
+
+	"github.com/goipq/goipq/internal/zerocopy"
+)
+
+// Inline as [Config.Workers] runs handlers in the receive loop itself, without
+// a pool.
+const Inline = -1
+
+// CopyMode says how much of a packet the kernel copies to user space.
+type CopyMode uint8
+
+const (
+	// CopyPacket copies the attributes and the packet, up to
+	// [Config.SnapLen]. It is the default.
+	CopyPacket CopyMode = iota
+	// CopyMeta copies the attributes only. Packets then have no payload, no
+	// length and no flow: with a pool, all of them go to one worker, because
+	// their order could not be kept otherwise.
+	CopyMeta
+)
+
+// Defaults that the zero Config stands for.
+const (
+	// DefaultMaxLen is the kernel's own (NFQNL_QMAX_DEFAULT).
+	DefaultMaxLen = 1024
+	// DefaultBatchSize is the number of packets for each recvmmsg(2): small
+	// enough that a packet is re-injected while the cache still has it, large
+	// enough to share the cost of the calls.
+	DefaultBatchSize = 16
+)
+
+// Config configures a [Queue] or a [Conn]. The zero value is useful: queue 0,
+// whole packets, a pool of GOMAXPROCS workers, fail closed.
+type Config struct {
+	// Queue is the number of the (first) queue. The old "-j QUEUE" target is
+	// queue 0.
+	Queue uint16
+	// Queues is how many consecutive queues to serve, each with its own
+	// socket and receive loop; 0 means 1. Spread packets over them with the
+	// rule's queue range, best with its fan-out by CPU: otherwise the kernel
+	// chooses by a hash of addresses and protocol, without ports.
+	Queues int
+	// Copy is [CopyPacket] or [CopyMeta].
+	Copy CopyMode
+	// SnapLen is how many bytes of a packet to copy, from the network header
+	// on; 0 means all, which is at most 65531. Small ones save time with
+	// large packets only.
+	SnapLen int
+	// MaxLen is how many packets the kernel may hold for each queue, from
+	// those it has just queued to those that wait for their verdict. Beyond it
+	// the kernel drops, or accepts with FailOpen. 0 means DefaultMaxLen; the
+	// most is 65536, which current kernels can hold. Shorter queues are
+	// somewhat faster and add less delay under overload.
+	MaxLen int
+	// ReadBuffer is the size of each socket's receive buffer in bytes, as the
+	// kernel counts it (SO_RCVBUF after doubling): 832 bytes for the smallest
+	// packet, 2304 for one of 1500. A full buffer loses packets, or accepts
+	// them with FailOpen. 0 sizes it so that MaxLen packets fit. Without
+	// CAP_NET_ADMIN in the initial user namespace net.core.rmem_max limits it;
+	// [Stats] has what was granted.
+	ReadBuffer int
+
+	// FailOpen accepts packets that do not fit into the queue or the socket's
+	// buffer, instead of dropping them (NFQA_CFG_F_FAIL_OPEN, Linux 3.6). It
+	// also accepts packets that cannot be decoded. It does not cover a queue
+	// that nobody listens on: that is the rule's bypass flag.
+	FailOpen bool
+	// GSO delivers super-packets as they are instead of cutting them into
+	// segments (NFQA_CFG_F_GSO, Linux 3.10): several times faster for TCP.
+	// Their payloads cannot be edited, and their transport checksums are not
+	// filled in yet.
+	GSO bool
+	// Conntrack adds connection tracking attributes (NFQA_CFG_F_CONNTRACK,
+	// Linux 3.6, with nf_conntrack_netlink).
+	Conntrack bool
+	// UIDGID adds the owner of the sending socket (NFQA_CFG_F_UID_GID, Linux
+	// 3.14).
+	UIDGID bool
+	// SecCtx adds the sending socket's security context
+	// (NFQA_CFG_F_SECCTX, Linux 4.3).
+	SecCtx bool
+	// NetNS is a descriptor of the network namespace to work in, such as that
+	// of an open /proc/PID/ns/net; 0 means the caller's. It is not needed any
+	// more when Open has returned.
+	NetNS int
+
+	// Workers is the number of goroutines that run handlers; 0 means
+	// GOMAXPROCS, and Inline that the receive loops do, without a pool: the
+	// fastest per core, when no handler blocks.
+	Workers int
+	// BatchSize is the most packets for one recvmmsg(2), up to 1024; 0 means
+	// DefaultBatchSize. Up to 64 the calls do not tell the Go scheduler, and
+	// so bound the wait of a garbage collection for the receive loop to some
+	// 200 µs.
+	BatchSize int
+	// Batches is how many batches of buffers each receive loop has, its bound
+	// on packets in flight in user space: Batches times BatchSize. 0 means 1
+	// for Inline, otherwise 4 for each worker and at least 16. A batch
+	// reserves 68 KiB of address space for each packet; memory is used only
+	// as far as packets reach.
+	Batches int
+	// FlushAfter is how long a verdict may wait for the others of its span
+	// before it is written; it is looked at after each handler's return. 0
+	// means until the span ends.
+	FlushAfter time.Duration
+	// BusyPoll is how long a receive loop that found nothing goes on looking
+	// before it parks. It saves the wake-up at the price of a busy CPU.
+	BusyPoll time.Duration
+	// PinCPU pins each receive loop to a CPU of its own, out of those that
+	// the process may use when Open is called.
+	PinCPU bool
+	// KeepChecksums leaves lengths and checksums in edited payloads as the
+	// handler wrote them.
+	KeepChecksums bool
+	// OnPanic is the verdict on a packet whose handler panicked; the zero
+	// value drops it.
+	OnPanic Verdict
+
+	// Logger is told of what deserves attention and has no other way out,
+	// such as a handler's panic. nil means nothing is logged.
+	Logger *slog.Logger
+}
+
+// The bounds of a Config.
+const (
+	maxMaxLen    = 65536 // the kernel's NFQNL_HASH_MAX_SIZE * 2
+	maxBatchSize = 1024  // UIO_MAXIOV
+	maxWorkers   = 4096
+	maxQueues    = 1024
+	maxBatches   = 4096
+)
+
+// withDefaults returns c with its zeroes replaced, or says what is wrong in
+// it.
+func (c Config) withDefaults() (Config, error) {
+	def := func(v *int, d int) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	def(&c.Queues, 1)
+	def(&c.MaxLen, DefaultMaxLen)
+	def(&c.Workers, runtime.GOMAXPROCS(0))
+	def(&c.BatchSize, DefaultBatchSize)
+	def(&c.SnapLen, zerocopy.MaxCopyRange)
+	if c.Workers == Inline {
+		def(&c.Batches, 1)
+	} else {
+		def(&c.Batches, min(max(16, 4*c.Workers), maxBatches))
+	}
+	if c.SnapLen > zerocopy.MaxCopyRange && c.SnapLen <= 0xffff {
+		c.SnapLen = zerocopy.MaxCopyRange // the kernel's own rule
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c, c.validate()
+}
+
+func (c *Config) validate() error {
+	for _, f := range []struct {
+		name      string
+		v, lo, hi int
+	}{
+		{"Queues", c.Queues, 1, maxQueues},
+		{"Queue+Queues-1", int(c.Queue) + c.Queues - 1, 0, 0xffff},
+		{"Copy", int(c.Copy), int(CopyPacket), int(CopyMeta)},
+		{"SnapLen", c.SnapLen, 1, zerocopy.MaxCopyRange},
+		{"MaxLen", c.MaxLen, 1, maxMaxLen},
+		{"ReadBuffer", c.ReadBuffer, 0, 1<<31 - 1}, // the socket option is an int
+		{"NetNS", c.NetNS, 0, 1<<31 - 1},
+		{"Workers", c.Workers, Inline, maxWorkers},
+		{"BatchSize", c.BatchSize, 1, maxBatchSize},
+		{"Batches", c.Batches, 1, maxBatches},
+		{"FlushAfter", int(min(c.FlushAfter, 1)), 0, 1},
+		{"BusyPoll", int(min(c.BusyPoll, 1)), 0, 1},
+	} {
+		if f.v < f.lo || f.v > f.hi {
+			if f.hi == 1 {
+				return fmt.Errorf("ipq: Config.%s is negative", f.name)
+			}
+			return fmt.Errorf("ipq: Config.%s is %d: want %d to %d", f.name, f.v, f.lo, f.hi)
+		}
+	}
+	if !c.OnPanic.valid() {
+		return fmt.Errorf("ipq: Config.OnPanic is %v", c.OnPanic)
+	}
+	return nil
+}
+
+// flags returns the kernel's NFQA_CFG_F_* for c.
+func (c *Config) flags() uint32 {
+	var f uint32
+	for _, x := range configFlags {
+		if x.set(c) {
+			f |= x.flag
+		}
+	}
+	return f
+}
+
+// configFlags names the fields of Config that are flags of the kernel.
+var configFlags = []struct {
+	name string
+	flag uint32
+	set  func(*Config) bool
+}{
+	{"FailOpen", zerocopy.FlagFailOpen, func(c *Config) bool { return c.FailOpen }},
+	{"GSO", zerocopy.FlagGSO, func(c *Config) bool { return c.GSO }},
+	{"Conntrack", zerocopy.FlagConntrack, func(c *Config) bool { return c.Conntrack }},
+	{"UIDGID", zerocopy.FlagUIDGID, func(c *Config) bool { return c.UIDGID }},
+	{"SecCtx", zerocopy.FlagSecCtx, func(c *Config) bool { return c.SecCtx }},
+}
+
+// onUndecodable is the verdict on a packet of which only the id could be read.
+func (c *Config) onUndecodable() Verdict {
+	if c.FailOpen {
+		return Accept
+	}
+	return Drop
+}

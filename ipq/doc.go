@@ -1,0 +1,93 @@
+// Package ipq decides packets that Linux queues to user space: netfilter's
+// NFQUEUE, heir of ip_queue and libipq(3).
+//
+// A rule such as
+//
+//	nft add rule inet filter forward queue num 0 bypass
+//	iptables -A FORWARD -j NFQUEUE --queue-num 0 --queue-bypass
+//
+// hands packets to the queue; a program opens the queue and returns a verdict
+// for each:
+//
+//	q, err := ipq.Open(ipq.Config{Queue: 0})
+//	...
+//	err = q.Run(ctx, ipq.HandlerFunc(func(p *ipq.Packet) ipq.Verdict {
+//		if p.Flow().DstPort == 23 {
+//			return ipq.Drop
+//		}
+//		return ipq.Accept
+//	}))
+//
+// # The way of a packet
+//
+// One goroutine for each queue receives up to [Config.BatchSize] packets with
+// one recvmmsg(2) into buffers that Open allocated, and decodes them in place.
+// With [Inline] it also runs the handlers, one packet after the other: the
+// fastest per core, if no handler blocks. Otherwise a batch is split by flow
+// into spans that the workers of a bounded pool take. The verdicts of a span,
+// or of an Inline batch, leave together in one sendmsg(2).
+//
+// # Order
+//
+// Packets of one flow are handled, and re-injected, in the order in which the
+// kernel queued them. A flow is what [Flow.Hash] tells apart: both directions
+// of a connection are one. Packets of different flows may overtake each other
+// in the pool. What is not IP, and every packet with [CopyMeta], counts as one
+// flow.
+//
+// # Lifetime
+//
+// A [Packet] and every slice from it are borrowed until HandlePacket returns:
+// the buffer is then used again. A program built with the race detector
+// reports a handler that keeps one.
+//
+// # What is guaranteed
+//
+// Every packet received gets one verdict: a handler that panics stands for
+// [Config.OnPanic], a message that cannot be decoded is dropped (accepted with
+// FailOpen) by its id, a verdict that no kernel knows is Drop. Run returns when
+// every packet that it took has its verdict written. Memory is bounded by what
+// Open allocated: when all buffers are in use the receiver waits, then the
+// kernel's queue fills, and then the kernel drops packets, or accepts them
+// with [Config.FailOpen]. Nothing is allocated for a packet. Each loss and each
+// refusal has a counter in [Stats].
+//
+// When the program ends, however it does, the kernel drops what it still
+// holds, and later packets meet a queue without a listener: they are dropped,
+// or go on if the rule says "bypass".
+//
+// # Privileges
+//
+// A queue needs CAP_NET_ADMIN over its network namespace: root, a capability
+// of the binary, or a user namespace that owns the network namespace. Without
+// CAP_NET_ADMIN in the initial user namespace, receive buffers are limited by
+// net.core.rmem_max, and the kernel hides its table of queues, so that
+// [Stats] lacks QueueDropped, Waiting and Sequence.
+//
+// # libipq
+//
+// [Conn] has the shape of libipq(3), for programs that want to read packets
+// and give verdicts themselves:
+//
+//	libipq(3)                              here
+//	ipq_create_handle, ipq_destroy_handle  Dial, Conn.Close
+//	ipq_set_mode                           Config.Copy and SnapLen, Conn.SetMode
+//	ipq_read with its timeout              Conn.Read
+//	ipq_message_type, ipq_get_packet,      a *Packet, or a typed error:
+//	  ipq_get_msgerr                         nothing to cast
+//	ipq_packet_msg_t                       methods of Packet
+//	  packet_id, mark, hook                  ID, Mark, Hook
+//	  timestamp_sec, timestamp_usec          Timestamp
+//	  indev_name, outdev_name                InDev, OutDev, InterfaceName
+//	  hw_protocol, hw_addr                   Protocol, HardwareAddr
+//	  data_len, payload                      Len, Payload
+//	ipq_set_verdict                        Conn.SetVerdict, Conn.Decide, or what
+//	                                         a Handler returns
+//	  with data_len and buf                  its payload, Packet.SetPayload
+//	ipq_errstr, ipq_perror                 error values: errors.Is, errors.As
+//	NFPROTO_IPV4, NFPROTO_IPV6             both come from one queue
+//	checksums are the caller's to update   they are made right, unless
+//	                                         Config.KeepChecksums
+//	packets are dropped when nobody        the rule's bypass flag,
+//	  listens                                Config.FailOpen
+package ipq

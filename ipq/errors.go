@@ -1,0 +1,134 @@
+package ipq
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+	"syscall"
+)
+
+// Errors that callers compare with [errors.Is].
+var (
+	// ErrClosed is returned by what was called after Close, or after Run has
+	// ended and unbound the queue.
+	ErrClosed = os.ErrClosed
+	// ErrRunning is returned by a second call to [Queue.Run].
+	ErrRunning = errors.New("queue is running already")
+	// ErrTimeout is returned by [Conn.Read] when its time is over. It matches
+	// os.ErrDeadlineExceeded.
+	ErrTimeout = fmt.Errorf("no packet in time: %w", os.ErrDeadlineExceeded)
+	// ErrTruncated is returned by edits to a packet of which only a part was
+	// copied: the kernel would cut the packet to the part.
+	ErrTruncated = errors.New("packet is truncated: raise SnapLen to edit it")
+	// ErrGSO is returned by edits to a packet that stands for many segments:
+	// the kernel would go on cutting it up by its old size.
+	ErrGSO = errors.New("packet is a GSO super-packet: switch Config.GSO off to edit payloads")
+	// ErrTooLarge is returned for a payload that no verdict can carry.
+	ErrTooLarge = errors.New("payload is too large for a verdict")
+	// ErrUndecodable is returned by [Conn.Read] with a packet whose attributes
+	// make no sense.
+	ErrUndecodable = errors.New("message from the kernel cannot be decoded")
+	// ErrNotIP is returned for a payload that is not an IPv4 or IPv6 packet,
+	// so that its lengths and checksums cannot be made right.
+	ErrNotIP = errors.New("payload is not an IP packet")
+)
+
+// OpError is the error of an operation on a queue. It unwraps to its cause:
+// a sentinel of this package, a [TakenError], [CapabilityError] or
+// [FeatureError], or the kernel's errno as a [syscall.Errno].
+type OpError struct {
+	Op    string // what was tried: "open", "bind", "receive", "write verdicts", ...
+	Queue uint16
+	Err   error
+}
+
+// Error implements error.
+func (e *OpError) Error() string {
+	return fmt.Sprintf("ipq: %s queue %d: %v", e.Op, e.Queue, e.Err)
+}
+
+// Unwrap returns the cause.
+func (e *OpError) Unwrap() error { return e.Err }
+
+// Timeout reports whether the cause was a time-out.
+func (e *OpError) Timeout() bool { return errors.Is(e.Err, os.ErrDeadlineExceeded) }
+
+// TakenError says that another socket listens on the queue. A queue has one
+// listener; the kernel answers a second with EPERM, or with EBUSY when it is
+// the same socket. It matches [syscall.EBUSY].
+type TakenError struct {
+	// PortID is the netlink port id of the listener, usually its process id;
+	// 0 when it could not be read, which is the case for users without rights
+	// to /proc/net/netfilter/nfnetlink_queue.
+	PortID uint32
+}
+
+// Error implements error.
+func (e *TakenError) Error() string {
+	who := "another socket"
+	if e.PortID != 0 {
+		who = fmt.Sprintf("port id %d (usually the process id)", e.PortID)
+	}
+	return "queue is taken by " + who + ": stop that program or choose another queue number"
+}
+
+// Is reports whether target is syscall.EBUSY.
+func (e *TakenError) Is(target error) bool { return target == syscall.EBUSY }
+
+// CapabilityError says that the caller may not use netfilter queues in the
+// network namespace. It matches [fs.ErrPermission].
+type CapabilityError struct {
+	Capability string // "CAP_NET_ADMIN"
+	Err        error  // what the kernel answered
+}
+
+// Error implements error.
+func (e *CapabilityError) Error() string {
+	return fmt.Sprintf("%v: no %s over this network namespace: run as root, give the program the capability "+
+		"(setcap cap_net_admin+ep), or run it in a user and network namespace of its own (unshare -Urn)", e.Err, e.Capability)
+}
+
+// Unwrap returns the kernel's errno.
+func (e *CapabilityError) Unwrap() error { return e.Err }
+
+// Is reports whether target is fs.ErrPermission.
+func (e *CapabilityError) Is(target error) bool { return target == fs.ErrPermission }
+
+// FeatureError says that this kernel lacks something that the configuration
+// asks for. It matches [errors.ErrUnsupported].
+type FeatureError struct {
+	Features []string // fields of Config: "Conntrack", "SecCtx", ...
+	Err      error    // what the kernel answered
+}
+
+// Error implements error.
+func (e *FeatureError) Error() string {
+	return fmt.Sprintf("%v: this kernel does not support %s on netfilter queues: leave it unset or use a kernel built with it",
+		e.Err, "Config."+strings.Join(e.Features, ", Config."))
+}
+
+// Unwrap returns the kernel's errno.
+func (e *FeatureError) Unwrap() error { return e.Err }
+
+// Is reports whether target is errors.ErrUnsupported.
+func (e *FeatureError) Is(target error) bool { return target == errors.ErrUnsupported }
+
+// VerdictError says that the kernel refused a verdict. [Conn.Read] returns
+// it; a [Queue] counts it.
+type VerdictError struct {
+	ID    uint32        // of the packet
+	Errno syscall.Errno // ENOENT: no such packet waits in the queue
+}
+
+// Error implements error.
+func (e *VerdictError) Error() string {
+	if e.Errno == syscall.ENOENT {
+		return fmt.Sprintf("verdict on packet %d: no such packet is waiting: it was decided before, or dropped as the kernel flushed the queue", e.ID)
+	}
+	return fmt.Sprintf("verdict on packet %d: %v", e.ID, e.Errno)
+}
+
+// Unwrap returns the errno.
+func (e *VerdictError) Unwrap() error { return e.Errno }

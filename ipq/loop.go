@@ -1,0 +1,251 @@
+package ipq
+
+import (
+	"context"
+	"errors"
+	"os"
+	"sync/atomic"
+	"syscall"
+
+	"github.com/goipq/goipq/internal/zerocopy"
+	"github.com/goipq/goipq/ring"
+)
+
+// A loop serves one queue: the only reader of its socket. It runs within one
+// call of the socket's RawConn.Read, whose callback, step, returns false to
+// park in the runtime's poller.
+type loop struct {
+	q       *Queue
+	sock    *socket
+	ring    *ring.Ring
+	batches []*batch // by ring.Batch.Index
+	cpu     int      // to pin to, or -1
+
+	sink sink
+	free *batch // to receive into; nil: all are with the sink, or in the ring
+
+	stopping atomic.Bool
+	failure  atomic.Pointer[error] // the first fatal one
+
+	count counters
+}
+
+// A sink is where received batches go: to the handler, or to the pool.
+type sink interface {
+	// take decides the n messages of b, now or later. It reports whether the
+	// loop may receive into b again; if not, b comes back through the ring.
+	take(b *batch, n int) (again bool)
+	// resume goes on where a handler ended the loop's goroutine.
+	resume()
+	// finish returns when everything that was taken is decided and written.
+	finish()
+}
+
+func newLoop(q *Queue, c *Conn) *loop {
+	l := &loop{q: q, sock: c.sock, ring: c.ring, cpu: -1}
+	for _, rb := range l.ring.Batches() {
+		l.batches = append(l.batches, newBatch(rb, l.sock))
+	}
+	return l
+}
+
+// stop makes run end, from any goroutine.
+func (l *loop) stop() {
+	l.stopping.Store(true)
+	_ = l.sock.wake() // fails only on a closed socket, which wakes as well
+}
+
+// fail records a fatal error and ends the whole run.
+func (l *loop) fail(err error) {
+	l.failure.CompareAndSwap(nil, &err)
+	l.q.stop()
+}
+
+// main runs the loop and sends its result, also when a handler ends the
+// goroutine with runtime.Goexit: another then takes over.
+func (l *loop) main(result chan<- error) {
+	returned := false
+	defer func() {
+		if !returned {
+			go l.main(result)
+		}
+	}()
+	err := l.run()
+	returned = true
+	result <- err
+}
+
+// run receives until it is stopped or fails, then decides what is left and
+// unbinds the queue.
+func (l *loop) run() error {
+	if l.cpu >= 0 {
+		unpin, err := pinThread(l.cpu)
+		if err != nil {
+			l.fail(l.sock.fail("pin the receive loop of", err))
+		} else {
+			defer unpin()
+		}
+	}
+	l.sink.resume()
+	if err := l.sock.raw.Read(l.step); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		l.fail(l.sock.fail("receive from", err))
+	}
+	l.drain()
+	l.sink.finish()
+	if l.free != nil {
+		l.release(l.free)
+		l.free = nil
+	}
+	if err := l.sock.unbind(); err != nil {
+		l.fail(l.sock.fail("unbind", err))
+	}
+	if err := l.failure.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// step receives and hands over until the socket is empty; then it returns
+// false, to be called again when there is more. It returns true when the loop
+// has been stopped.
+func (l *loop) step(fd uintptr) (done bool) {
+	for !l.stopping.Load() {
+		switch l.receive(int(fd)) {
+		case more:
+			continue
+		case broken:
+			return true
+		}
+		// The socket was empty a moment ago. The poller is edge-triggered and
+		// remembers whatever has come since then: no need for another look
+		// before parking.
+		if l.q.cfg.BusyPoll > 0 && l.spin(int(fd)) {
+			continue
+		}
+		l.count.parks.Add(1)
+		return false
+	}
+	return true
+}
+
+// spin looks for packets until there are some, or BusyPoll is over.
+func (l *loop) spin(fd int) (found bool) {
+	for end := monotonic() + l.q.cfg.BusyPoll; monotonic() < end && !l.stopping.Load(); {
+		switch l.receive(fd) {
+		case more, some:
+			return true
+		case broken:
+			return true // step comes across it again
+		}
+	}
+	return false
+}
+
+// drain decides what was queued before the kernel was told to stop.
+func (l *loop) drain() {
+	if l.failure.Load() != nil {
+		return // the socket does not work; the kernel drops what it holds
+	}
+	if err := l.sock.shut(); err != nil {
+		l.fail(l.sock.fail("stop", err))
+		return
+	}
+	for {
+		if r := l.receive(l.sock.fd); r == empty || r == broken {
+			return
+		}
+	}
+}
+
+// What receive found in the socket.
+type received int
+
+const (
+	empty  received = iota // nothing
+	some                   // all that there was
+	more                   // a full batch: there may be more
+	broken                 // an error that the loop does not survive
+)
+
+// receive reads one batch and hands it to the sink. It does not wait for
+// packets, but for a free batch.
+func (l *loop) receive(fd int) received {
+	if l.free == nil {
+		l.free = l.get()
+	}
+	b := l.free
+	n, errno := b.Recv(fd)
+	switch {
+	case errno == 0:
+	case errno == syscall.EAGAIN:
+		return empty
+	case errno == syscall.ENOBUFS:
+		// The socket overflowed, and says so once. The packets that did not
+		// fit are in SocketDropped; those that did are to be read.
+		l.count.overruns.Add(1)
+		return more
+	default:
+		l.fail(l.sock.fail("receive from", errno))
+		return broken
+	}
+	l.count.batches.Add(1)
+	if !l.sink.take(b, n) {
+		l.free = nil
+	}
+	if n < b.Slots() {
+		return some
+	}
+	return more
+}
+
+// get takes a batch from the ring and waits for one if all are in flight.
+func (l *loop) get() *batch {
+	rb := l.ring.TryGet()
+	if rb == nil {
+		l.count.waits.Add(1)
+		rb, _ = l.ring.Get(context.Background()) // fails only with its context
+	}
+	return l.batches[rb.Index()]
+}
+
+// release gives a batch back to the ring.
+func (l *loop) release(b *batch) {
+	b.poison()
+	l.ring.Put(b.Batch)
+}
+
+// packet decodes message i of b. It returns nil for what needs no verdict,
+// having dealt with it.
+func (l *loop) packet(b *batch, i int) *Packet {
+	p, kind := b.decode(i)
+	switch kind {
+	case isOther:
+		l.control(b.Msg(i))
+		return nil
+	case isBroken:
+		l.count.undecodable.Add(1)
+		if !p.msg.HasID() {
+			return nil
+		}
+	default:
+		if p.Truncated() {
+			l.count.truncated.Add(1)
+		}
+	}
+	return p
+}
+
+// control takes a message that is not a packet.
+func (l *loop) control(msg []byte) {
+	e, err := zerocopy.DecodeError(msg)
+	switch {
+	case err != nil || e.Errno == 0:
+		l.count.other.Add(1) // an acknowledgement, at most, that nobody asked for
+	case e.Type == zerocopy.TypeConfig:
+		l.fail(l.sock.fail("configure", syscall.Errno(e.Errno)))
+	case syscall.Errno(e.Errno) == syscall.ENOENT:
+		l.count.unknown.Add(1)
+	default:
+		l.count.refused.Add(1)
+	}
+}

@@ -1,0 +1,136 @@
+package ipq
+
+import (
+	"math/rand/v2"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/goipq/goipq/internal/fakekernel"
+	"github.com/goipq/goipq/internal/zerocopy"
+)
+
+// Packets of a flow are handled and decided in order, whatever the handlers
+// take, and no two handlers of one flow run at once.
+func TestFlowsKeepTheirOrder(t *testing.T) {
+	const flows, packets = 40, 4000
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	rnd := rand.New(rand.NewPCG(seed, 0))
+	delays := make([]time.Duration, packets+1) // by id
+	for i := range delays {
+		if rnd.IntN(10) == 0 {
+			delays[i] = time.Duration(rnd.IntN(300)) * time.Microsecond
+		}
+	}
+
+	f := newFake(t)
+	var mu sync.Mutex
+	busy := map[Flow]bool{}
+	handled := map[Flow][]uint32{}
+	q, stop := f.serve(Config{Workers: 4}, func(p *Packet) Verdict {
+		flow := p.Flow()
+		mu.Lock()
+		if busy[flow] {
+			t.Errorf("two handlers of %v at once", flow)
+		}
+		busy[flow] = true
+		handled[flow] = append(handled[flow], p.ID())
+		mu.Unlock()
+		time.Sleep(delays[p.ID()]) // what is tested is that this does not matter
+		mu.Lock()
+		busy[flow] = false
+		mu.Unlock()
+		return Accept
+	})
+	for range packets {
+		f.queue(fakekernel.Packet{Payload: udp4(uint16(rnd.IntN(flows)), nil)})
+	}
+	for id := uint32(1); id <= packets; id++ {
+		f.verdict(id)
+	}
+	stop()
+	f.check()
+
+	if len(handled) != flows {
+		t.Errorf("%d flows, want %d", len(handled), flows)
+	}
+	for flow, ids := range handled {
+		for i := 1; i < len(ids); i++ {
+			if ids[i] < ids[i-1] {
+				t.Errorf("%v: packet %d was handled after %d", flow, ids[i], ids[i-1])
+			}
+			a, b := f.verdict(ids[i-1]), f.verdict(ids[i])
+			if b.Write < a.Write {
+				t.Errorf("%v: packet %d was decided in write %d, before %d in write %d", flow, ids[i], b.Write, ids[i-1], a.Write)
+			}
+		}
+	}
+	if s := q.Stats(); s.Writes >= s.Verdicts {
+		t.Errorf("%d writes for %d verdicts: nothing was coalesced", s.Writes, s.Verdicts)
+	}
+}
+
+// A flow whose handler blocks holds up no other flow.
+func TestSlowFlowDoesNotHoldUpOthers(t *testing.T) {
+	f := newFake(t)
+	release := make(chan struct{})
+	const slow = 1
+	q, stop := f.serve(Config{Workers: 2}, func(p *Packet) Verdict {
+		if p.Flow().SrcPort == slow {
+			<-release
+		}
+		return Accept
+	})
+	stuck := f.queue(fakekernel.Packet{Payload: udp4(slow, nil)})
+	bucket := zerocopy.HashFlow(udp4(slow, nil), flowSeed) % flowBuckets
+	strands := q.loops[0].sink.(*pooled).strands
+	// The others come one by one. Half of them belong to the slow one's strand
+	// by hash.
+	for n, port := uint32(0), uint16(slow); n < 500; {
+		port++
+		other := udp4(port, nil)
+		if zerocopy.HashFlow(other, flowSeed)%flowBuckets == bucket {
+			continue // for all that steering knows, the same flow
+		}
+		f.verdict(f.queue(fakekernel.Packet{Payload: other}))
+		// The verdict is out; a moment later its strand is idle.
+		for n++; strands[0].spans.Load()+strands[1].spans.Load() != n; {
+			runtime.Gosched()
+		}
+	}
+	if n := f.Waiting(); n != 1 {
+		t.Errorf("%d packets wait, want the slow one", n)
+	}
+	close(release)
+	f.verdict(stuck)
+	stop()
+	f.check()
+}
+
+// What is no IP packet keeps its order, too.
+func TestOtherProtocolsKeepTheirOrder(t *testing.T) {
+	f := newFake(t)
+	var mu sync.Mutex
+	var ids []uint32
+	_, stop := f.serve(Config{Workers: 4}, func(p *Packet) Verdict {
+		mu.Lock()
+		defer mu.Unlock()
+		ids = append(ids, p.ID())
+		return Accept
+	})
+	arp := append([]byte{0, 1, 8, 0, 6, 4, 0, 1}, make([]byte, 20)...)
+	for i := range 500 {
+		arp[20] = byte(i)
+		f.queue(fakekernel.Packet{Protocol: 0x0806, Payload: arp})
+	}
+	f.verdict(500)
+	stop()
+	f.check()
+	for i, id := range ids {
+		if id != uint32(i+1) {
+			t.Fatalf("packet %d was handled as number %d", id, i+1)
+		}
+	}
+}

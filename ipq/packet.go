@@ -1,0 +1,167 @@
+package ipq
+
+import (
+	"net"
+	"time"
+
+	"github.com/goipq/goipq/internal/zerocopy"
+)
+
+// A Packet is a queued packet, decoded in place.
+//
+// It is borrowed: the Packet, and every slice that its methods return, is
+// valid until HandlePacket returns, or until the next read from a [Conn].
+// Copy what must live longer. Programs built with the race detector report
+// those that do not.
+//
+// Attributes that the kernel did not send are zero; where zero is a possible
+// value, a second result tells.
+type Packet struct {
+	msg  zerocopy.Message
+	slot []byte // the buffer that msg lies in, with the room behind it
+	size int    // bytes of the slot that were received
+	sock *socket
+	edit edits
+
+	broken bool // only the id is known
+}
+
+// ID returns the packet's number in its queue. The kernel counts from 1 and
+// wraps around.
+func (p *Packet) ID() uint32 { return p.msg.ID() }
+
+// Queue returns the number of the queue that the packet waits in.
+func (p *Packet) Queue() uint16 { return p.msg.Queue() }
+
+// Hook returns where in the kernel's path the packet was queued.
+func (p *Packet) Hook() Hook { return Hook(p.msg.Hook()) }
+
+// Family returns the protocol family of the hook: AF_INET, AF_INET6,
+// AF_BRIDGE, or NFPROTO_NETDEV (5).
+func (p *Packet) Family() uint8 { return p.msg.Family() }
+
+// Protocol returns the EtherType of the payload, such as 0x0800 for IPv4.
+func (p *Packet) Protocol() uint16 { return p.msg.HWProtocol() }
+
+// Mark returns the packet's mark (skb->mark).
+func (p *Packet) Mark() uint32 { return p.msg.Mark() }
+
+// Priority returns the packet's queueing priority (skb->priority, Linux 5.18).
+func (p *Packet) Priority() uint32 { return p.msg.Priority() }
+
+// CgroupClass returns the net_cls class id of the sending socket's control
+// group (Linux 6.4).
+func (p *Packet) CgroupClass() uint32 { return p.msg.CgroupClass() }
+
+// Payload returns the packet from its network header on, as far as it was
+// copied: nil with [CopyMeta]. It is for reading; see [Packet.EditPayload].
+func (p *Packet) Payload() []byte {
+	if p.edit.payload != nil {
+		return p.edit.payload
+	}
+	return p.msg.Payload()
+}
+
+// Len returns the packet's true length in bytes from its network header on,
+// also when only a part was copied. It is 0 with [CopyMeta], when the kernel
+// does not tell.
+func (p *Packet) Len() int {
+	if n := p.msg.CapLen(); n != 0 && p.edit.payload == nil {
+		return int(n)
+	}
+	return len(p.Payload())
+}
+
+// Truncated reports whether Payload is only a part of the packet.
+func (p *Packet) Truncated() bool { return p.msg.CapLen() != 0 || p.msg.Cut() }
+
+// GSO reports whether the packet is a super-packet that stands for several
+// segments (NFQA_SKB_GSO); see [Config.GSO].
+func (p *Packet) GSO() bool { return p.msg.SkbInfo()&zerocopy.SkbGSO != 0 }
+
+// ChecksumReady reports whether the transport checksum is filled in. It is not
+// in packets sent from this host that leave the sum to the network device
+// (NFQA_SKB_CSUMNOTREADY); that is no error.
+func (p *Packet) ChecksumReady() bool { return p.msg.SkbInfo()&zerocopy.SkbCsumNotReady == 0 }
+
+// ChecksumVerified reports whether the kernel or the device has checked the
+// transport checksum already (not NFQA_SKB_CSUM_NOTVERIFIED).
+func (p *Packet) ChecksumVerified() bool { return p.msg.SkbInfo()&zerocopy.SkbCsumNotVerified == 0 }
+
+// InDev returns the index of the interface that the packet came in by, or 0.
+func (p *Packet) InDev() int { return int(p.msg.InDev()) }
+
+// OutDev returns the index of the interface that the packet goes out by, or 0.
+func (p *Packet) OutDev() int { return int(p.msg.OutDev()) }
+
+// PhysInDev returns the index of the bridge port that the packet came in by,
+// or 0.
+func (p *Packet) PhysInDev() int { return int(p.msg.PhysInDev()) }
+
+// PhysOutDev returns the index of the bridge port that the packet goes out by,
+// or 0.
+func (p *Packet) PhysOutDev() int { return int(p.msg.PhysOutDev()) }
+
+// InterfaceName returns the name of the interface with that index in the
+// queue's network namespace, or "" if there is none. Names are remembered for
+// a second.
+func (p *Packet) InterfaceName(index int) string { return p.sock.interfaceName(index) }
+
+// HardwareAddr returns the link-layer source address of a packet that came in
+// by a device, or nil.
+func (p *Packet) HardwareAddr() net.HardwareAddr { return p.msg.HWAddr() }
+
+// VLAN returns the packet's VLAN tag: its EtherType and tag control
+// information. Bridge hooks only.
+func (p *Packet) VLAN() (proto, tci uint16, ok bool) { return p.msg.VLAN() }
+
+// LinkHeader returns the link-layer header, or nil. Bridge hooks only.
+func (p *Packet) LinkHeader() []byte { return p.msg.L2Header() }
+
+// Timestamp returns when the packet was received, to the microsecond, or the
+// zero time: packets sent by this host have none.
+func (p *Packet) Timestamp() time.Time {
+	sec, usec, ok := p.msg.Timestamp()
+	if !ok {
+		return time.Time{}
+	}
+	return time.Unix(int64(sec), int64(usec)*1000)
+}
+
+// UID returns the user that owns the sending socket, with [Config.UIDGID]. It
+// is a number of the initial user namespace.
+func (p *Packet) UID() (uid uint32, ok bool) { return p.msg.UID() }
+
+// GID returns the group that owns the sending socket, with [Config.UIDGID].
+func (p *Packet) GID() (gid uint32, ok bool) { return p.msg.GID() }
+
+// SecurityContext returns the security label of the sending socket, with
+// [Config.SecCtx], or nil.
+func (p *Packet) SecurityContext() []byte { return p.msg.SecCtx() }
+
+// Flow returns the packet's five-tuple; it is the zero Flow for what is not an
+// IP packet.
+func (p *Packet) Flow() Flow {
+	if !p.isIP() {
+		return Flow{}
+	}
+	return flowOf(p.Payload())
+}
+
+const (
+	etherTypeIPv4 = 0x0800 // ETH_P_IP
+	etherTypeIPv6 = 0x86dd // ETH_P_IPV6
+)
+
+func (p *Packet) isIP() bool {
+	proto := p.msg.HWProtocol()
+	return proto == etherTypeIPv4 || proto == etherTypeIPv6
+}
+
+// flowHash is Flow().Hash() without the Flow.
+func (p *Packet) flowHash() uint64 {
+	if !p.isIP() {
+		return zerocopy.HashFlow(nil, flowSeed)
+	}
+	return zerocopy.HashFlow(p.msg.Payload(), flowSeed)
+}

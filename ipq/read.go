@@ -1,0 +1,121 @@
+package ipq
+
+import (
+	"errors"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/goipq/goipq/internal/zerocopy"
+)
+
+// Read returns the next packet, borrowed until the next read. It waits for one
+// as long as timeout says: 0 means without limit, less than 0 not at all. When
+// the time is over it returns [ErrTimeout].
+//
+// A [*VerdictError] reports a verdict that the kernel refused; an error that
+// matches [ErrUndecodable] comes with a packet of which nothing but the id may
+// be known, and which wants a verdict. Reading can go on after these, as after
+// a time-out. Other errors are of type [*OpError].
+func (c *Conn) Read(timeout time.Duration) (*Packet, error) {
+	for {
+		for c.next < c.batch.Len() {
+			i := c.next
+			c.next++
+			if p, err := c.message(i); p != nil || err != nil {
+				return p, err
+			}
+		}
+		if err := c.fill(timeout); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// ReadBatch is Read for all packets that the socket holds, up to
+// [Config.BatchSize], at least one. They and the slice are borrowed until the
+// next read. When something stands between the packets that Read returns as an
+// error, the next read returns it.
+func (c *Conn) ReadBatch(timeout time.Duration) ([]*Packet, error) {
+	c.out = c.out[:0]
+	if err := c.err; err != nil {
+		c.err = nil
+		return nil, err
+	}
+	p, err := c.Read(timeout)
+	if p == nil {
+		return nil, err
+	}
+	c.out, c.err = append(c.out, p), err
+	for c.next < c.batch.Len() && c.err == nil {
+		i := c.next
+		c.next++
+		p, c.err = c.message(i)
+		if p != nil {
+			c.out = append(c.out, p)
+		}
+	}
+	return c.out, nil
+}
+
+// message decodes message i of the batch. It returns neither a packet nor an
+// error for what is of no interest.
+func (c *Conn) message(i int) (*Packet, error) {
+	p, kind := c.batch.decode(i)
+	switch kind {
+	case isPacket:
+		return p, nil
+	case isBroken:
+		if !p.msg.HasID() {
+			p = nil
+		}
+		return p, c.sock.fail("read from", ErrUndecodable)
+	}
+	e, err := zerocopy.DecodeError(c.batch.Msg(i))
+	if err != nil || e.Errno == 0 {
+		return nil, nil
+	}
+	if e.Type == zerocopy.TypeConfig {
+		return nil, c.sock.fail("configure", syscall.Errno(e.Errno))
+	}
+	return nil, &VerdictError{ID: e.Seq, Errno: syscall.Errno(e.Errno)}
+}
+
+// fill receives a batch of at least one message.
+func (c *Conn) fill(timeout time.Duration) error {
+	c.batch.recycle()
+	c.next = 0
+	var errno syscall.Errno
+	look := func(fd uintptr) (done bool) {
+		for {
+			if _, errno = c.batch.Recv(int(fd)); errno != syscall.ENOBUFS {
+				return errno != syscall.EAGAIN
+			}
+			// An overrun, told once; what did not fit is lost already.
+		}
+	}
+	var err error
+	if timeout < 0 {
+		err = c.sock.raw.Control(func(fd uintptr) { look(fd) })
+	} else {
+		var deadline time.Time
+		if timeout > 0 {
+			deadline = time.Now().Add(timeout)
+		}
+		if err = c.sock.nl.SetReadDeadline(deadline); err == nil {
+			err = c.sock.raw.Read(look)
+		}
+	}
+	switch {
+	case c.sock.closed.Load():
+		return c.sock.fail("read from", ErrClosed)
+	case errors.Is(err, os.ErrDeadlineExceeded), err == nil && errno == syscall.EAGAIN:
+		return ErrTimeout
+	case err == nil && errno != 0:
+		err = errno
+	}
+	if err != nil {
+		return c.sock.fail("read from", err)
+	}
+	return nil
+}

@@ -1,0 +1,90 @@
+package ipq
+
+import (
+	"fmt"
+	"strings"
+)
+
+// A Verdict says what becomes of a packet. It is a plain value: a handler
+// returns it, constants can be compared, and the zero value is [Drop].
+//
+// The low byte is the kernel's verdict (NF_DROP and so on), the upper half of
+// the low word the target of a [Requeue], the high word a mark.
+type Verdict uint64
+
+// The kernel's verdicts that user space may give. NF_STOLEN is not among them:
+// the kernel refuses it from user space.
+const (
+	// Drop discards the packet.
+	Drop Verdict = 0
+	// Accept lets the packet go on at the next hook function: not at the next
+	// rule of the chain that queued it.
+	Accept Verdict = 1
+	// Repeat runs the packet through the same hook again, so the rule that
+	// queued it must have a way of telling that it has been here, such as a
+	// mark given with [Verdict.WithMark]; otherwise it loops.
+	Repeat Verdict = 4
+	// Stop accepts the packet and skips the remaining functions of its hook.
+	Stop Verdict = 5
+)
+
+const (
+	verdictQueue Verdict = 3 // NF_QUEUE
+	verdictCode  Verdict = 0xff
+	verdictMark  Verdict = 1 << 8 // the high word holds a mark
+	queueShift           = 16     // NF_VERDICT_QBITS
+	markShift            = 32
+	kernelBits   Verdict = 0xffff_00ff // what the kernel is told
+)
+
+// Requeue passes the packet on to another queue, at its end. It is dropped
+// there when nobody listens on that queue.
+func Requeue(queue uint16) Verdict {
+	return Verdict(queue)<<queueShift | verdictQueue
+}
+
+// WithMark returns v with a packet mark (skb->mark, what rules see as "meta
+// mark") that the kernel sets as the verdict takes effect. It replaces the
+// whole mark; a mark of 0 is set, too.
+func (v Verdict) WithMark(mark uint32) Verdict {
+	return v&(1<<markShift-1) | verdictMark | Verdict(mark)<<markShift
+}
+
+// Mark returns the mark that v sets, and whether it sets one.
+func (v Verdict) Mark() (mark uint32, ok bool) {
+	return uint32(v >> markShift), v&verdictMark != 0
+}
+
+// kernel returns the verdict as it stands in struct nfqnl_msg_verdict_hdr.
+func (v Verdict) kernel() uint32 { return uint32(v & kernelBits) }
+
+// valid reports whether the kernel will take v. It answers any other verdict
+// with EINVAL and leaves the packet in the queue.
+func (v Verdict) valid() bool {
+	const known = 1<<Drop | 1<<Accept | 1<<verdictQueue | 1<<Repeat | 1<<Stop
+	code := v & verdictCode
+	return code <= Stop && known>>code&1 != 0
+}
+
+// String returns for example "accept", "queue 7" or "repeat, mark 0x2a".
+func (v Verdict) String() string {
+	var s strings.Builder
+	switch code := v & verdictCode; code {
+	case Drop:
+		s.WriteString("drop")
+	case Accept:
+		s.WriteString("accept")
+	case verdictQueue:
+		fmt.Fprintf(&s, "queue %d", uint16(v>>queueShift))
+	case Repeat:
+		s.WriteString("repeat")
+	case Stop:
+		s.WriteString("stop")
+	default:
+		fmt.Fprintf(&s, "invalid verdict %d", code)
+	}
+	if mark, ok := v.Mark(); ok {
+		fmt.Fprintf(&s, ", mark %#x", mark)
+	}
+	return s.String()
+}
