@@ -53,7 +53,7 @@ func New(queue uint16) (*Kernel, error) {
 		changed:  make(chan struct{}),
 		verdicts: make(map[uint32]Verdict),
 	}
-	k.conn = netlink.NewConn(&socket{File: k.user, k: k}, 4711)
+	k.conn = netlink.NewConn(&Socket{File: k.user, Config: k.config}, 4711)
 	go k.serve()
 	return k, nil
 }

@@ -9,17 +9,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// socket is the user's end as mdlayher/netlink wants it.
-type socket struct {
+// Socket is the user's end of a socket pair as mdlayher/netlink wants it:
+// netlink.NewConn makes a Conn of it.
+type Socket struct {
 	*os.File // SyscallConn, deadlines and Close
-	k        *Kernel
+	// Config takes what the Conn sends; verdicts do not go that way.
+	Config func(netlink.Message) error
 }
 
-func (s *socket) Send(m netlink.Message) error { return s.k.config(m) }
+// Send implements netlink.Socket.
+func (s *Socket) Send(m netlink.Message) error { return s.Config(m) }
 
-func (s *socket) SendMessages(ms []netlink.Message) error {
+// SendMessages implements netlink.Socket.
+func (s *Socket) SendMessages(ms []netlink.Message) error {
 	for _, m := range ms {
-		if err := s.k.config(m); err != nil {
+		if err := s.Config(m); err != nil {
 			return err
 		}
 	}
@@ -27,26 +31,33 @@ func (s *socket) SendMessages(ms []netlink.Message) error {
 }
 
 // Receive is not how packets are received.
-func (s *socket) Receive() ([]netlink.Message, error) { return nil, errors.ErrUnsupported }
+func (s *Socket) Receive() ([]netlink.Message, error) { return nil, errors.ErrUnsupported }
 
 // ReceiveIter is not how packets are received.
-func (s *socket) ReceiveIter() iter.Seq2[netlink.Message, error] {
+func (s *Socket) ReceiveIter() iter.Seq2[netlink.Message, error] {
 	return func(yield func(netlink.Message, error) bool) { yield(netlink.Message{}, errors.ErrUnsupported) }
 }
 
-func (s *socket) SetOption(netlink.ConnOption, bool) error { return nil }
+// SetOption takes any option.
+func (s *Socket) SetOption(netlink.ConnOption, bool) error { return nil }
 
-func (s *socket) SetReadBuffer(n int) error  { return s.setOption(unix.SO_RCVBUF, n) }
-func (s *socket) SetWriteBuffer(n int) error { return s.setOption(unix.SO_SNDBUF, n) }
+// SetReadBuffer sets SO_RCVBUF.
+func (s *Socket) SetReadBuffer(n int) error { return s.setOption(unix.SO_RCVBUF, n) }
 
-func (s *socket) ReadBuffer() (int, error)  { return s.option(unix.SO_RCVBUF) }
-func (s *socket) WriteBuffer() (int, error) { return s.option(unix.SO_SNDBUF) }
+// SetWriteBuffer sets SO_SNDBUF.
+func (s *Socket) SetWriteBuffer(n int) error { return s.setOption(unix.SO_SNDBUF, n) }
 
-func (s *socket) setOption(opt, n int) error {
+// ReadBuffer returns SO_RCVBUF.
+func (s *Socket) ReadBuffer() (int, error) { return s.option(unix.SO_RCVBUF) }
+
+// WriteBuffer returns SO_SNDBUF.
+func (s *Socket) WriteBuffer() (int, error) { return s.option(unix.SO_SNDBUF) }
+
+func (s *Socket) setOption(opt, n int) error {
 	return s.control(func(fd int) error { return unix.SetsockoptInt(fd, unix.SOL_SOCKET, opt, n) })
 }
 
-func (s *socket) option(opt int) (n int, err error) {
+func (s *Socket) option(opt int) (n int, err error) {
 	err = s.control(func(fd int) (err error) {
 		n, err = unix.GetsockoptInt(fd, unix.SOL_SOCKET, opt)
 		return err
@@ -54,7 +65,7 @@ func (s *socket) option(opt int) (n int, err error) {
 	return n, err
 }
 
-func (s *socket) control(f func(fd int) error) error {
+func (s *Socket) control(f func(fd int) error) error {
 	raw, err := s.SyscallConn()
 	if err != nil {
 		return err

@@ -12,6 +12,7 @@ package labtest
 import (
 	"errors"
 	"os"
+	"os/exec"
 	"testing"
 
 	"github.com/goipq/goipq/internal/netlab"
@@ -40,11 +41,28 @@ func Need(t testing.TB) {
 	case unavailable == nil:
 	case errors.Is(unavailable, errNoMain):
 		t.Fatal(unavailable)
-	case os.Getenv("CI") != "":
-		t.Fatalf("CI must test this: %v", unavailable)
 	default:
-		t.Skip(unavailable)
+		skip(t, unavailable)
 	}
+}
+
+// Program returns the path of an installed program. Where it is missing, the
+// test is skipped or, where the environment variable CI is set, fails.
+func Program(t testing.TB, name string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil {
+		skip(t, err)
+	}
+	return path
+}
+
+func skip(t testing.TB, why error) {
+	t.Helper()
+	if os.Getenv("CI") != "" {
+		t.Fatalf("CI must test this: %v", why)
+	}
+	t.Skip(why)
 }
 
 // New returns a fresh private namespace that is closed when the test ends. It

@@ -1,0 +1,193 @@
+package ipq
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/goipq/goipq/internal/fakekernel"
+	"github.com/goipq/goipq/internal/zerocopy"
+)
+
+func (f *fakeQueue) connect(cfg Config) *Conn {
+	f.t.Helper()
+	cfg.Queue, cfg.Workers, cfg.Batches = fakeNumber, Inline, 1
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	c, err := openConn(&cfg, fakeNumber, f.dial)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.t.Cleanup(func() { c.Close() })
+	return c.open()
+}
+
+func TestConnReadsAndDecides(t *testing.T) {
+	f := newFake(t)
+	c := f.connect(Config{BatchSize: 3})
+	for i := range 7 { // more than a batch
+		f.queue(fakekernel.Packet{Mark: uint32(i), Payload: udp4(uint16(i), []byte("text"))})
+	}
+	for i := range 7 {
+		p, err := c.Read(0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p.ID() != uint32(i+1) || p.Mark() != uint32(i) || p.Flow().SrcPort != uint16(i) {
+			t.Errorf("packet %d: id %d, mark %d, %v", i, p.ID(), p.Mark(), p.Flow())
+		}
+		switch i {
+		case 0:
+			err = c.SetVerdict(p.ID(), Accept.WithMark(5), nil)
+		case 1:
+			err = c.SetVerdict(p.ID(), Accept, append(p.Payload(), "er"...))
+		case 2:
+			if err = p.SetPayload(udp4(1, []byte("set"))); err == nil {
+				p.SetPriority(9)
+				err = c.Decide(p, Accept)
+			}
+		case 6:
+			err = c.SetVerdictBatch(p.ID(), Drop)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if v := f.verdict(1); !bytes.Equal(v.Attrs[zerocopy.AttrMark], []byte{0, 0, 0, 5}) {
+		t.Errorf("mark: %+v", v)
+	}
+	if v := f.verdict(2); !bytes.Equal(v.Payload(), udp4(1, []byte("texter"))) {
+		t.Errorf("payload of SetVerdict: % x", v.Payload())
+	}
+	if v := f.verdict(3); !bytes.Equal(v.Payload(), udp4(1, []byte("set"))) || !bytes.Equal(v.Attrs[zerocopy.AttrPriority], []byte{0, 0, 0, 9}) {
+		t.Errorf("edits of Decide: %+v", v)
+	}
+	for id := uint32(4); id <= 7; id++ {
+		if v := f.verdict(id); !v.Batch || v.Verdict != 0 {
+			t.Errorf("packet %d: %+v", id, v)
+		}
+	}
+	f.check()
+}
+
+func TestConnTimeouts(t *testing.T) {
+	f := newFake(t)
+	c := f.connect(Config{})
+	for _, timeout := range []time.Duration{-1, time.Millisecond} {
+		if p, err := c.Read(timeout); p != nil || err != ErrTimeout || !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("timeout %v: %v, %v", timeout, p, err)
+		}
+	}
+	id := f.queue(fakekernel.Packet{Payload: udp4(1, nil)})
+	for _, timeout := range []time.Duration{-1, time.Minute, 0} {
+		p, err := c.Read(timeout)
+		if err != nil || p.ID() != id {
+			t.Fatalf("timeout %v: %v", timeout, err)
+		}
+		id = f.queue(fakekernel.Packet{Payload: udp4(1, nil)})
+	}
+}
+
+func TestConnReadBatch(t *testing.T) {
+	f := newFake(t)
+	c := f.connect(Config{BatchSize: 8})
+	for range 3 {
+		f.queue(fakekernel.Packet{Payload: udp4(1, nil)})
+	}
+	refusal := fakekernel.ErrorMessage(2, zerocopy.TypeVerdict, 77)
+	if err := f.Send(refusal); err != nil {
+		t.Fatal(err)
+	}
+	f.queue(fakekernel.Packet{Payload: udp4(1, nil)})
+
+	ps, err := c.ReadBatch(0)
+	if err != nil || len(ps) != 3 || ps[2].ID() != 3 {
+		t.Fatalf("%d packets, %v", len(ps), err)
+	}
+	var v *VerdictError
+	if ps, err = c.ReadBatch(0); !errors.As(err, &v) || v.ID != 77 || v.Errno != syscall.ENOENT || ps != nil {
+		t.Fatalf("%d packets, %v; want the refusal", len(ps), err)
+	}
+	if ps, err = c.ReadBatch(0); err != nil || len(ps) != 1 || ps[0].ID() != 4 {
+		t.Fatalf("%d packets, %v", len(ps), err)
+	}
+}
+
+func TestConnReportsTheUndecodable(t *testing.T) {
+	f := newFake(t)
+	c := f.connect(Config{})
+	id := f.queue(fakekernel.Packet{Raw: fakekernel.Attr(nil, zerocopy.AttrMark, []byte{1})})
+	p, err := c.Read(0)
+	if !errors.Is(err, ErrUndecodable) || p == nil || p.ID() != id {
+		t.Fatalf("%v, %v", p, err)
+	}
+	if err := c.SetVerdict(id, Drop, nil); err != nil {
+		t.Fatal(err)
+	}
+	f.verdict(id)
+	f.check()
+}
+
+func TestConnCloseEndsRead(t *testing.T) {
+	f := newFake(t)
+	c := f.connect(Config{})
+	done := make(chan error)
+	go func() {
+		_, err := c.Read(0)
+		done <- err
+	}()
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := <-done; !errors.Is(err, ErrClosed) {
+		t.Errorf("Read: %v", err)
+	}
+	if _, err := c.Read(-1); !errors.Is(err, ErrClosed) {
+		t.Errorf("Read after Close: %v", err)
+	}
+	if err := c.SetVerdict(1, Accept, nil); !errors.Is(err, ErrClosed) {
+		t.Errorf("SetVerdict after Close: %v", err)
+	}
+	if err := c.Close(); err != nil {
+		t.Errorf("second Close: %v", err)
+	}
+}
+
+func TestConnRefusesBadVerdicts(t *testing.T) {
+	f := newFake(t)
+	c := f.connect(Config{})
+	for what, err := range map[string]error{
+		"NF_STOLEN":          c.SetVerdict(1, 2, nil),
+		"batch of NF_STOLEN": c.SetVerdictBatch(1, 2),
+		"batch with a mark":  c.SetVerdictBatch(1, Accept.WithMark(1)),
+		"no IP":              c.SetVerdict(1, Accept, []byte("text")),
+		"too large":          c.SetVerdict(1, Accept, make([]byte, 65532)),
+	} {
+		if err == nil {
+			t.Errorf("%s: accepted", what)
+		}
+	}
+}
+
+func TestConnSetMode(t *testing.T) {
+	f := newFake(t)
+	c := f.connect(Config{SnapLen: 1000})
+	for _, x := range []struct {
+		mode CopyMode
+		snap int
+		want string
+	}{{CopyMeta, 0, "\x00\x00\x03\xe8\x01"}, {CopyPacket, 20, "\x00\x00\x00\x14\x02"}, {CopyPacket, 2000, "\x00\x00\x03\xe8\x02"}} {
+		if err := c.SetMode(x.mode, x.snap); err != nil {
+			t.Fatal(err)
+		}
+		all := f.Configs()
+		if got := string(all[len(all)-1][zerocopy.CfgParams]); got != x.want {
+			t.Errorf("%v %d: %q, want %q", x.mode, x.snap, got, x.want)
+		}
+	}
+}

@@ -1,0 +1,5 @@
+//go:build race
+
+package ipq
+
+const raceEnabled = true

@@ -1,0 +1,37 @@
+package ipq
+
+import "testing"
+
+func TestVerdictString(t *testing.T) {
+	for v, want := range map[Verdict]string{
+		Drop: "drop", Accept: "accept", Repeat: "repeat", Stop: "stop",
+		Requeue(65535): "queue 65535", Accept.WithMark(0x2a): "accept, mark 0x2a", 2: "invalid verdict 2",
+	} {
+		if v.String() != want {
+			t.Errorf("%d: %q, want %q", v, v.String(), want)
+		}
+	}
+}
+
+func TestVerdictIsAValue(t *testing.T) {
+	var zero Verdict
+	if zero != Drop {
+		t.Error("the zero Verdict is not Drop")
+	}
+	v := Requeue(12).WithMark(1).WithMark(7)
+	if v != Requeue(12).WithMark(7) {
+		t.Errorf("%v: the last mark counts", v)
+	}
+	if mark, ok := v.Mark(); mark != 7 || !ok || v.kernel() != 12<<16|3 {
+		t.Errorf("%v: mark %d, %v, kernel %#x", v, mark, ok, v.kernel())
+	}
+	if _, ok := Accept.Mark(); ok {
+		t.Error("Accept has a mark")
+	}
+	for code := range Verdict(256) {
+		known := code == Drop || code == Accept || code == 3 || code == Repeat || code == Stop
+		if code.valid() != known {
+			t.Errorf("%v: valid %v", code, code.valid())
+		}
+	}
+}
