@@ -1,0 +1,68 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+)
+
+// A placement says which process runs on which CPUs.
+type placement struct {
+	// Flood has one CPU for each flood process, to which it is pinned.
+	Flood []int `json:"flood_cpus"`
+	// Consumer are the CPUs that this process, the consumer, is kept to.
+	Consumer []int `json:"consumer_cpus"`
+	// Fanout tells that the rule chooses the queue by the CPU that a packet is
+	// sent from, rather than by a hash of its addresses.
+	Fanout bool `json:"fanout_cpu"`
+}
+
+// shared reports whether floods and consumer compete for a CPU.
+func (p placement) shared() bool { return slices.Contains(p.Consumer, p.Flood[0]) }
+
+// place gives each flood a CPU of its own, and the consumer what is left if
+// that is at least one CPU for each queue; otherwise all.
+//
+// A flood offers about as much as one receive loop decides. So there are two
+// for each queue where they leave the consumer as many CPUs as they take, and
+// one elsewhere.
+//
+// The kernel's fan-out puts what CPU c sends into queue c mod queues, so the
+// floods' CPUs must differ in that. Where the allowed ones do not reach all
+// queues, there are as many floods as can be, and the kernel balances by the
+// hash of addresses.
+func place(allowed []int, queues int) placement {
+	each := 1
+	if len(allowed) >= 4*queues {
+		each = 2
+	}
+	var p placement
+	p.Fanout = queues > 1
+	taken := make([]int, queues)
+	for _, cpu := range allowed {
+		if q := cpu % queues; taken[q] < each {
+			taken[q]++
+			p.Flood = append(p.Flood, cpu)
+		}
+	}
+	if slices.Contains(taken, 0) {
+		p.Fanout = false
+		p.Flood = allowed[:min(queues, len(allowed))]
+	}
+	for _, cpu := range allowed {
+		if !slices.Contains(p.Flood, cpu) {
+			p.Consumer = append(p.Consumer, cpu)
+		}
+	}
+	if len(p.Consumer) < queues {
+		p.Consumer = allowed
+	}
+	return p
+}
+
+// checkPin says why receive loops cannot have a CPU each.
+func (p placement) checkPin(queues int) error {
+	if len(p.Consumer) < queues {
+		return fmt.Errorf("-pin with -queues %d needs as many CPUs; this process may use %d", queues, len(p.Consumer))
+	}
+	return nil
+}

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// checkWritable finds out, before a run, whether its report can be written to
+// the file name. It leaves everything as it was.
+func checkWritable(name string) error {
+	t, err := aim(name)
+	if err != nil {
+		return err
+	}
+	if t.exists {
+		f, err := os.OpenFile(t.path, os.O_WRONLY, 0)
+		if err != nil {
+			return fmt.Errorf("-json: %w", err)
+		}
+		f.Close()
+	}
+	if !t.replace {
+		return nil
+	}
+	f, err := t.create()
+	if err != nil {
+		return err
+	}
+	f.Close()
+	return os.Remove(f.Name())
+}
+
+// write writes the report as JSON to the file name: all of it or, after an
+// error, nothing.
+func (r *report) write(name string) error {
+	text, err := json.MarshalIndent(r, "", "\t")
+	if err != nil {
+		return fmt.Errorf("-json: %w", err)
+	}
+	text = append(text, '\n')
+	t, err := aim(name)
+	if err != nil {
+		return err
+	}
+	if !t.replace {
+		return os.WriteFile(t.path, text, 0)
+	}
+	f, err := t.create()
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) // fails when it has its new name
+	_, err = f.Write(text)
+	if closeErr := f.Close(); err == nil {
+		err = closeErr
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), t.path)
+	}
+	if err != nil {
+		return fmt.Errorf("-json: %w", err)
+	}
+	return nil
+}
+
+// A target is where a report goes.
+type target struct {
+	path    string // behind all symbolic links
+	exists  bool
+	replace bool // by a new file; a device or pipe is written to instead
+}
+
+func aim(name string) (target, error) {
+	t := target{path: name, replace: true}
+	info, err := os.Stat(name)
+	if os.IsNotExist(err) {
+		return t, nil
+	}
+	if err != nil {
+		return t, fmt.Errorf("-json: %w", err)
+	}
+	t.exists, t.replace = true, info.Mode().IsRegular()
+	if t.replace {
+		t.path, err = filepath.EvalSymlinks(name)
+	}
+	return t, err
+}
+
+// create opens a new file beside the target, to take its place.
+func (t target) create() (*os.File, error) {
+	name := fmt.Sprintf("%s.%d.tmp", t.path, os.Getpid())
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o666)
+	if err != nil {
+		var cause *os.PathError
+		if errors.As(err, &cause) {
+			err = cause.Err // the name of the new file means nothing to anybody
+		}
+		return nil, fmt.Errorf("-json %s: make a file in its directory: %w", t.path, err)
+	}
+	return f, nil
+}

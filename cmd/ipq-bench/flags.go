@@ -1,0 +1,151 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/goipq/goipq/ipq"
+)
+
+// The ways of running handlers that -modes chooses from.
+const (
+	modeInline = "inline"
+	modePool   = "pool"
+)
+
+const (
+	// rounds is how often each mode is measured: enough for a median that one
+	// disturbed round does not move.
+	rounds = 5
+	// flows is over how many flows each flood spreads its packets: many times
+	// the workers of any pool, so that all of them are busy.
+	flows = 1024
+	// minDuration makes windows of 10 ms, the shortest that a scheduler's time
+	// slice does not decide. maxDuration keeps the kernel's drop counters,
+	// which have 32 bits, from overflowing in a window at up to 6 million lost
+	// packets a second.
+	minDuration = 50 * time.Millisecond
+	maxDuration = time.Hour
+)
+
+// options are the command line.
+type options struct {
+	Duration time.Duration
+	Rate     float64
+	Size     int
+	Batch    int
+	Workers  int // 0: GOMAXPROCS
+	Queues   int
+	BusyPoll time.Duration
+	Pin      bool
+	MaxLen   int
+	Modes    []string
+	JSON     string
+}
+
+// window is the measured time of one round.
+func (o *options) window() time.Duration { return o.Duration / rounds }
+
+// warmUp is the time before it: a quarter of it, but long enough to fill a
+// queue, and no longer than it takes to reach a steady state.
+func (o *options) warmUp() time.Duration {
+	return min(max(o.window()/4, 50*time.Millisecond), 300*time.Millisecond)
+}
+
+func newFlagSet(o *options, modes *string) *flag.FlagSet {
+	fs := flag.NewFlagSet("ipq-bench", flag.ContinueOnError)
+	fs.SetOutput(io.Discard) // errors are printed once, by main
+	fs.Usage = func() {}
+	fs.DurationVar(&o.Duration, "duration", 6*time.Second, "measured `time` for each mode, in five rounds; 1s makes a quick run")
+	fs.Float64Var(&o.Rate, "rate", 0, "`packets` a second to offer, over all queues; 0 offers as many as go")
+	fs.IntVar(&o.Size, "size", 64, "`bytes` of each packet, from the IP header on")
+	fs.IntVar(&o.Batch, "batch", ipq.DefaultBatchSize, "most `packets` for one recvmmsg")
+	fs.IntVar(&o.Workers, "workers", 0, "`number` of goroutines in the pool; 0 means GOMAXPROCS, the number of the consumer's CPUs")
+	fs.IntVar(&o.Queues, "queues", 1, "`number` of queues, each with a receive loop and a flood on a CPU of its own")
+	fs.DurationVar(&o.BusyPoll, "busy-poll", 0, "`time` that a receive loop looks for packets before it sleeps")
+	fs.BoolVar(&o.Pin, "pin", false, "pin each receive loop to one CPU of the consumer's (the floods always are)")
+	fs.IntVar(&o.MaxLen, "maxlen", ipq.DefaultMaxLen, "`packets` that the kernel may hold in each queue")
+	fs.StringVar(modes, "modes", modeInline+","+modePool, "`list` of what to measure: inline, pool")
+	fs.StringVar(&o.JSON, "json", "", "write every figure to this `file` as well")
+	return fs
+}
+
+// parseFlags reads the command line without the program's name. Its errors are
+// one sentence.
+func parseFlags(args []string) (options, error) {
+	var o options
+	var modes string
+	fs := newFlagSet(&o, &modes)
+	if err := fs.Parse(args); err != nil {
+		return o, err
+	}
+	if fs.NArg() > 0 {
+		return o, fmt.Errorf("unexpected argument %q: everything is set by flags", fs.Arg(0))
+	}
+	o.Modes = strings.Split(modes, ",")
+	return o, o.check()
+}
+
+func (o *options) check() error {
+	for i, mode := range o.Modes {
+		if mode != modeInline && mode != modePool {
+			return fmt.Errorf("-modes: there is no mode %q, only inline and pool", mode)
+		}
+		if slices.Contains(o.Modes[:i], mode) {
+			return fmt.Errorf("-modes: %s is named twice", mode)
+		}
+	}
+	if o.Duration < minDuration || o.Duration > maxDuration {
+		return fmt.Errorf("-duration %v is not between %v and %v", o.Duration, minDuration, maxDuration)
+	}
+	if !(o.Rate == 0 || o.Rate >= 1 && o.Rate <= 1e9) { // NaN, too
+		return fmt.Errorf("-rate %v is neither 0 nor between 1 and 1e9 packets a second", o.Rate)
+	}
+	if o.BusyPoll < 0 || o.BusyPoll > time.Second {
+		return fmt.Errorf("-busy-poll %v is not between 0 and 1s", o.BusyPoll)
+	}
+	for _, f := range []struct {
+		name            string
+		value, min, max int
+	}{
+		{"size", o.Size, 36, 65535}, // IPv4 and ICMP headers and the flood's number
+		{"batch", o.Batch, 1, 1024}, // UIO_MAXIOV
+		{"workers", o.Workers, 0, 1024},
+		{"queues", o.Queues, 1, 256},
+		{"maxlen", o.MaxLen, 1, 65536}, // NFQNL_HASH_MAX_SIZE * 2
+	} {
+		if f.value < f.min || f.value > f.max {
+			return fmt.Errorf("-%s %d is not between %d and %d", f.name, f.value, f.min, f.max)
+		}
+	}
+	return nil
+}
+
+func printUsage(w io.Writer) {
+	fmt.Fprint(w, `ipq-bench floods netfilter queues in a private network namespace and shows how many
+packets a second this machine decides, at what cost. It needs Linux, and root or the
+right to make a user namespace. The machine's own rules and interfaces are not touched.
+
+Usage: ipq-bench [flags]
+
+`)
+	var o options
+	var modes string
+	fs := newFlagSet(&o, &modes)
+	fs.SetOutput(w)
+	fs.PrintDefaults()
+	fmt.Fprint(w, `
+Examples:
+  ipq-bench                       what is the most that this machine carries?
+  ipq-bench -rate 150000          what does a packet cost at a load that it bears?
+  ipq-bench -queues 2 -pin        two queues, each with a receive loop on its CPU
+  ipq-bench -duration 1s -json f  a quick run, with every figure in a file
+
+Exit status: 0 measured; 1 the run failed or its books do not balance; 2 wrong flag, or no
+namespace to be had; 130 ended by SIGINT and 143 by SIGTERM, with what was measured so far.
+`)
+}

@@ -1,0 +1,159 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// printHeader says what is about to be done, where.
+func printHeader(w io.Writer, rep *report) {
+	width := textWidth(w)
+	m, p, s := &rep.Machine, &rep.Parameters, &rep.Setup
+	for _, line := range []struct{ label, text string }{
+		{"machine", m.describe()},
+		{"place", s.describe()},
+		{"queue", p.queue(s)},
+		{"flood", p.flood(s)},
+		{"consumer", p.consumer(s)},
+		{"run", p.run(rep)},
+	} {
+		printField(w, width, line.label, line.text)
+	}
+	fmt.Fprintln(w)
+}
+
+func (m *machine) describe() string {
+	model := m.CPU
+	if model == "" {
+		model = m.Arch
+	}
+	return fmt.Sprintf("Linux %s, %s, %s, %s", m.Kernel, model, plural(m.CPUs, "CPU"), m.Go)
+}
+
+func (s *setup) describe() string {
+	rights := "with root's rights"
+	if !s.Root {
+		rights = "without root's rights over the machine"
+	}
+	return "a private network namespace, " + rights + "; the machine's own network is not touched"
+}
+
+func (p *parameters) queue(s *setup) string {
+	text := fmt.Sprintf("ICMP echo requests on loopback, by %s; ", article(s.Rule))
+	if p.Queues == 1 {
+		return text + fmt.Sprintf("room for %s packets", commas(uint64(p.MaxLen)))
+	}
+	balance := "by the sender's CPU"
+	if !s.Fanout {
+		balance = "by a hash of addresses"
+	}
+	return text + fmt.Sprintf("%d queues chosen %s, each with room for %s packets",
+		p.Queues, balance, commas(uint64(p.MaxLen)))
+}
+
+func (p *parameters) flood(s *setup) string {
+	rate := "at full speed"
+	if p.Rate > 0 {
+		rate = fixed(p.Rate, 0) + "/s"
+	}
+	processes := "a process"
+	if len(s.Flood) > 1 {
+		processes = fmt.Sprintf("%d processes", len(s.Flood))
+	}
+	return fmt.Sprintf("%d-byte packets, %s flows, %s, by %s on %s, dropped on arrival",
+		p.Size, commas(uint64(p.Flows)), rate, processes, cpuList(s.Flood))
+}
+
+func (p *parameters) consumer(s *setup) string {
+	text := "this process, on " + cpuList(s.Consumer)
+	if s.shared() {
+		text += " together with the flood"
+	}
+	if p.Pin {
+		text += ", each receive loop on one of them"
+	}
+	text += fmt.Sprintf("; batches of %d", p.Batch)
+	if p.BusyPoll > 0 {
+		text += fmt.Sprintf(", busy poll %v", p.BusyPoll)
+	}
+	return text + "; it accepts every packet"
+}
+
+func (p *parameters) run(rep *report) string {
+	var titles []string
+	for _, name := range p.Modes {
+		titles = append(titles, rep.title(name))
+	}
+	return fmt.Sprintf("%s, %d rounds each: %v warm-up, %v measured; %v a mode, %v in all",
+		strings.Join(titles, " and "), p.Rounds, p.WarmUp, p.Window, p.Duration, p.total().Round(time.Second))
+}
+
+// title names a mode for people.
+func (rep *report) title(mode string) string {
+	if mode == modePool {
+		return fmt.Sprintf("pool of %d", rep.Parameters.Workers)
+	}
+	return mode
+}
+
+// cpuList returns for example "CPU 0" or "CPUs 0-3,8".
+func cpuList(cpus []int) string {
+	if len(cpus) == 1 {
+		return "CPU " + strconv.Itoa(cpus[0])
+	}
+	var ranges []string
+	for i := 0; i < len(cpus); {
+		j := i
+		for j+1 < len(cpus) && cpus[j+1] == cpus[j]+1 {
+			j++
+		}
+		text := strconv.Itoa(cpus[i])
+		if j > i {
+			text += "-" + strconv.Itoa(cpus[j])
+		}
+		ranges = append(ranges, text)
+		i = j + 1
+	}
+	return "CPUs " + strings.Join(ranges, ",")
+}
+
+func article(noun string) string {
+	if noun[0] == 'n' || noun[0] == 'N' {
+		return "an " + noun // "an nft", "an NFQUEUE", as they are spoken
+	}
+	return "a " + noun
+}
+
+// printField prints a label and a text, which goes on below itself when it is
+// wider than width.
+func printField(w io.Writer, width int, label, text string) {
+	const indent = 10
+	for i, line := range wrap(text, width-indent) {
+		if i > 0 {
+			label = ""
+		}
+		fmt.Fprintf(w, "%-*s%s\n", indent, label, line)
+	}
+}
+
+// wrap breaks a text at spaces into lines of at most width bytes, as far as its
+// words allow.
+func wrap(text string, width int) []string {
+	var lines []string
+	line := ""
+	for _, word := range strings.Fields(text) {
+		switch {
+		case line == "":
+			line = word
+		case len(line)+1+len(word) <= width:
+			line += " " + word
+		default:
+			lines = append(lines, line)
+			line = word
+		}
+	}
+	return append(lines, line)
+}

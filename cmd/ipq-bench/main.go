@@ -1,0 +1,137 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime"
+	"syscall"
+	"time"
+
+	"github.com/goipq/goipq/internal/flood"
+	"github.com/goipq/goipq/internal/netlab"
+)
+
+// Exit statuses; a signal's is 128 plus its number.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+func main() {
+	// Before anything else: the floods are this program again and share its
+	// process group. A signal to the group is meant for us; it must not end
+	// them before they have counted what they sent. In them nobody reads the
+	// channel.
+	signals := catchSignals()
+	flood.Main()
+
+	opts, err := parseFlags(os.Args[1:])
+	if errors.Is(err, flag.ErrHelp) {
+		printUsage(os.Stdout)
+		os.Exit(exitOK)
+	}
+	if err != nil {
+		fail(exitUsage, fmt.Errorf("%w (ipq-bench -h lists the flags)", err))
+	}
+	if runtime.GOOS != "linux" {
+		fail(exitUsage, fmt.Errorf("netfilter queues are Linux's; this is %s", runtime.GOOS))
+	}
+	if err := netlab.Enter(); err != nil {
+		fail(exitUsage, err)
+	}
+	ctx := untilSignal(context.Background(), signals)
+	os.Exit(bench(ctx, opts, os.Stdout, os.Stderr))
+}
+
+// bench does the whole run and returns the exit status.
+func bench(ctx context.Context, opts options, stdout, stderr io.Writer) int {
+	complain := func(status int, err error) int {
+		fmt.Fprintln(stderr, "ipq-bench:", err)
+		return status
+	}
+	if opts.JSON != "" {
+		if err := checkWritable(opts.JSON); err != nil {
+			return complain(exitUsage, err)
+		}
+	}
+	r, err := newRunner(opts, newProgress(stdout))
+	if err != nil {
+		return complain(exitUsage, err)
+	}
+	defer r.close()
+	printHeader(stdout, r.report)
+
+	runErr := r.run(ctx)
+	r.report.finish(ctx.Err() != nil)
+	printResults(stdout, r.report)
+	if opts.JSON != "" {
+		runErr = errors.Join(runErr, r.report.write(opts.JSON))
+	}
+	if runErr != nil {
+		return complain(exitFailed, runErr)
+	}
+	return r.report.status(context.Cause(ctx))
+}
+
+// status is the exit status of a run that ended for that cause, nil if it is
+// complete.
+func (rep *report) status(cause error) int {
+	var sig caught
+	switch {
+	case !rep.Books.Balanced:
+		return exitFailed
+	case errors.As(cause, &sig):
+		return sig.status()
+	}
+	return exitOK
+}
+
+// fail ends the program before the run.
+func fail(status int, err error) {
+	fmt.Fprintln(os.Stderr, "ipq-bench:", err)
+	os.Exit(status)
+}
+
+// A caught signal is the cause of an early end.
+type caught struct{ syscall.Signal }
+
+func (c caught) Error() string { return c.Signal.String() }
+
+func (c caught) status() int { return 128 + int(c.Signal) }
+
+// catchSignals collects the signals that end a run. It does so even if they
+// were ignored, as SIGINT is in what a shell script starts in the background: a
+// run that is told to end must not go on flooding.
+func catchSignals() <-chan os.Signal {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	return signals
+}
+
+// impatience is how long after the first signal another one counts as a
+// second. One signal can come several times: to us as a member of the process
+// group, and passed on by the process that netlab.Enter left in front.
+const impatience = 500 * time.Millisecond
+
+// untilSignal returns a context that the first signal ends, with a caught as
+// its cause. The second ends the program.
+func untilSignal(parent context.Context, signals <-chan os.Signal) context.Context {
+	ctx, cancel := context.WithCancelCause(parent)
+	go func() {
+		sig := caught{(<-signals).(syscall.Signal)}
+		cancel(sig)
+		first := time.Now()
+		for range signals {
+			if time.Since(first) >= impatience {
+				os.Exit(sig.status())
+			}
+		}
+	}()
+	return ctx
+}

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"fmt"
+	"math"
+)
+
+// A view is what the notes look at, over all modes with a round.
+type view struct {
+	offered float64 // the least median
+	decided float64 // the least median of verdicts per second
+	lost    float64 // the largest median, in percent
+	wobble  float64 // the largest spread of verdicts per second, against the median
+	busy    float64 // of the modes that lost packets, the least share of one CPU that the consumer got
+
+	guessed               bool
+	lostAll, lostAtSocket uint64
+}
+
+// noticeable is the loss, in percent, from which on a consumer is taken for
+// saturated: a hiccup of the machine loses less.
+const noticeable = 1
+
+// look returns what the notes look at; ok is false when nothing was measured.
+func (rep *report) look() (v view, ok bool) {
+	v = view{offered: math.Inf(1), decided: math.Inf(1), busy: math.Inf(1)}
+	for i := range rep.Modes {
+		m := &rep.Modes[i]
+		if len(m.Rounds) == 0 {
+			continue
+		}
+		ok = true
+		verdicts, lost := m.Summary[verdictRate], m.Summary[lostShare].Median
+		v.offered = min(v.offered, m.Summary[offeredRate].Median)
+		v.decided = min(v.decided, verdicts.Median)
+		v.lost = max(v.lost, lost)
+		if verdicts.Median > 0 {
+			v.wobble = max(v.wobble, (verdicts.Max-verdicts.Min)/verdicts.Median)
+		}
+		v.guessed = v.guessed || m.guessed()
+		var all round
+		for j := range m.Rounds {
+			rd := &m.Rounds[j]
+			all.CPU += rd.CPU
+			all.Window += rd.Window
+			v.lostAll += rd.lost()
+			v.lostAtSocket += rd.SocketDropped
+		}
+		if lost >= noticeable {
+			v.busy = min(v.busy, ratio(uint64(all.CPU), uint64(all.Window)))
+		}
+	}
+	return v, ok
+}
+
+// notes say how to read the table.
+func (rep *report) notes() []string {
+	v, ok := rep.look()
+	if !ok {
+		return []string{"nothing was measured"}
+	}
+	var notes []string
+	note := func(format string, args ...any) { notes = append(notes, fmt.Sprintf(format, args...)) }
+
+	rate := rep.Parameters.Rate
+	switch {
+	case rate == 0 && v.lost >= noticeable:
+		note("Lost in the kernel: the queue was full, because the flood offers more than the consumer can "+
+			"decide. That is saturation: its verdicts/s are the most that it carries. What a packet costs at "+
+			"a load that it bears: ipq-bench -rate %d", bearable(v.decided))
+	case rate == 0:
+		note("Next to nothing was lost: the consumer decides all that the flood can offer, and might carry more.")
+	case v.lost >= noticeable:
+		note("Lost in the kernel: the consumer does not bear this rate. A lower one: -rate %d", bearable(v.decided))
+	}
+	if v.offered < 0.98*rate {
+		note("The flood offered fewer than the %s/s asked for: its CPU, or its socket's buffer, allows no more.",
+			fixed(rate, 0))
+	}
+	note("CPU is this process's, user and system, with what the kernel does in its system calls: copying a " +
+		"packet out, and sending it on its way to where it is dropped.")
+	if v.guessed {
+		note("~: the kernel shows this user no count of what it dropped; this is what is missing.")
+	}
+	if share := 100 * ratio(v.lostAtSocket, v.lostAll); v.lost >= noticeable && share >= noticeable {
+		note("%s %% of the loss did not fit into the socket's buffer of %s KiB, before the queue was full: "+
+			"see net.core.rmem_max, or choose a lower -maxlen.",
+			fixed(share, 0), commas(uint64(rep.Setup.ReadBuffer)/1024))
+	}
+	if b := &rep.Books; b.Arrived < b.Verdicts {
+		note("%s packets were accepted but did not arrive: the kernel dropped them behind the queue "+
+			"(net.core.netdev_max_backlog).", commas(b.Verdicts-b.Arrived))
+	}
+	switch {
+	case v.busy < 0.5:
+		note("The consumer lost packets while it got only %s %% of a CPU: something else keeps this machine "+
+			"busy, and the figures are worth little.", fixed(100*v.busy, 0))
+	case v.wobble > 0.15:
+		note("Verdicts/s vary by %s %% between rounds: something else keeps this machine busy.", fixed(100*v.wobble, 0))
+	}
+	return notes
+}
+
+// bearable returns a round rate of about half the packets a second that a
+// saturated consumer decides.
+func bearable(saturated float64) int {
+	half := saturated / 2
+	unit := math.Pow(10, math.Floor(math.Log10(max(half, 1))))
+	return int(max(1, math.Floor(half/unit)) * unit)
+}

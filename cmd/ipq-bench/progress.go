@@ -1,0 +1,91 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"time"
+)
+
+// showEvery is how often a terminal shows new figures: seldom enough that what
+// it costs the measured process is lost in the noise.
+const showEvery = 250 * time.Millisecond
+
+// A progress tells how the run goes: on a terminal in one line that is written
+// anew, elsewhere in a line for each round.
+type progress struct {
+	w      io.Writer
+	live   bool      // w is a terminal
+	finish time.Time // about when the run is over
+	title  string    // of the round
+	last   sample
+	lines  bool // some were printed
+}
+
+func newProgress(w io.Writer) *progress {
+	return &progress{w: w, live: terminalWidth(w) > 0}
+}
+
+// start begins a run that takes about so long.
+func (p *progress) start(total time.Duration) { p.finish = time.Now().Add(total) }
+
+// begin begins a round.
+func (p *progress) begin(n int, title string) {
+	p.title = fmt.Sprintf("%d/%d %s", n, rounds, title)
+	if p.live {
+		p.rewrite("warming up")
+	}
+}
+
+// measure begins the round's window, at the sample.
+func (p *progress) measure(begin sample) { p.last = begin }
+
+// tick shows the rates since the sample before.
+func (p *progress) tick(now sample) {
+	rd := between(p.last, now)
+	p.last = now
+	p.rewrite(rates(&rd))
+}
+
+// done ends a round.
+func (p *progress) done(rd *round) {
+	if !p.live {
+		p.lines = true
+		cpu := ratio(uint64(rd.CPU), rd.Verdicts)
+		fmt.Fprintf(p.w, "round %s: %s, CPU %s ns/packet\n", p.title, rates(rd), fixed(cpu, 0))
+	}
+}
+
+// end makes way for the table: a living line goes, others are set apart.
+func (p *progress) end() {
+	switch {
+	case p.live:
+		io.WriteString(p.w, "\r"+clearToEnd)
+	case p.lines:
+		fmt.Fprintln(p.w)
+	}
+}
+
+const clearToEnd = "\x1b[K" // ANSI's EL: erase in line
+
+// rewrite replaces the living line. It clears behind the text, not before it,
+// so nothing flickers.
+func (p *progress) rewrite(text string) {
+	left := max(0, time.Until(p.finish)) + time.Second - 1
+	line := fmt.Sprintf("%s, %d s left: %s", p.title, left/time.Second, text)
+	// Behind it stays room for the ^C that a terminal echoes: at its edge that
+	// would begin another line.
+	if room := terminalWidth(p.w) - len("^C") - 1; room > 0 && len(line) > room {
+		line = line[:room]
+	}
+	io.WriteString(p.w, "\r"+line+clearToEnd)
+}
+
+func rates(rd *round) string {
+	sign := ""
+	if !rd.QueueKnown {
+		sign = "~"
+	}
+	return fmt.Sprintf("%s verdicts/s of %s offered, %s%s %% lost",
+		fixed(rd.perSecond(rd.Verdicts), 0), fixed(rd.perSecond(rd.Sent), 0),
+		sign, fixed(100*ratio(rd.lost(), rd.Sent), 1))
+}

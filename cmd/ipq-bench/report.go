@@ -1,0 +1,80 @@
+package main
+
+import "time"
+
+// schema is the version of the report's format. It changes when a field
+// changes its meaning or goes; fields may be added.
+const schema = 1
+
+// A report is what -json writes: how the run was made, every round's raw
+// figures, and what they sum up to. Times in fields ending in _ns are
+// nanoseconds.
+type report struct {
+	Schema      int        `json:"schema"`
+	Time        time.Time  `json:"time"`        // when the run began
+	Interrupted bool       `json:"interrupted"` // a signal ended it early
+	Machine     machine    `json:"machine"`
+	Parameters  parameters `json:"parameters"`
+	Setup       setup      `json:"setup"`
+	Modes       []mode     `json:"modes"` // in the order of -modes
+	Books       books      `json:"books"`
+}
+
+// A machine is what the run was made on and with.
+type machine struct {
+	Kernel string `json:"kernel"` // uname -r
+	Arch   string `json:"arch"`   // GOARCH
+	CPU    string `json:"cpu"`    // model name, "" where the kernel has none
+	CPUs   int    `json:"cpus"`   // that the process may use
+	Go     string `json:"go"`
+	Goipq  string `json:"goipq"` // version of the main module
+}
+
+// parameters are the flags, and what follows from them.
+type parameters struct {
+	Modes    []string      `json:"modes"`
+	Duration time.Duration `json:"duration_ns"` // measured time for each mode
+	Rounds   int           `json:"rounds"`
+	Window   time.Duration `json:"window_ns"`       // measured time of one round
+	WarmUp   time.Duration `json:"warm_up_ns"`      // before each window
+	Rate     float64       `json:"rate_per_second"` // of all floods; 0: as many as go
+	Size     int           `json:"size_bytes"`      // from the IP header on
+	Flows    int           `json:"flows"`           // of each flood
+	Queues   int           `json:"queues"`
+	MaxLen   int           `json:"maxlen"`  // packets, each queue
+	Batch    int           `json:"batch"`   // packets for one recvmmsg
+	Workers  int           `json:"workers"` // in the pool
+	BusyPoll time.Duration `json:"busy_poll_ns"`
+	Pin      bool          `json:"pin"`
+}
+
+// A setup is where the run was made.
+type setup struct {
+	// Root tells whether the process has root's rights over the machine, not
+	// only over its namespaces: they raise the socket buffers.
+	Root bool `json:"root"`
+	// Rule is the kind of rule that queues: "nft queue expression" or
+	// "NFQUEUE target".
+	Rule string `json:"rule"`
+	placement
+	GOMAXPROCS int `json:"gomaxprocs"`
+	// ReadBuffer is the size in bytes of a queue's socket buffer as granted;
+	// 0 before the first round.
+	ReadBuffer int `json:"read_buffer_bytes"`
+}
+
+// A mode is what was measured of one way of running handlers.
+type mode struct {
+	Name string `json:"mode"` // "inline" or "pool"
+	// Summary has the spread over the rounds of each of metrics, by name; it
+	// is empty without a round.
+	Summary map[string]spread `json:"summary"`
+	Rounds  []round           `json:"rounds"`
+}
+
+// total is about how long the run takes: with each round's time to open a
+// queue, start the floods and stop them.
+func (p *parameters) total() time.Duration {
+	const around = 40 * time.Millisecond
+	return time.Duration(p.Rounds*len(p.Modes)) * (p.WarmUp + p.Window + around)
+}

@@ -1,0 +1,74 @@
+package main
+
+import "time"
+
+// A round is one queue's life. The figures at its top are those of the
+// measured window.
+type round struct {
+	Round   int           `json:"round"`   // counted from 1
+	Partial bool          `json:"partial"` // a signal cut the window short
+	Window  time.Duration `json:"window_ns"`
+	CPU     time.Duration `json:"cpu_ns"`  // of this process, user and system
+	Mallocs uint64        `json:"mallocs"` // objects allocated
+	tally
+	// Life has the counts from opening the queue to unbinding it, the warm-up
+	// included: what the books are made from.
+	Life life `json:"life"`
+}
+
+// A tally counts packets and the calls that they took.
+type tally struct {
+	Sent     uint64 `json:"sent"` // by the floods
+	Received uint64 `json:"received"`
+	Batches  uint64 `json:"batches"` // recvmmsg calls that brought any
+	Verdicts uint64 `json:"verdicts"`
+	Messages uint64 `json:"messages"` // netlink messages that carried verdicts
+	Writes   uint64 `json:"writes"`   // sendmsg calls that carried messages
+	Parks    uint64 `json:"parks"`    // a receive loop went to sleep
+	Waits    uint64 `json:"waits"`    // a receive loop waited for a free batch
+	// QueueDropped counts packets that the kernel dropped because the queue
+	// was full; the kernel does not tell everybody, see QueueKnown.
+	// SocketDropped counts those that did not fit into the socket's buffer.
+	QueueDropped  uint64 `json:"queue_dropped"`
+	SocketDropped uint64 `json:"socket_dropped"`
+	QueueKnown    bool   `json:"queue_dropped_known"`
+}
+
+// minus returns the counts since before.
+func (t tally) minus(before tally) tally {
+	t.Sent -= before.Sent
+	t.Received -= before.Received
+	t.Batches -= before.Batches
+	t.Verdicts -= before.Verdicts
+	t.Messages -= before.Messages
+	t.Writes -= before.Writes
+	t.Parks -= before.Parks
+	t.Waits -= before.Waits
+	t.QueueDropped -= before.QueueDropped
+	t.SocketDropped -= before.SocketDropped
+	return t
+}
+
+// lost is how many packets the kernel dropped on their way to the consumer:
+// exact if QueueKnown, otherwise what is missing.
+func (t *tally) lost() uint64 {
+	if t.QueueKnown {
+		return t.QueueDropped + t.SocketDropped
+	}
+	if t.Sent < t.Received {
+		return 0 // the window began with packets that waited in the queue
+	}
+	return t.Sent - t.Received
+}
+
+// A life is all that happened to one queue.
+type life struct {
+	tally
+	Ruled       uint64 `json:"ruled"`        // packets that the rule queued
+	Arrived     uint64 `json:"arrived"`      // packets that came to the other end of the loopback link
+	MissedTurns uint64 `json:"missed_turns"` // packets that a paced flood had no room to send
+	// Refused counts verdicts that the kernel did not take, Undecodable
+	// messages that goipq could not read: none, or there is a bug.
+	Refused     uint64 `json:"refused_verdicts"`
+	Undecodable uint64 `json:"undecodable"`
+}

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// allowedCPUs returns the numbers of the CPUs that this process may use.
+func allowedCPUs() ([]int, error) {
+	var set unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &set); err != nil {
+		return nil, os.NewSyscallError("sched_getaffinity", err)
+	}
+	var cpus []int
+	for cpu := 0; len(cpus) < set.Count(); cpu++ {
+		if set.IsSet(cpu) {
+			cpus = append(cpus, cpu)
+		}
+	}
+	return cpus, nil
+}
+
+// keepTo moves every thread of this process to cpus; later ones inherit it.
+func keepTo(cpus []int) error {
+	var set unix.CPUSet
+	for _, cpu := range cpus {
+		set.Set(cpu)
+	}
+	// A thread not yet moved may start another meanwhile: look again until
+	// there is none that is new.
+	moved := make(map[string]bool)
+	for fresh := true; fresh; {
+		fresh = false
+		tasks, err := os.ReadDir("/proc/self/task")
+		if err != nil {
+			return fmt.Errorf("keep the consumer to CPUs %v: %w", cpus, err)
+		}
+		for _, task := range tasks {
+			if moved[task.Name()] {
+				continue
+			}
+			moved[task.Name()], fresh = true, true
+			tid, err := strconv.Atoi(task.Name())
+			if err == nil {
+				err = unix.SchedSetaffinity(tid, &set)
+			}
+			if err != nil && !errors.Is(err, unix.ESRCH) { // it has ended
+				return fmt.Errorf("keep the consumer to CPUs %v: %w", cpus, err)
+			}
+		}
+	}
+	return nil
+}
+
+// processCPU returns the CPU time, user and system, of all threads of this
+// process.
+func processCPU() time.Duration {
+	var ru unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &ru); err != nil {
+		return 0 // fails only with a bad address
+	}
+	return time.Duration(ru.Utime.Nano() + ru.Stime.Nano())
+}
+
+// kernelRelease returns what uname -r prints.
+func kernelRelease() string {
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return "" // fails only with a bad address
+	}
+	return unix.ByteSliceToString(u.Release[:])
+}
+
+// cpuModel returns the first CPU's name, or "" where the architecture has none
+// in /proc/cpuinfo.
+func cpuModel() string {
+	info, err := os.ReadFile("/proc/cpuinfo")
+	if err != nil {
+		return ""
+	}
+	for line := range bytes.Lines(info) {
+		if name, value, ok := bytes.Cut(line, []byte(":")); ok && string(bytes.TrimSpace(name)) == "model name" {
+			return string(bytes.TrimSpace(value))
+		}
+	}
+	return ""
+}
