@@ -64,7 +64,8 @@ type Config struct {
 	// packet, 2304 for one of 1500. A full buffer loses packets, or accepts
 	// them with FailOpen. 0 sizes it so that MaxLen packets fit. Without
 	// CAP_NET_ADMIN in the initial user namespace net.core.rmem_max limits it;
-	// [Stats] has what was granted.
+	// [Stats] has what was granted. It takes packets to be full frames of 1500
+	// bytes, or of SnapLen with GSO: raise it for larger frames.
 	ReadBuffer int
 
 	// FailOpen accepts packets that do not fit into the queue or the socket's

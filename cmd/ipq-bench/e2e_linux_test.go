@@ -106,7 +106,7 @@ func TestRun(t *testing.T) {
 	if rep.Machine.CPUs > 1 && rep.Setup.shared() {
 		t.Errorf("the flood runs on CPUs %v, the consumer on %v", rep.Setup.Flood, rep.Setup.Consumer)
 	}
-	if rep.Parameters.Workers != rep.Setup.GOMAXPROCS || rep.Setup.GOMAXPROCS > len(rep.Setup.Consumer) {
+	if rep.Parameters.Workers != max(2, rep.Setup.GOMAXPROCS) || rep.Setup.GOMAXPROCS > len(rep.Setup.Consumer) {
 		t.Errorf("a pool of %d, GOMAXPROCS %d, on CPUs %v",
 			rep.Parameters.Workers, rep.Setup.GOMAXPROCS, rep.Setup.Consumer)
 	}

@@ -38,7 +38,7 @@ type options struct {
 	Rate     float64
 	Size     int
 	Batch    int
-	Workers  int // 0: GOMAXPROCS
+	Workers  int // 0: by the number of CPUs
 	Queues   int
 	BusyPoll time.Duration
 	Pin      bool
@@ -64,7 +64,7 @@ func newFlagSet(o *options, modes *string) *flag.FlagSet {
 	fs.Float64Var(&o.Rate, "rate", 0, "`packets` a second to offer, over all queues; 0 offers as many as go")
 	fs.IntVar(&o.Size, "size", 64, "`bytes` of each packet, from the IP header on")
 	fs.IntVar(&o.Batch, "batch", ipq.DefaultBatchSize, "most `packets` for one recvmmsg")
-	fs.IntVar(&o.Workers, "workers", 0, "`number` of goroutines in the pool; 0 means GOMAXPROCS, the number of the consumer's CPUs")
+	fs.IntVar(&o.Workers, "workers", 0, "`number` of goroutines in the pool; 0 means one for each CPU of the consumer's, and at least 2")
 	fs.IntVar(&o.Queues, "queues", 1, "`number` of queues, each with a receive loop and a flood on a CPU of its own")
 	fs.DurationVar(&o.BusyPoll, "busy-poll", 0, "`time` that a receive loop looks for packets before it sleeps")
 	fs.BoolVar(&o.Pin, "pin", false, "pin each receive loop to one CPU of the consumer's (the floods always are)")

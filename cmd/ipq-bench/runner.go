@@ -43,7 +43,7 @@ func newRunner(opts options, show *progress) (*runner, error) {
 	// The runtime has counted the CPUs when there were more.
 	runtime.GOMAXPROCS(min(runtime.GOMAXPROCS(0), len(where.Consumer)))
 	if opts.Workers == 0 {
-		opts.Workers = runtime.GOMAXPROCS(0)
+		opts.Workers = max(2, runtime.GOMAXPROCS(0))
 	}
 
 	// Not the namespace that Enter made: there, the kernel shows its queues'

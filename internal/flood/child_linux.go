@@ -49,9 +49,10 @@ func runChild(mark string) error {
 	if err := checkPrivate(); err != nil {
 		return err
 	}
-	// A terminal sends these to the parent, too, and it is the parent who
-	// decides whether to stop and what to do with the figures.
-	signal.Ignore(unix.SIGINT, unix.SIGHUP)
+	// A terminal, or timeout(1), sends these to the parent, too, who
+	// decides whether to stop and what to do with the figures, and whose end
+	// ends the flood.
+	signal.Ignore(unix.SIGINT, unix.SIGHUP, unix.SIGTERM)
 	// The loop owns its thread: timer slack belongs to a thread.
 	runtime.LockOSThread()
 	if err := pin(cfg.CPUs); err != nil {
