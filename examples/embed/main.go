@@ -1,0 +1,38 @@
+// Embed is the least program that decides packets with goipq: it drops UDP to
+// port 9 and accepts everything else that comes to queue 0.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/goipq/goipq/ipq"
+)
+
+func decide(p *ipq.Packet) ipq.Verdict {
+	if f := p.Flow(); f.Protocol == syscall.IPPROTO_UDP && f.DstPort == 9 {
+		return ipq.Drop
+	}
+	return ipq.Accept
+}
+
+func main() {
+	q, err := ipq.Open(ipq.Config{Queue: 0})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err = errors.Join(q.Run(ctx, ipq.HandlerFunc(decide)), q.Close())
+
+	s := q.Stats()
+	fmt.Printf("%d packets: %d accepted, %d dropped\n", s.Received, s.Accepted, s.Dropped)
+	if err != nil {
+		log.Fatal(err)
+	}
+}

@@ -1,0 +1,123 @@
+// Package extest lets the tests of an example run it as a program of its own,
+// inside a private network namespace. The program is the test binary once more,
+// which then calls the example's main: there is nothing to build first.
+//
+//	func TestMain(m *testing.M) { extest.Main(m, main) }
+//
+//	func TestExample(t *testing.T) {
+//		ns := labtest.New(t)
+//		p := extest.Start(t, ns, "-v")
+//		p.WaitFor(t, "ready")
+//		...
+//		output := p.Interrupt(t)
+//	}
+package extest
+
+import (
+	"bufio"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/goipq/goipq/internal/netlab"
+	"github.com/goipq/goipq/internal/netlab/labtest"
+)
+
+// envMain marks the process that is to be the example.
+const envMain = "GOIPQ_EXAMPLE_MAIN"
+
+// patience is how long an example may take for what it does in milliseconds on
+// an idle machine.
+const patience = 30 * time.Second
+
+// Main runs the tests of m in a private network namespace or, in a process that
+// Start made, the example.
+func Main(m *testing.M, main func()) {
+	if os.Getenv(envMain) != "" {
+		os.Unsetenv(envMain)
+		main()
+		os.Exit(0)
+	}
+	labtest.Main(m)
+}
+
+// A Process is a running example. It is killed when the test ends.
+type Process struct {
+	cmd    *exec.Cmd
+	output *os.File
+	lines  *bufio.Scanner
+	text   strings.Builder // what was read of the output
+}
+
+// Start runs the example inside ns with these arguments.
+func Start(t *testing.T, ns *netlab.NS, args ...string) *Process {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	t.Cleanup(func() { r.Close() })
+
+	cmd := exec.Command(exe, args...)
+	cmd.Env = append(os.Environ(), envMain+"=1")
+	cmd.Stdout, cmd.Stderr = w, w
+	if err := ns.Do(cmd.Start); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if cmd.ProcessState == nil {
+			cmd.Process.Kill()
+			cmd.Wait()
+		}
+	})
+	return &Process{cmd: cmd, output: r, lines: bufio.NewScanner(r)}
+}
+
+// WaitFor reads the output up to a line that contains text.
+func (p *Process) WaitFor(t *testing.T, text string) {
+	t.Helper()
+	for p.readLine(t) {
+		if strings.Contains(p.lines.Text(), text) {
+			return
+		}
+	}
+	t.Fatalf("the example ended without %q:\n%s", text, &p.text)
+}
+
+// Interrupt sends SIGINT, waits for the example to end well, and returns its
+// whole output.
+func (p *Process) Interrupt(t *testing.T) string {
+	t.Helper()
+	if err := p.cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	for p.readLine(t) {
+	}
+	if err := p.cmd.Wait(); err != nil {
+		t.Fatalf("after SIGINT: %v\n%s", err, &p.text)
+	}
+	return p.text.String()
+}
+
+// readLine reads a line of output and reports whether there was one.
+func (p *Process) readLine(t *testing.T) bool {
+	t.Helper()
+	if err := p.output.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	if !p.lines.Scan() {
+		if err := p.lines.Err(); err != nil {
+			t.Fatalf("%v\n%s", err, &p.text)
+		}
+		return false
+	}
+	p.text.WriteString(p.lines.Text() + "\n")
+	return true
+}
