@@ -1,0 +1,57 @@
+// Package bench holds goipq's benchmarks, from single messages to the whole
+// way of a packet through the kernel. It has no code of its own.
+//
+//	go test -run '^$' -bench . -count 10 ./bench | tee new.txt
+//	benchstat new.txt
+//	benchstat old.txt new.txt
+//
+// (benchstat is golang.org/x/perf/cmd/benchstat.) They need neither root nor
+// any preparation: BenchmarkPipeline makes a network namespace of its own.
+//
+// # What is measured
+//
+//   - BenchmarkDecode, BenchmarkEncode, BenchmarkFlowHash, BenchmarkChecksum:
+//     the codec, one message or packet an operation.
+//   - BenchmarkRing: a packet through the buffers, from Get through recvmmsg(2)
+//     to Put. A pair of Unix sockets stands in for the kernel's queue.
+//   - BenchmarkWorker: a task through the pool, from Submit to its end.
+//   - BenchmarkPipeline: a packet through everything: the kernel's queue, the
+//     handler, and the verdict with which the kernel sends it on.
+//
+// # The pipeline
+//
+// Another process sends ICMP echo requests over loopback, 64 of which are
+// unanswered at any time. Such a closed loop loses nothing, which every run
+// checks, and so each figure is the cost of packets that went all the way:
+//
+//   - ns/op: time for each packet, by the sender's clock, from its first
+//     request to its last reply. Starting the sender (some 10 ms) is not in
+//     it, so that short runs and long ones tell the same. pps is its inverse.
+//   - cpu-ns/pkt: CPU time of this process for each packet, in user space and
+//     in the kernel. As the kernel sends a packet on within the call that
+//     writes its verdict, delivering the request is in it, and on loopback
+//     answering it, too.
+//   - allocs/pkt: heap allocations of this process for each packet. The few
+//     that a run costs as a whole show in short runs. B/op and allocs/op are
+//     rounded down by the testing package.
+//   - pkts/recv: packets for each recvmmsg(2).
+//
+// The handlers accept (work=accept), look at the flow first (flow), set a mark
+// (mark), or change a byte of the payload, so that its checksum is made right
+// (rewrite). A new mark makes the kernel look up the route once more.
+//
+// It is a measure of cost, not of the most that a machine can carry, for which
+// there is cmd/ipq-bench.
+//
+// # Comparing
+//
+// Machines drift: by the minute, and more so from day to day. Ratios within one
+// run hold better than absolute times between two. Parts of names are written
+// as key=value, so that benchstat forms such ratios:
+//
+//	go test -run '^$' -bench Pipeline -count 10 ./bench | tee run.txt
+//	benchstat -col /mode run.txt
+//	benchstat -col /work -filter '/mode:inline' run.txt
+//
+// Names are kept from version to version.
+package bench
