@@ -76,6 +76,7 @@ func TestFlowsKeepTheirOrder(t *testing.T) {
 func TestSlowFlowDoesNotHoldUpOthers(t *testing.T) {
 	f := newFake(t)
 	release := make(chan struct{})
+	once := sync.OnceFunc(func() { close(release) })
 	const slow = 1
 	q, stop := f.serve(Config{Workers: 2}, func(p *Packet) Verdict {
 		if p.Flow().SrcPort == slow {
@@ -83,6 +84,7 @@ func TestSlowFlowDoesNotHoldUpOthers(t *testing.T) {
 		}
 		return Accept
 	})
+	t.Cleanup(once) // before the wait for Run, so that a failure ends
 	stuck := f.queue(fakekernel.Packet{Payload: udp4(slow, nil)})
 	bucket := zerocopy.HashFlow(udp4(slow, nil), flowSeed) % flowBuckets
 	strands := q.loops[0].sink.(*pooled).strands
@@ -103,7 +105,7 @@ func TestSlowFlowDoesNotHoldUpOthers(t *testing.T) {
 	if n := f.Waiting(); n != 1 {
 		t.Errorf("%d packets wait, want the slow one", n)
 	}
-	close(release)
+	once()
 	f.verdict(stuck)
 	stop()
 	f.check()
