@@ -57,6 +57,9 @@ func (p *Packet) EditPayload() ([]byte, error) {
 	if !isIPHeader(b) {
 		return nil, ErrNotIP
 	}
+	if len(b) > p.sock.maxPayload() {
+		return nil, fmt.Errorf("%w: %d bytes", ErrTooLarge, len(b))
+	}
 	p.edit.payload = b
 	return b, nil
 }

@@ -216,3 +216,42 @@ func TestLargePayloadsAreSplitOverWrites(t *testing.T) {
 		}
 	})
 }
+
+// A small socket buffer bounds each write, and with it each payload.
+func TestWritesFitTheSocketBuffer(t *testing.T) {
+	eachMode(t, func(t *testing.T, workers int) {
+		f := newFake(t)
+		q := f.open(Config{Workers: workers})
+		q.conns[0].sock.sendLimit = 160 // five plain verdicts
+		const n = 16
+		for i := range n {
+			f.queue(fakekernel.Packet{Payload: udp4(uint16(i), make([]byte, 100))})
+		}
+		done := make(chan error)
+		go func() {
+			done <- q.Run(t.Context(), HandlerFunc(func(p *Packet) Verdict {
+				if err := p.SetPayload(udp4(1, make([]byte, 100))); !errors.Is(err, ErrTooLarge) {
+					t.Errorf("SetPayload: %v", err)
+				}
+				if _, err := p.EditPayload(); !errors.Is(err, ErrTooLarge) {
+					t.Errorf("EditPayload: %v", err)
+				}
+				return Verdict(p.ID() & 1) // no runs
+			}))
+		}()
+		writes := map[int]int{}
+		for id := uint32(1); id <= n; id++ {
+			writes[f.verdict(id).Write]++
+		}
+		for w, n := range writes {
+			if n > 5 {
+				t.Errorf("write %d carried %d verdicts", w, n)
+			}
+		}
+		q.Close()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		f.check()
+	})
+}

@@ -35,7 +35,8 @@ type writer struct {
 // A run is a series of packets with the same plain verdict that is to become
 // one NFQNL_MSG_VERDICT_BATCH. That message decides every waiting packet up to
 // an id, so it is right only where all earlier packets are decided before it,
-// by this very writer, in this order: in Inline mode.
+// by this very writer, in this order: in Inline mode. Elsewhere runs are of one
+// packet, and become an NFQNL_MSG_VERDICT.
 type run struct {
 	verdict Verdict
 	last    uint32 // id
@@ -99,24 +100,25 @@ func (w *writer) add(p *Packet, v Verdict) error {
 	if marked || p.edit.any() {
 		return w.addAttrs(p, v)
 	}
-	id := p.ID()
-	if !w.runs {
-		w.end += zerocopy.PutVerdict(w.buf[w.end:], w.sock.queue, id, v.kernel())
-		w.messages++
-		return nil
+	if w.run.n != 0 && (!w.runs || w.run.verdict != v) {
+		if err := w.endRun(); err != nil {
+			return err
+		}
 	}
-	if w.run.n != 0 && w.run.verdict != v {
-		w.endRun()
-	}
-	w.run.verdict, w.run.last = v, id
+	w.run.verdict, w.run.last = v, p.ID()
 	w.run.n++
 	return nil
 }
 
-func (w *writer) endRun() {
+// endRun puts the message for the open run, if there is one.
+func (w *writer) endRun() error {
+	if w.run.n == 0 {
+		return nil
+	}
+	if err := w.makeRoom(zerocopy.VerdictLen); err != nil {
+		return err
+	}
 	switch w.run.n {
-	case 0:
-		return
 	case 1:
 		w.end += zerocopy.PutVerdict(w.buf[w.end:], w.sock.queue, w.run.last, w.run.verdict.kernel())
 	default:
@@ -124,11 +126,23 @@ func (w *writer) endRun() {
 	}
 	w.run.n = 0
 	w.messages++
+	return nil
+}
+
+// makeRoom writes what has been gathered if n more bytes would be too many for
+// one write.
+func (w *writer) makeRoom(n int) error {
+	if w.list.Size()+w.end-w.start+n <= w.sock.sendLimit {
+		return nil
+	}
+	return w.write()
 }
 
 // addAttrs takes a verdict that needs more than its header.
 func (w *writer) addAttrs(p *Packet, v Verdict) error {
-	w.endRun()
+	if err := w.endRun(); err != nil {
+		return err
+	}
 	a := p.edit.attrs
 	if mark, ok := v.Mark(); ok {
 		a.Has |= zerocopy.HasMark
@@ -140,12 +154,9 @@ func (w *writer) addAttrs(p *Packet, v Verdict) error {
 		a.PayloadLen = len(p.edit.payload)
 		payload = finishPayload(p.edit.payload, w.keep)
 		w.modified++
-		if w.size()+zerocopy.MaxVerdictLen+len(payload) > w.sock.sendLimit {
-			// This verdict goes into the next write.
-			if err := w.write(); err != nil {
-				return err
-			}
-		}
+	}
+	if err := w.makeRoom(zerocopy.MaxVerdictLen + len(payload)); err != nil {
+		return err
 	}
 	w.end += zerocopy.PutVerdictAttrs(w.buf[w.end:], w.sock.queue, p.ID(), v.kernel(), &a)
 	w.messages++
@@ -155,9 +166,6 @@ func (w *writer) addAttrs(p *Packet, v Verdict) error {
 	}
 	return nil
 }
-
-// size returns how many bytes wait to be written.
-func (w *writer) size() int { return w.list.Size() + w.end - w.start }
 
 // link moves what was put into buf since the last time to the gather list,
 // which has room: two slices for each packet.
@@ -173,9 +181,12 @@ func (w *writer) flush() error {
 	if !w.waiting() {
 		return nil
 	}
-	w.endRun()
-	if err := w.write(); err != nil {
-		w.tally = tally{}
+	err := w.endRun()
+	if err == nil {
+		err = w.write()
+	}
+	if err != nil {
+		w.tally, w.run = tally{}, run{} // the loop ends, and its queue with it
 		return err
 	}
 	w.settle()
