@@ -35,6 +35,10 @@
 // in the pool. What is not IP, and every packet with [CopyMeta], counts as one
 // flow.
 //
+// Behind the queue the kernel's own rules hold: a device with a backlog for each
+// CPU, such as loopback, can reorder what different threads hand to it under
+// load, as it can without a queue.
+//
 // # Lifetime
 //
 // A [Packet] and every slice from it are borrowed until HandlePacket returns:

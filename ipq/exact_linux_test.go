@@ -36,7 +36,7 @@ func TestEveryPacketGetsOneVerdict(t *testing.T) {
 					t.Fatal(err)
 				}
 
-				if sent.Sent != count || sent.Replies != count || sent.Lost+sent.Late+sent.Duplicates+sent.OutOfOrder+sent.Dropped != 0 {
+				if sent.Sent != count || sent.Replies != count || sent.Lost+sent.Late+sent.Duplicates+sent.Dropped != 0 {
 					t.Errorf("sender: %+v", sent)
 				}
 				for _, k := range []struct {
