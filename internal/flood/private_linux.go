@@ -11,7 +11,7 @@ import (
 // somebody made. Two checks, because either may be blind: process 1 may be out
 // of sight, and a container's namespace is not the initial one.
 func checkPrivate() error {
-	if err := checkInitial("/proc/sys/net/core"); err != nil {
+	if err := checkInitial("/proc/sys/net"); err != nil {
 		return err
 	}
 	own, err := os.Stat("/proc/self/ns/net")
@@ -24,15 +24,16 @@ func checkPrivate() error {
 	return nil
 }
 
-// checkInitial returns nil when dir, the caller's view of net.core, is not the
-// initial network namespace's: the kernel shows net.core.dev_weight (in
-// net_core_table) only there, and net.core.somaxconn (in netns_core_table)
-// everywhere.
+// checkInitial returns nil when dir, the caller's view of the net sysctls, is
+// not the initial network namespace's: the kernel shows net.core.dev_weight (in
+// net_core_table) only there, and net.ipv4.ip_forward everywhere. No other name
+// in net.core would do for that: Linux 6.1 hides them all in a namespace that
+// belongs to an ordinary user.
 func checkInitial(dir string) error {
-	if _, err := os.Stat(dir + "/somaxconn"); err != nil {
+	if _, err := os.Stat(dir + "/ipv4/ip_forward"); err != nil {
 		return fmt.Errorf("%w: cannot tell: %w", ErrNotPrivate, err)
 	}
-	_, err := os.Stat(dir + "/dev_weight")
+	_, err := os.Stat(dir + "/core/dev_weight")
 	switch {
 	case err == nil:
 		return fmt.Errorf("%w: it is the initial one; call Start inside a new one", ErrNotPrivate)

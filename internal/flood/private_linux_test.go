@@ -18,13 +18,15 @@ func TestCheckInitial(t *testing.T) {
 		private bool
 	}{
 		{nil, false},
-		{[]string{"dev_weight"}, false},
-		{[]string{"dev_weight", "somaxconn"}, false},
-		{[]string{"somaxconn"}, true},
+		{[]string{"core/dev_weight"}, false},
+		{[]string{"core/dev_weight", "core/somaxconn", "ipv4/ip_forward"}, false},
+		{[]string{"core/somaxconn", "ipv4/ip_forward"}, true},
+		{[]string{"ipv4/ip_forward"}, true}, // an ordinary user's, in Linux 6.1
 	} {
 		dir := t.TempDir()
 		for _, name := range test.files {
-			if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			path := filepath.Join(dir, name)
+			if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, nil, 0o600)); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -130,7 +130,7 @@ func (n *NS) awaitCarrier(link string) error {
 	return n.withLink(link, "await carrier of", func(l netlink.Link) error {
 		err := await(func() (bool, error) {
 			now, err := netlink.LinkByIndex(l.Attrs().Index)
-			return err == nil && operational(now), err
+			return err == nil && now.Attrs().OperState == netlink.OperUp, err
 		})
 		if err != nil {
 			return err
@@ -144,13 +144,6 @@ func (n *NS) awaitCarrier(link string) error {
 		}
 		return await(func() (bool, error) { return settled(l, net.IP.IsLinkLocalUnicast) })
 	})
-}
-
-// operational reports whether the link can carry packets. The loopback link,
-// like others that cannot tell, is in state unknown.
-func operational(l netlink.Link) bool {
-	state := l.Attrs().OperState
-	return state == netlink.OperUp || state == netlink.OperUnknown
 }
 
 // settled reports whether the link has such an IPv6 address and the kernel has
