@@ -23,7 +23,12 @@
 // to one CPU of the consumer's. The output and the JSON file say who was where.
 //
 // What was accepted is dropped as it arrives. Nobody answers: the kernel would
-// do so in the system calls of the consumer, which is not to be measured.
+// do so in the system calls of the consumer, which is not to be measured, unless
+// -replies asks for it.
+//
+// A flood with a CPU to itself sends whether there is room in the queue or not.
+// One that shares the consumer's has an ordinary send buffer and waits: what it
+// wasted on packets that find the queue full, the consumer would lack.
 //
 // At the end of every round the books must balance: what the floods sent is
 // what the rule counted, and is what the queue received and decided plus what

@@ -43,6 +43,7 @@ type options struct {
 	BusyPoll time.Duration
 	Pin      bool
 	MaxLen   int
+	Replies  bool
 	Modes    []string
 	JSON     string
 }
@@ -69,6 +70,7 @@ func newFlagSet(o *options, modes *string) *flag.FlagSet {
 	fs.DurationVar(&o.BusyPoll, "busy-poll", 0, "`time` that a receive loop looks for packets before it sleeps")
 	fs.BoolVar(&o.Pin, "pin", false, "pin each receive loop to one CPU of the consumer's (the floods always are)")
 	fs.IntVar(&o.MaxLen, "maxlen", ipq.DefaultMaxLen, "`packets` that the kernel may hold in each queue")
+	fs.BoolVar(&o.Replies, "replies", false, "let the kernel answer the echo requests, which it does in the consumer's time")
 	fs.StringVar(modes, "modes", modeInline+","+modePool, "`list` of what to measure: inline, pool")
 	fs.StringVar(&o.JSON, "json", "", "write every figure to this `file` as well")
 	return fs

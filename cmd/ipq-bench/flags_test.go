@@ -34,13 +34,13 @@ func TestFlagDefaults(t *testing.T) {
 }
 
 func TestFlagsAreTaken(t *testing.T) {
-	args := "-duration 1s -rate 1e5 -size 1400 -batch 64 -workers 3 -queues 2 -busy-poll 50us -pin -maxlen 128 -modes pool -json f"
+	args := "-duration 1s -rate 1e5 -size 1400 -batch 64 -workers 3 -queues 2 -busy-poll 50us -pin -maxlen 128 -replies -modes pool -json f"
 	got, err := parseFlags(strings.Fields(args))
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := options{
-		Duration: time.Second, Rate: 100_000, Size: 1400, Batch: 64, Workers: 3, Queues: 2,
+		Duration: time.Second, Rate: 100_000, Size: 1400, Batch: 64, Workers: 3, Queues: 2, Replies: true,
 		BusyPoll: 50 * time.Microsecond, Pin: true, MaxLen: 128, Modes: []string{modePool}, JSON: "f",
 	}
 	if !reflect.DeepEqual(got, want) {

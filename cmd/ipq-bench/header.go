@@ -63,14 +63,18 @@ func (p *parameters) flood(s *setup) string {
 	if len(s.Flood) > 1 {
 		processes = fmt.Sprintf("%d processes", len(s.Flood))
 	}
-	return fmt.Sprintf("%d-byte packets, %s flows, %s, by %s on %s, dropped on arrival",
-		p.Size, commas(uint64(p.Flows)), rate, processes, cpuList(s.Flood))
+	end := "dropped on arrival"
+	if p.Replies {
+		end = "answered by the kernel"
+	}
+	return fmt.Sprintf("%d-byte packets, %s flows, %s, by %s on %s, %s",
+		p.Size, commas(uint64(p.Flows)), rate, processes, cpuList(s.Flood), end)
 }
 
 func (p *parameters) consumer(s *setup) string {
 	text := "this process, on " + cpuList(s.Consumer)
 	if s.shared() {
-		text += " together with the flood"
+		text += " together with the flood, which has an ordinary send buffer and waits when that is full"
 	}
 	if p.Pin {
 		text += ", each receive loop on one of them"

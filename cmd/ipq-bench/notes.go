@@ -69,6 +69,11 @@ func (rep *report) notes() []string {
 			"decide. That is saturation: its verdicts/s are the most that it carries. What a packet costs at "+
 			"a load that it bears: ipq-bench -rate %d", bearable(v.decided))
 	case rate == 0:
+		if rep.Setup.shared() {
+			note("Next to nothing was lost: floods and consumer share their CPUs, and the floods wait for room. " +
+				"Verdicts/s are what these CPUs carry, sending included.")
+			break
+		}
 		note("Next to nothing was lost: the consumer decides all that the flood can offer, and might carry more.")
 	case v.lost >= noticeable:
 		note("Lost in the kernel: the consumer does not bear this rate. A lower one: -rate %d", bearable(v.decided))
@@ -77,8 +82,12 @@ func (rep *report) notes() []string {
 		note("The flood offered fewer than the %s/s asked for: its CPU, or its socket's buffer, allows no more.",
 			fixed(rate, 0))
 	}
-	note("CPU is this process's, user and system, with what the kernel does in its system calls: copying a " +
-		"packet out, and sending it on its way to where it is dropped.")
+	end := "to where it is dropped"
+	if rep.Parameters.Replies {
+		end = "and answering it"
+	}
+	note("CPU is this process's, user and system, with what the kernel does in its system calls: copying a "+
+		"packet out, and sending it on its way %s.", end)
 	if v.guessed {
 		note("~: the kernel shows this user no count of what it dropped; this is what is missing.")
 	}

@@ -46,6 +46,7 @@ type parameters struct {
 	Workers  int           `json:"workers"` // in the pool
 	BusyPoll time.Duration `json:"busy_poll_ns"`
 	Pin      bool          `json:"pin"`
+	Replies  bool          `json:"replies"` // the kernel answers what was accepted
 }
 
 // A setup is where the run was made.
@@ -58,6 +59,9 @@ type setup struct {
 	Rule string `json:"rule"`
 	placement
 	GOMAXPROCS int `json:"gomaxprocs"`
+	// SendBuffer is the size in bytes of each flood's send buffer; 0: larger
+	// than any queue.
+	SendBuffer int `json:"send_buffer_bytes"`
 	// ReadBuffer is the size in bytes of a queue's socket buffer as granted;
 	// 0 before the first round.
 	ReadBuffer int `json:"read_buffer_bytes"`

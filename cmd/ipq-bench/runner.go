@@ -15,12 +15,18 @@ import (
 	"github.com/goipq/goipq/ipq"
 )
 
+// usualSendBuffer is the kernel's default (net.core.wmem_default). A flood that
+// shares the consumer's CPU has it: it waits when 256 of its small packets are
+// queued, as other senders do, rather than spend the CPU that would decide them
+// on packets that find the queue full.
+const usualSendBuffer = 212992
+
 // A runner measures all rounds into its report.
 type runner struct {
 	opts   options
 	lab    *netlab.NS
 	ruled  counted // by the rule that queues
-	sunk   counted // by the rule behind the queue, which drops
+	sunk   counted // by the rule where they arrive
 	show   *progress
 	report *report
 }
@@ -60,12 +66,17 @@ func newRunner(opts options, show *progress) (*runner, error) {
 	return r, nil
 }
 
-// install puts the rules in place. What the consumer has accepted is dropped on
-// its arrival: the kernel would answer within the consumer's own system call,
-// and the answer costs as much CPU as everything else.
+// install puts the rules in place. Unless replies are asked for, what the
+// consumer has accepted is dropped on its arrival: the kernel would answer
+// within the consumer's own system call, and the answer costs as much CPU as
+// everything else.
 func (r *runner) install(fanout bool) (err error) {
 	pings := netlab.Match{Family: syscall.AF_INET, EchoRequest: true}
-	r.sunk.rules, err = r.lab.InstallDrop(netlab.Input, 0, pings)
+	if r.opts.Replies {
+		r.sunk.rules, err = r.lab.InstallCounter(netlab.Input, 0, pings)
+	} else {
+		r.sunk.rules, err = r.lab.InstallDrop(netlab.Input, 0, pings)
+	}
 	if err != nil {
 		return err
 	}
@@ -114,6 +125,7 @@ func (r *runner) newReport(cpus int, where placement) *report {
 			Workers:  o.Workers,
 			BusyPoll: o.BusyPoll,
 			Pin:      o.Pin,
+			Replies:  o.Replies,
 		},
 		Setup: setup{
 			Root:       netlab.Privileged(),
@@ -122,6 +134,9 @@ func (r *runner) newReport(cpus int, where placement) *report {
 			GOMAXPROCS: runtime.GOMAXPROCS(0),
 		},
 		Books: newBooks(),
+	}
+	if where.shared() {
+		rep.Setup.SendBuffer = usualSendBuffer
 	}
 	for _, name := range o.Modes {
 		rep.Modes = append(rep.Modes, mode{Name: name, Rounds: []round{}})
@@ -227,6 +242,8 @@ func (r *runner) floodConfigs() []flood.Config {
 			Size:  r.opts.Size,
 			Rate:  r.opts.Rate / float64(len(cpus)),
 			CPUs:  []int{cpu},
+			// 0, all that it may take, where it has a CPU to itself.
+			SendBuffer: r.report.Setup.SendBuffer,
 		})
 	}
 	return cfgs

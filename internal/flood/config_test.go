@@ -20,6 +20,7 @@ func TestConfigErrors(t *testing.T) {
 		{Config{Size: 55, IPv6: true}, "Size"},
 		{Config{Size: 1 << 16}, "Size"},
 		{Config{Burst: -1}, "Burst"},
+		{Config{SendBuffer: -1}, "SendBuffer"},
 		{Config{Burst: 1025}, "Burst"},
 		{Config{Window: -1}, "Window"},
 		{Config{Window: 1<<16 + 1}, "Window"},

@@ -8,13 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const (
-	// sendBuffer holds a full kernel queue (65536, its hard cap) of small
-	// packets at 832 bytes each: 54.5 MB.
-	sendBuffer = 64 << 20
-
-	icmpFilter = 1 // ICMP_FILTER, an option of SOL_RAW
-)
+const icmpFilter = 1 // ICMP_FILTER, an option of SOL_RAW
 
 // openSocket opens a raw ICMP socket that lets in nothing or, for a closed loop,
 // the replies to requests that carry run.
@@ -98,7 +92,7 @@ func filterRun(fd int, cfg Config, run uint16) error {
 // setBuffers makes room for packets on their way and, in a closed loop, for a
 // whole window of replies. The kernel doubles what it is given.
 func setBuffers(fd int, cfg Config) error {
-	setBuffer(fd, unix.SO_SNDBUFFORCE, unix.SO_SNDBUF, sendBuffer/2)
+	setBuffer(fd, unix.SO_SNDBUFFORCE, unix.SO_SNDBUF, cfg.SendBuffer/2)
 	if cfg.Window == 0 {
 		return nil
 	}
