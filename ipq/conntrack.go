@@ -13,11 +13,11 @@ import (
 type Conntrack struct {
 	ID      uint32
 	State   ConntrackState
-	Status  uint32 // IPS_* bits (enum ip_conntrack_status)
-	Mark    uint32 // ct mark
-	Zone    uint16
+	Status  uint32        // IPS_* bits (enum ip_conntrack_status)
+	Mark    uint32        // ct mark
+	Zone    uint16        // of both directions; 0 when only one has a zone
 	Labels  [16]byte      // ct labels
-	Timeout time.Duration // until the connection expires, in whole seconds; 0 while it is not confirmed
+	Timeout time.Duration // until the connection expires, in whole seconds; what it will start from while it is not confirmed
 	// Orig is the flow of the connection's first packet, Reply that of the
 	// answers to it: with address translation they are not each other's
 	// reverse.
@@ -35,7 +35,6 @@ const (
 	CTNew              ConntrackState = 2 // begins a connection
 	CTEstablishedReply ConntrackState = 3 // part of a connection, reply direction
 	CTRelatedReply     ConntrackState = 4 // related, reply direction
-	CTUntracked        ConntrackState = 7 // exempt from tracking
 )
 
 // String returns the state as nft spells it, with ", reply" for the other
@@ -52,14 +51,14 @@ func (s ConntrackState) String() string {
 		return "established, reply"
 	case CTRelatedReply:
 		return "related, reply"
-	case CTUntracked:
-		return "untracked"
 	}
 	return "state " + strconv.Itoa(int(s))
 }
 
 // Conntrack returns the packet's connection, with [Config.Conntrack]. It
-// reports false when the kernel sent none, or one that makes no sense.
+// reports false when the kernel sent none, as for a packet that is exempt from
+// tracking (notrack) or came by before any rule asked for tracking in this
+// network namespace, or one that makes no sense.
 func (p *Packet) Conntrack() (Conntrack, bool) {
 	info, ok := p.msg.ConntrackInfo()
 	if !ok {

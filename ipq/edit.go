@@ -71,18 +71,26 @@ func (p *Packet) SetPriority(priority uint32) {
 	p.edit.attrs.Priority = priority
 }
 
-// SetVLAN sets the packet's VLAN tag as it goes on. Bridge hooks only.
+// SetVLAN sets the packet's VLAN tag as it goes on: it adds or replaces one,
+// and cannot be relied on to remove it. Bridge hooks only; others ignore it.
 func (p *Packet) SetVLAN(proto, tci uint16) {
 	p.edit.attrs.Has |= zerocopy.HasVLAN
 	p.edit.attrs.VLANProto, p.edit.attrs.VLANTCI = proto, tci
 }
 
-// SetConnMark sets those bits of the connection's mark (ct mark) that are set
-// in mask, as the packet goes on. It needs a kernel with conntrack attributes
-// on queues, as [Config.Conntrack] does.
+// SetConnMark gives those bits of the connection's mark (ct mark) that are set
+// in mask the values that they have in mark, and leaves the others alone: a
+// mask of ^uint32(0) sets the whole mark, one of 0 nothing. It is done as the
+// verdict is given, whatever that is. It needs [Config.Conntrack], without
+// which the kernel may ignore it silently: opening the queue with that is what
+// loads nf_conntrack_netlink. A packet that is not tracked has no mark to set.
 func (p *Packet) SetConnMark(mark, mask uint32) {
+	if mask == 0 { // which the kernel is not asked for: to the wire it is every bit
+		p.edit.attrs.Has &^= zerocopy.HasCTMark
+		return
+	}
 	p.edit.attrs.Has |= zerocopy.HasCTMark
-	p.edit.attrs.CTMark, p.edit.attrs.CTMask = mark, mask
+	p.edit.attrs.CTMark, p.edit.attrs.CTMask = mark&mask, mask // the kernel flips what stands outside
 }
 
 func (p *Packet) editable() error {

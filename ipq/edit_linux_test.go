@@ -122,6 +122,7 @@ func TestRefusedEdits(t *testing.T) {
 		{"no IP", fakekernel.Packet{Payload: whole}, set(make([]byte, 100)), ErrNotIP},
 		{"short IPv6", fakekernel.Packet{Payload: whole}, set(append([]byte{0x60}, make([]byte, 38)...)), ErrNotIP},
 		{"bad header length", fakekernel.Packet{Payload: whole}, set(append([]byte{0x4f}, make([]byte, 30)...)), ErrNotIP},
+		{"header length below the least", fakekernel.Packet{Payload: whole}, set(append([]byte{0x44}, make([]byte, 30)...)), ErrNotIP},
 		{"ARP in place", fakekernel.Packet{Payload: make([]byte, 28), Protocol: 0x0806}, edit, ErrNotIP},
 	}
 	_, stop := f.serve(Config{Workers: Inline}, func(p *Packet) Verdict {
@@ -164,7 +165,7 @@ func TestVerdictAttributes(t *testing.T) {
 	_, stop := f.serve(Config{Workers: Inline}, func(p *Packet) Verdict {
 		p.SetPriority(0x10002)
 		p.SetVLAN(0x8100, 42)
-		p.SetConnMark(5, 0xff)
+		p.SetConnMark(0xa05, 0xff) // what is outside of the mask stays at home
 		return Accept
 	})
 	v := f.verdict(f.queue(fakekernel.Packet{Payload: udp4(1, nil)}))

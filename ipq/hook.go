@@ -4,8 +4,8 @@ import "strconv"
 
 // A Hook is the place in the kernel's packet path at which a packet was
 // queued. The IPv4, IPv6, inet and bridge families number their hooks alike
-// (NF_INET_PRE_ROUTING and so on); in the netdev family 0 is ingress and 1 is
-// egress.
+// (NF_INET_PRE_ROUTING and so on). Current kernels queue nowhere else: not at
+// the hooks of the netdev and arp families, nor at inet's ingress.
 type Hook uint8
 
 // The hooks of the IPv4, IPv6, inet and bridge families.

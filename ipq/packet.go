@@ -36,8 +36,8 @@ func (p *Packet) Queue() uint16 { return p.msg.Queue() }
 // Hook returns where in the kernel's path the packet was queued.
 func (p *Packet) Hook() Hook { return Hook(p.msg.Hook()) }
 
-// Family returns the protocol family of the hook: AF_INET, AF_INET6,
-// AF_BRIDGE, or NFPROTO_NETDEV (5).
+// Family returns the protocol family of the hook: AF_INET, AF_INET6 or
+// AF_BRIDGE. A rule of nft's inet family has that of the packet.
 func (p *Packet) Family() uint8 { return p.msg.Family() }
 
 // Protocol returns the EtherType of the payload, such as 0x0800 for IPv4.
@@ -119,7 +119,9 @@ func (p *Packet) VLAN() (proto, tci uint16, ok bool) { return p.msg.VLAN() }
 func (p *Packet) LinkHeader() []byte { return p.msg.L2Header() }
 
 // Timestamp returns when the packet was received, to the microsecond, or the
-// zero time: packets sent by this host have none.
+// zero time: the kernel stamps packets only while some socket asks it to
+// (tcpdump's, ping's, one with SO_TIMESTAMP), never those that this host sends,
+// and shows the stamp at the hooks up to Forward.
 func (p *Packet) Timestamp() time.Time {
 	sec, usec, ok := p.msg.Timestamp()
 	if !ok {

@@ -43,8 +43,8 @@ const (
 
 // Conntrack is the connection that a packet belongs to, as ctnetlink shows it.
 // It holds no reference to the bytes it was decoded from. A field whose
-// attribute is absent is zero; the kernel leaves out Zone 0, Mark 0, Labels
-// without a bit set, and the Timeout of a connection not yet confirmed.
+// attribute is absent is zero; the kernel leaves out Zone 0, Mark 0 and Labels
+// without a bit set.
 type Conntrack struct {
 	ID      uint32   // CTA_ID
 	Status  uint32   // CTA_STATUS: IPS_* bits (enum ip_conntrack_status)
