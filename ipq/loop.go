@@ -13,13 +13,13 @@ import (
 
 // A loop serves one queue: the only reader of its socket. It runs within one
 // call of the socket's RawConn.Read, whose callback, step, returns false to
-// park in the runtime's poller.
+// park in the runtime's poller; see pin for the exception.
 type loop struct {
 	q       *Queue
 	sock    *socket
 	ring    *ring.Ring
 	batches []*batch // by ring.Batch.Index
-	cpu     int      // to pin to, or -1
+	pin     *pin     // nil: the loop runs on any thread
 
 	sink sink
 	free *batch // to receive into; nil: all are with the sink, or in the ring
@@ -41,8 +41,8 @@ type sink interface {
 	finish()
 }
 
-func newLoop(q *Queue, c *Conn) *loop {
-	l := &loop{q: q, sock: c.sock, ring: c.ring, cpu: -1}
+func newLoop(q *Queue, c *Conn, p *pin) *loop {
+	l := &loop{q: q, sock: c.sock, ring: c.ring, pin: p}
 	for _, rb := range l.ring.Batches() {
 		l.batches = append(l.batches, newBatch(rb, l.sock))
 	}
@@ -53,6 +53,9 @@ func newLoop(q *Queue, c *Conn) *loop {
 func (l *loop) stop() {
 	l.stopping.Store(true)
 	_ = l.sock.wake() // fails only on a closed socket, which wakes as well
+	if l.pin != nil {
+		l.pin.wakeUp()
+	}
 }
 
 // fail records a fatal error and ends the whole run.
@@ -78,16 +81,16 @@ func (l *loop) main(result chan<- error) {
 // run receives until it is stopped or fails, then decides what is left and
 // unbinds the queue.
 func (l *loop) run() error {
-	if l.cpu >= 0 {
-		unpin, err := pinThread(l.cpu)
+	if l.pin != nil {
+		unlock, err := l.pin.lock()
 		if err != nil {
 			l.fail(l.sock.fail("pin the receive loop of", err))
 		} else {
-			defer unpin()
+			defer unlock()
 		}
 	}
 	l.sink.resume()
-	if err := l.sock.raw.Read(l.step); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+	if err := l.serve(); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 		l.fail(l.sock.fail("receive from", err))
 	}
 	l.drain()
@@ -101,6 +104,20 @@ func (l *loop) run() error {
 	}
 	if err := l.failure.Load(); err != nil {
 		return *err
+	}
+	return nil
+}
+
+// serve calls step whenever the socket has something, until the loop is
+// stopped.
+func (l *loop) serve() error {
+	if l.pin == nil {
+		return l.sock.raw.Read(l.step)
+	}
+	for !l.step(uintptr(l.sock.fd)) {
+		if err := l.pin.wait(l.sock.fd); err != nil {
+			return err
+		}
 	}
 	return nil
 }

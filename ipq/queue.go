@@ -60,7 +60,7 @@ func Open(cfg Config) (*Queue, error) {
 // openQueue opens the queues of a complete cfg on sockets that dial makes.
 func openQueue(cfg Config, dial dialFunc) (*Queue, error) {
 	q := &Queue{cfg: cfg, ended: make(chan struct{})}
-	cpus, err := loopCPUs(&q.cfg)
+	pins, err := newPins(&q.cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -70,13 +70,11 @@ func openQueue(cfg Config, dial dialFunc) (*Queue, error) {
 			for _, c := range q.conns {
 				c.Close()
 			}
+			closePins(pins)
 			return nil, err
 		}
 		q.conns = append(q.conns, c)
-		l := newLoop(q, c)
-		if cpus != nil {
-			l.cpu = cpus[i]
-		}
+		l := newLoop(q, c, pins[i])
 		if q.cfg.Workers == Inline {
 			l.sink = newInline(l)
 		} else {
@@ -187,6 +185,9 @@ func (q *Queue) Close() error {
 		var errs []error
 		for _, c := range q.conns {
 			errs = append(errs, c.Close())
+		}
+		for _, l := range q.loops {
+			l.pin.close()
 		}
 		q.closeErr = errors.Join(errs...)
 	})

@@ -19,9 +19,19 @@ func (s *socket) bind(*Config) error {
 
 func (s *socket) lookupName(int) string { return "" }
 
-func loopCPUs(*Config) ([]int, error) { return nil, nil }
+type pin struct{}
 
-func pinThread(int) (func(), error) { return nil, errors.ErrUnsupported }
+func newPins(cfg *Config) ([]*pin, error) { return make([]*pin, cfg.Queues), nil }
+
+func closePins([]*pin) {}
+
+func (*pin) close() {}
+
+func (*pin) lock() (func(), error) { return nil, errors.ErrUnsupported }
+
+func (*pin) wait(int) error { return errors.ErrUnsupported }
+
+func (*pin) wakeUp() {}
 
 type procFiles struct{}
 

@@ -1,0 +1,198 @@
+package ipq
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/goipq/goipq/internal/fakekernel"
+	"github.com/goipq/goipq/internal/netlab/labtest"
+)
+
+func affinity(t *testing.T) (set unix.CPUSet) {
+	t.Helper()
+	if err := unix.SchedGetaffinity(0, &set); err != nil {
+		t.Fatal(err)
+	}
+	return set
+}
+
+// A pinned thread runs on one CPU, and afterwards where it might before.
+func TestPinnedThreadIsReleased(t *testing.T) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	before := affinity(t)
+	pins, err := newPins(&Config{PinCPU: true, Queues: before.Count()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closePins(pins)
+	for _, p := range pins {
+		unlock, err := p.lock()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if now := affinity(t); now.Count() != 1 || !now.IsSet(p.cpu) {
+			t.Errorf("pinned to CPU %d: %d CPUs", p.cpu, now.Count())
+		}
+		unlock()
+		if now := affinity(t); now != before {
+			t.Errorf("after unlock: %d CPUs, before %d", now.Count(), before.Count())
+		}
+	}
+	if pins, err := newPins(&Config{PinCPU: true, Queues: before.Count() + 1}); err == nil || !strings.Contains(err.Error(), "PinCPU") {
+		t.Errorf("more queues than CPUs: %v, %v", pins, err)
+	}
+	if pins, err := newPins(&Config{Queues: 1}); len(pins) != 1 || pins[0] != nil || err != nil {
+		t.Errorf("without PinCPU: %v, %v", pins, err)
+	}
+}
+
+// A pinned loop waits outside of the runtime's poller: it is woken by packets,
+// by an end of the context and by Close, and leaves no descriptor.
+func TestPinnedLoopWaits(t *testing.T) {
+	eachMode(t, func(t *testing.T, workers int) {
+		for _, end := range []string{"context", "close"} {
+			fds := descriptors(t)
+			f := newFake(t)
+			q := f.open(Config{Workers: workers, PinCPU: true})
+			ctx, cancel := context.WithCancel(t.Context())
+			done := make(chan error)
+			go func() { done <- q.Run(ctx, accept) }()
+			for range 20 {
+				f.verdict(f.queue(fakekernel.Packet{Payload: udp4(1, nil)}))
+			}
+			if end == "context" {
+				cancel()
+				if err := <-done; err != nil {
+					t.Error(err)
+				}
+			} else {
+				go q.Close()
+				if err := <-done; err != nil {
+					t.Error(err)
+				}
+			}
+			cancel()
+			q.Close()
+			f.check()
+			f.Close()
+			settle(t, "descriptors", fds, func() int { return descriptors(t) })
+		}
+	})
+}
+
+// Each loop has a CPU of its own while it runs, and one that cannot be pinned
+// ends Run with an error.
+func TestLoopsArePinned(t *testing.T) {
+	cpus := affinity(t)
+	f := newFake(t)
+	q := f.open(Config{Workers: Inline, PinCPU: true})
+	var on unix.CPUSet
+	done := make(chan error, 1)
+	go func() {
+		done <- q.Run(t.Context(), HandlerFunc(func(*Packet) Verdict {
+			on = affinity(t)
+			return Accept
+		}))
+	}()
+	f.verdict(f.queue(fakekernel.Packet{Payload: udp4(1, nil)}))
+	q.Close()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if cpu := q.loops[0].pin.cpu; on.Count() != 1 || !cpus.IsSet(cpu) || !on.IsSet(cpu) {
+		t.Errorf("the loop of CPU %d may run on %d", cpu, on.Count())
+	}
+
+	f = newFake(t)
+	q = f.open(Config{Workers: Inline, PinCPU: true})
+	q.loops[0].pin.cpu = len(cpus)*64 - 1 // the mask has a bit for it, no machine the CPU
+	var op *OpError
+	if err := q.Run(t.Context(), accept); !errors.As(err, &op) || !errors.Is(err, syscall.EINVAL) {
+		t.Errorf("Run on a CPU that does not exist: %v", err)
+	}
+}
+
+// With PinCPU several queues have several CPUs.
+func TestQueuesHaveDifferentCPUs(t *testing.T) {
+	cpus := affinity(t)
+	if cpus.Count() < 2 {
+		t.Skip("this kernel gives the process one CPU only")
+	}
+	cfg, err := Config{Queue: fakeNumber, Queues: 2, PinCPU: true}.withDefaults()
+	if err != nil {
+		t.Fatal(err)
+	}
+	q, err := openQueue(cfg, func(cfg *Config, queue uint16) (*socket, error) { return newFake(t).dial(cfg, queue) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer q.Close()
+	if a, b := q.loops[0].pin.cpu, q.loops[1].pin.cpu; a == b || !cpus.IsSet(a) || !cpus.IsSet(b) {
+		t.Errorf("CPUs %d and %d", a, b)
+	}
+}
+
+// Opening a queue in another namespace leaves no thread there, and no
+// descriptor anywhere once it is closed. Neither does an Open that fails.
+func TestKernelNetNSLeavesNothingBehind(t *testing.T) {
+	ns := labtest.New(t)
+	inside := func() (n int) {
+		tasks, err := filepath.Glob("/proc/self/task/*/ns/net")
+		if err != nil || len(tasks) == 0 {
+			t.Fatalf("%d threads, %v", len(tasks), err)
+		}
+		var lab unix.Stat_t
+		if err := unix.Fstat(ns.FD(), &lab); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range tasks {
+			var st unix.Stat_t
+			if unix.Stat(name, &st) == nil && st.Ino == lab.Ino {
+				n++
+			}
+		}
+		return n
+	}
+	open := func() int { return descriptors(t) }
+	fds := open()
+	for range 5 {
+		q, err := Open(Config{Queue: fakeNumber, Queues: 2, NetNS: ns.FD()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if taken, err := Open(Config{Queue: fakeNumber - 1, Queues: 2, NetNS: ns.FD()}); err == nil {
+			t.Error("a taken queue was opened")
+			taken.Close()
+		}
+		if err := q.Close(); err != nil {
+			t.Error(err)
+		}
+		settle(t, "descriptors", fds, open)
+	}
+	settle(t, "threads in the namespace", 0, inside)
+
+	// What is no namespace says so.
+	file, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	var op *OpError
+	if q, err := Open(Config{NetNS: int(file.Fd())}); q != nil || !errors.As(err, &op) || !errors.Is(err, syscall.EINVAL) {
+		t.Errorf("Open in /dev/null: %v", err)
+	}
+	if err := inNetNS(int(file.Fd()), func() error { return nil }); !errors.Is(err, syscall.EINVAL) {
+		t.Errorf("inNetNS of /dev/null: %v", err)
+	}
+	file.Close()
+	settle(t, "descriptors", fds, open)
+}
