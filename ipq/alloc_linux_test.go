@@ -2,41 +2,13 @@ package ipq
 
 import (
 	"encoding/binary"
-	"os"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/goipq/goipq/internal/fakekernel"
 	"github.com/goipq/goipq/internal/zerocopy"
-	"github.com/mdlayher/netlink"
 )
-
-// bareQueue opens a queue on a socket pair whose far end the test reads and
-// writes itself, because a fake kernel allocates.
-func bareQueue(t *testing.T, cfg Config) (q *Queue, far int) {
-	t.Helper()
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { unix.Close(fds[1]) })
-	if err := unix.SetNonblock(fds[0], true); err != nil {
-		t.Fatal(err)
-	}
-	conn := netlink.NewConn(&fakekernel.Socket{
-		File:   os.NewFile(uintptr(fds[0]), "queue"),
-		Config: func(netlink.Message) error { return nil },
-	}, 1)
-	if cfg, err = cfg.withDefaults(); err != nil {
-		t.Fatal(err)
-	}
-	q, err = openQueue(cfg, func(cfg *Config, queue uint16) (*socket, error) { return newSocket(cfg, queue, conn) })
-	if err != nil {
-		t.Fatal(err)
-	}
-	return q, fds[1]
-}
 
 // Nothing is allocated for a packet, whatever is done with it.
 func TestNothingIsAllocatedPerPacket(t *testing.T) {

@@ -21,7 +21,12 @@ const fakeNumber = 7
 
 func newFake(t testing.TB) *fakeQueue {
 	t.Helper()
-	k, err := fakekernel.New(fakeNumber)
+	return newFakeNumber(t, fakeNumber)
+}
+
+func newFakeNumber(t testing.TB, number uint16) *fakeQueue {
+	t.Helper()
+	k, err := fakekernel.New(number)
 	if err != nil {
 		t.Fatal(err)
 	}

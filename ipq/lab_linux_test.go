@@ -3,6 +3,7 @@ package ipq
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/goipq/goipq/internal/flood"
 	"github.com/goipq/goipq/internal/netlab"
@@ -63,6 +64,7 @@ func serve(t testing.TB, cfg Config, h Handler) (q *Queue, stop func() error) {
 // flood starts a flood in ns and waits for its end.
 func runFlood(t testing.TB, ns *netlab.NS, cfg flood.Config) flood.Stats {
 	t.Helper()
+	cfg.Timeout = 20 * time.Second // a slow machine loses nothing, either
 	var f *flood.Flood
 	err := ns.Do(func() (err error) {
 		f, err = flood.Start(t.Context(), cfg)

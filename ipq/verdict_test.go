@@ -18,7 +18,7 @@ func TestVerdictIsAValue(t *testing.T) {
 	if zero != Drop {
 		t.Error("the zero Verdict is not Drop")
 	}
-	v := Requeue(12).WithMark(1).WithMark(7)
+	v := Requeue(12).WithMark(8).WithMark(7)
 	if v != Requeue(12).WithMark(7) {
 		t.Errorf("%v: the last mark counts", v)
 	}

@@ -1,0 +1,240 @@
+package ipq
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/goipq/goipq/internal/fakekernel"
+	"github.com/goipq/goipq/internal/zerocopy"
+)
+
+func be16(v uint16) []byte { return binary.BigEndian.AppendUint16(nil, v) }
+func be32(v uint32) []byte { return binary.BigEndian.AppendUint32(nil, v) }
+func be64(v uint64) []byte { return binary.BigEndian.AppendUint64(nil, v) }
+
+// An attr is a netlink attribute: bytes, or a nest of others.
+type attr struct {
+	typ   uint16
+	value []byte
+	nest  []attr
+}
+
+func encode(attrs ...attr) []byte {
+	var b []byte
+	for _, a := range attrs {
+		if a.nest != nil {
+			const nested = 0x8000 // NLA_F_NESTED
+			a.typ, a.value = a.typ|nested, encode(a.nest...)
+		}
+		b = fakekernel.Attr(b, a.typ, a.value)
+	}
+	return b
+}
+
+// look queues a packet with these attributes and has it looked at.
+func look(t *testing.T, attrs []byte, at func(p *Packet)) {
+	t.Helper()
+	f := newFake(t)
+	_, stop := f.serve(Config{Workers: Inline}, func(p *Packet) Verdict {
+		at(p)
+		return Accept
+	})
+	f.verdict(f.queue(fakekernel.Packet{Protocol: 0x0800, Hook: 1, Raw: attrs}))
+	stop()
+}
+
+type wanted struct {
+	what      string
+	got, want any
+}
+
+func compare(t *testing.T, all []wanted) {
+	t.Helper()
+	for _, x := range all {
+		if fmt.Sprint(x.got) != fmt.Sprint(x.want) {
+			t.Errorf("%s: %v, want %v", x.what, x.got, x.want)
+		}
+	}
+}
+
+// Every attribute of a packet, each with a value of its own.
+func TestPacketAttributes(t *testing.T) {
+	look(t, encode(
+		attr{typ: zerocopy.AttrInDev, value: be32(3)},
+		attr{typ: zerocopy.AttrOutDev, value: be32(4)},
+		attr{typ: zerocopy.AttrPhysInDev, value: be32(5)},
+		attr{typ: zerocopy.AttrPhysOutDev, value: be32(6)},
+		attr{typ: zerocopy.AttrMark, value: be32(7)},
+		attr{typ: zerocopy.AttrPriority, value: be32(8)},
+		attr{typ: zerocopy.AttrHWAddr, value: []byte{0, 6, 0, 0, 2, 0, 0, 0, 0, 9, 0, 0}},
+		attr{typ: zerocopy.AttrVLAN, nest: []attr{{typ: 1, value: be16(0x8100)}, {typ: 2, value: be16(42)}}},
+		attr{typ: zerocopy.AttrL2Hdr, value: []byte("ethernet header")},
+		attr{typ: zerocopy.AttrTimestamp, value: append(be64(1_700_000_000), be64(123456)...)},
+		attr{typ: zerocopy.AttrUID, value: be32(1000)},
+		attr{typ: zerocopy.AttrGID, value: be32(100)},
+		attr{typ: zerocopy.AttrCgroupClassID, value: be32(0x10001)},
+		attr{typ: zerocopy.AttrSecCtx, value: []byte("system_u:object_r")},
+		attr{typ: zerocopy.AttrSkbInfo, value: be32(zerocopy.SkbCsumNotVerified)},
+		attr{typ: zerocopy.AttrPayload, value: udp4(53, nil)},
+	), func(p *Packet) {
+		uid, uidOK := p.UID()
+		gid, gidOK := p.GID()
+		proto, tci, vlanOK := p.VLAN()
+		compare(t, []wanted{
+			{"ID", p.ID(), 1}, {"queue", p.Queue(), fakeNumber}, {"hook", p.Hook(), Input}, {"protocol", p.Protocol(), 0x0800},
+			{"in", p.InDev(), 3}, {"out", p.OutDev(), 4}, {"physical in", p.PhysInDev(), 5}, {"physical out", p.PhysOutDev(), 6},
+			{"mark", p.Mark(), 7}, {"priority", p.Priority(), 8},
+			{"hardware address", p.HardwareAddr(), "02:00:00:00:00:09"},
+			{"VLAN protocol", proto, 0x8100}, {"VLAN", tci, 42}, {"VLAN known", vlanOK, true},
+			{"link header", string(p.LinkHeader()), "ethernet header"},
+			{"timestamp", p.Timestamp().UnixMicro(), int64(1_700_000_000_123456)},
+			{"uid", uid, 1000}, {"uid known", uidOK, true}, {"gid", gid, 100}, {"gid known", gidOK, true},
+			{"cgroup class", p.CgroupClass(), 0x10001},
+			{"security context", string(p.SecurityContext()), "system_u:object_r"},
+			{"checksum verified", p.ChecksumVerified(), false}, {"checksum ready", p.ChecksumReady(), true}, {"GSO", p.GSO(), false},
+			{"length", p.Len(), 28}, {"source port", p.Flow().SrcPort, 53},
+		})
+	})
+}
+
+// A packet without attributes has zeroes, and says what it does not know.
+func TestPacketWithoutAttributes(t *testing.T) {
+	look(t, []byte{}, func(p *Packet) {
+		_, uid := p.UID()
+		_, gid := p.GID()
+		_, _, vlan := p.VLAN()
+		_, ct := p.Conntrack()
+		compare(t, []wanted{
+			{"uid known", uid, false}, {"gid known", gid, false}, {"VLAN known", vlan, false}, {"conntrack known", ct, false},
+			{"timestamp", p.Timestamp().IsZero(), true}, {"hardware address", p.HardwareAddr() == nil, true},
+			{"link header", p.LinkHeader() == nil, true}, {"security context", p.SecurityContext() == nil, true},
+			{"interfaces", p.InDev() + p.OutDev() + p.PhysInDev() + p.PhysOutDev(), 0},
+			{"numbers", p.Mark() + p.Priority() + p.CgroupClass(), 0},
+			{"checksum verified", p.ChecksumVerified(), true}, {"checksum ready", p.ChecksumReady(), true},
+			{"GSO", p.GSO(), false}, {"truncated", p.Truncated(), false},
+			{"payload", p.Payload() == nil, true}, {"length", p.Len(), 0}, {"flow", p.Flow(), Flow{}},
+		})
+	})
+}
+
+// What a handler has set is what it sees from then on.
+func TestEditsAreSeenByTheHandler(t *testing.T) {
+	f := newFake(t)
+	_, stop := f.serve(Config{Workers: Inline}, func(p *Packet) Verdict {
+		if err := p.SetPayload(udp4(99, []byte("longer"))); err != nil {
+			t.Error(err)
+		}
+		compare(t, []wanted{
+			{"payload", string(p.Payload()[28:]), "longer"}, {"length", p.Len(), 34}, {"source port", p.Flow().SrcPort, 99},
+		})
+		return Accept
+	})
+	f.verdict(f.queue(fakekernel.Packet{Payload: udp4(1, nil)}))
+	stop()
+}
+
+// What was set for a packet is not set for the next in its place.
+func TestEditsEndWithTheirPacket(t *testing.T) {
+	eachMode(t, func(t *testing.T, workers int) {
+		f := newFake(t)
+		_, stop := f.serve(Config{Workers: workers, Batches: 1}, func(p *Packet) Verdict {
+			if p.ID() == 1 {
+				p.SetPriority(1)
+				p.SetVLAN(1, 1)
+				p.SetConnMark(1, 1)
+				if err := p.SetPayload(udp4(1, []byte("edited"))); err != nil {
+					t.Error(err)
+				}
+			}
+			return Accept
+		})
+		for _, want := range []int{4, 0, 0} {
+			if v := f.verdict(f.queue(fakekernel.Packet{Payload: udp4(1, nil)})); len(v.Attrs) != want {
+				t.Errorf("attributes: %v, want %d", v.Attrs, want)
+			}
+		}
+		stop()
+	})
+}
+
+// tuple returns a CTA_TUPLE_* nest; ids are members of CTA_TUPLE_PROTO.
+func tuple(typ uint16, src, dst string, proto byte, ids ...attr) attr {
+	from, to := netip.MustParseAddr(src), netip.MustParseAddr(dst)
+	first := uint16(1) // CTA_IP_V4_SRC
+	if from.Is6() {
+		first = 3 // CTA_IP_V6_SRC
+	}
+	return attr{typ: typ, nest: []attr{
+		{typ: 1, nest: []attr{{typ: first, value: from.AsSlice()}, {typ: first + 1, value: to.AsSlice()}}},
+		{typ: 2, nest: append([]attr{{typ: 1, value: []byte{proto}}}, ids...)},
+	}}
+}
+
+// The connection of a packet, here one with source address translation.
+func TestConntrack(t *testing.T) {
+	ports := func(src, dst uint16) []attr {
+		return []attr{{typ: 2, value: be16(src)}, {typ: 3, value: be16(dst)}}
+	}
+	labels := [16]byte{0: 1, 15: 0x80}
+	nest := []attr{
+		tuple(1, "192.0.2.1", "198.51.100.2", 6, ports(40000, 443)...),
+		tuple(2, "198.51.100.2", "203.0.113.3", 6, ports(443, 50000)...),
+		{typ: 3, value: be32(0x18e)},       // CTA_STATUS
+		{typ: 7, value: be32(431999)},      // CTA_TIMEOUT
+		{typ: 8, value: be32(0xfeed)},      // CTA_MARK
+		{typ: 12, value: be32(0xdeadbeef)}, // CTA_ID
+		{typ: 18, value: be16(9)},          // CTA_ZONE
+		{typ: 22, value: labels[:]},        // CTA_LABELS
+	}
+	want := Conntrack{
+		ID: 0xdeadbeef, State: CTEstablishedReply, Status: 0x18e, Mark: 0xfeed, Zone: 9, Labels: labels, Timeout: 431999 * time.Second,
+		Orig: Flow{Src: netip.MustParseAddr("192.0.2.1"), Dst: netip.MustParseAddr("198.51.100.2"),
+			SrcPort: 40000, DstPort: 443, Protocol: 6},
+		Reply: Flow{Src: netip.MustParseAddr("198.51.100.2"), Dst: netip.MustParseAddr("203.0.113.3"),
+			SrcPort: 443, DstPort: 50000, Protocol: 6},
+	}
+	look(t, encode(attr{typ: zerocopy.AttrCT, nest: nest}, attr{typ: zerocopy.AttrCTInfo, value: be32(3)}), func(p *Packet) {
+		if got, ok := p.Conntrack(); !ok || got != want {
+			t.Errorf("%+v, %v\nwant %+v", got, ok, want)
+		}
+	})
+
+	// The kernel sends the nest and the state, or neither; a nest that breaks
+	// off is none.
+	for what, attrs := range map[string][]byte{
+		"no state": encode(attr{typ: zerocopy.AttrCT, nest: nest}),
+		"broken nest": encode(attr{typ: zerocopy.AttrCT, nest: []attr{{typ: 12, value: []byte{1}}}},
+			attr{typ: zerocopy.AttrCTInfo, value: be32(0)}),
+	} {
+		look(t, attrs, func(p *Packet) {
+			if ct, ok := p.Conntrack(); ok || ct != (Conntrack{}) {
+				t.Errorf("%s: %+v, %v", what, ct, ok)
+			}
+		})
+	}
+}
+
+// The identifier of an echo takes the place of both ports, as in the flow of
+// the packet itself.
+func TestConntrackOfEchoes(t *testing.T) {
+	for _, x := range []struct {
+		src, dst string
+		proto    byte
+		id       uint16 // CTA_PROTO_ICMP_ID, CTA_PROTO_ICMPV6_ID
+	}{{"192.0.2.1", "192.0.2.2", 1, 4}, {"2001:db8::1", "2001:db8::2", 58, 7}} {
+		nest := []attr{
+			tuple(1, x.src, x.dst, x.proto, attr{typ: x.id, value: be16(77)}),
+			tuple(2, x.dst, x.src, x.proto, attr{typ: x.id, value: be16(77)}),
+		}
+		look(t, encode(attr{typ: zerocopy.AttrCT, nest: nest}, attr{typ: zerocopy.AttrCTInfo, value: be32(2)}), func(p *Packet) {
+			ct, ok := p.Conntrack()
+			want := Flow{Src: netip.MustParseAddr(x.src), Dst: netip.MustParseAddr(x.dst), SrcPort: 77, DstPort: 77, Protocol: x.proto}
+			if !ok || ct.State != CTNew || ct.Orig != want || ct.Reply != want.Reverse() {
+				t.Errorf("%+v, %v", ct, ok)
+			}
+		})
+	}
+}

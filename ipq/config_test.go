@@ -1,0 +1,76 @@
+package ipq
+
+import (
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/goipq/goipq/internal/zerocopy"
+)
+
+// What the zero Config stands for.
+func TestConfigDefaults(t *testing.T) {
+	c, err := Config{}.withDefaults()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Queue != 0 || c.Queues != 1 || c.Copy != CopyPacket || c.SnapLen != 65531 || c.MaxLen != 1024 ||
+		c.Workers != runtime.GOMAXPROCS(0) || c.BatchSize != 16 || c.Batches != max(16, 4*c.Workers) ||
+		c.OnPanic != Drop || c.flags() != 0 || c.ReadBuffer != 0 || c.FlushAfter != 0 || c.BusyPoll != 0 {
+		t.Errorf("%+v", c)
+	}
+	if c.Logger == nil || c.Logger.Enabled(t.Context(), 127) {
+		t.Error("the default Logger logs")
+	}
+}
+
+func TestConfigDefaultsDependOnEachOther(t *testing.T) {
+	for _, x := range []struct {
+		cfg     Config
+		batches int
+		snapLen int
+	}{
+		{Config{Workers: Inline}, 1, 65531},
+		{Config{Workers: 1}, 16, 65531},
+		{Config{Workers: 8}, 32, 65531},
+		{Config{Workers: 4096}, 4096, 65531},
+		{Config{Workers: 8, Batches: 3}, 3, 65531},
+		{Config{Workers: 1, SnapLen: 65535}, 16, 65531}, // as the kernel cuts it
+		{Config{Workers: 1, SnapLen: 1}, 16, 1},
+	} {
+		c, err := x.cfg.withDefaults()
+		if err != nil || c.Batches != x.batches || c.SnapLen != x.snapLen {
+			t.Errorf("%+v: %d batches, SnapLen %d, %v; want %d and %d", x.cfg, c.Batches, c.SnapLen, err, x.batches, x.snapLen)
+		}
+	}
+}
+
+// The bounds themselves are allowed.
+func TestConfigBounds(t *testing.T) {
+	for _, c := range []Config{
+		{Queue: 65535}, {Queue: 64512, Queues: 1024}, {MaxLen: 65536}, {MaxLen: 1}, {BatchSize: 1024}, {BatchSize: 1},
+		{Workers: 4096}, {Batches: 4096}, {Copy: CopyMeta}, {OnPanic: Requeue(9).WithMark(1)},
+	} {
+		if _, err := c.withDefaults(); err != nil {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+	for _, c := range []Config{{Workers: 4097}, {Batches: 4097}, {Queues: 1025}, {SnapLen: -1}, {MaxLen: -1}, {BatchSize: -1}} {
+		if _, err := c.withDefaults(); err == nil || !strings.Contains(err.Error(), "want ") {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+}
+
+// Each flag of the kernel has its field.
+func TestConfigFlags(t *testing.T) {
+	for flag, c := range map[uint32]Config{
+		zerocopy.FlagFailOpen: {FailOpen: true}, zerocopy.FlagGSO: {GSO: true}, zerocopy.FlagConntrack: {Conntrack: true},
+		zerocopy.FlagUIDGID: {UIDGID: true}, zerocopy.FlagSecCtx: {SecCtx: true},
+		31: {FailOpen: true, GSO: true, Conntrack: true, UIDGID: true, SecCtx: true},
+	} {
+		if c.flags() != flag {
+			t.Errorf("%+v: flags %#x, want %#x", c, c.flags(), flag)
+		}
+	}
+}
