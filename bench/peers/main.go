@@ -12,7 +12,8 @@
 // decides when there are always more; a paced run shows what one packet costs
 // it in CPU time, user and system, when all have the same to do. A consumer that
 // decides nearly all of a saturated flood outran it: then the rate is the
-// flood's, and only the CPU time tells what the consumer could carry.
+// flood's, and only the CPU time tells what the consumer could carry; -share then
+// lets a busy program take half of the consumer's CPU, which is the same for all.
 //
 // The figures are the consumers' own, held against those of the flood and of
 // the kernel's queue; where they disagree, the report says so.
@@ -54,7 +55,7 @@ type options struct {
 	mode, consumers, base, json string
 	rate                        float64
 	rounds, maxLen, size        int
-	replies                     bool
+	replies, share              bool
 	duration                    time.Duration
 }
 
@@ -73,6 +74,7 @@ func parse() options {
 	flag.IntVar(&o.maxLen, "maxlen", 1024, "packets the kernel may hold in the queue")
 	flag.IntVar(&o.size, "size", 64, "bytes of each packet")
 	flag.BoolVar(&o.replies, "replies", false, "let the kernel answer the echo requests, in the consumer's time")
+	flag.BoolVar(&o.share, "share", false, "let a busy program share the consumer's CPU, so that the flood saturates the fastest")
 	flag.StringVar(&o.json, "json", "", "file to write every single result to")
 	flag.Parse()
 	return o
@@ -125,6 +127,9 @@ func run() error {
 
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
 	defer stop()
+	if o.share {
+		go hog(ctx, consumerCPU)
+	}
 	l := &lab{ctx: ctx, ns: ns, dir: dir, load: load, duration: o.duration, setup: setup{
 		MaxLen: o.maxLen,
 		// The kernel charges 832 bytes for a message with a small packet
@@ -146,6 +151,20 @@ func run() error {
 	settings := map[string]string{"go": runtime.Version(), "arch": runtime.GOARCH}
 	flag.VisitAll(func(f *flag.Flag) { settings[f.Name] = f.Value.String() })
 	return writeJSON(o.json, settings, results)
+}
+
+// hog keeps a CPU busy until ctx ends. It is one thread, as a consumer is most
+// of the time, so the scheduler gives each about half.
+func hog(ctx context.Context, cpu int) {
+	runtime.LockOSThread()
+	var one unix.CPUSet
+	one.Set(cpu)
+	if err := unix.SchedSetaffinity(0, &one); err != nil {
+		fmt.Fprintln(os.Stderr, "peers: -share:", err)
+		return
+	}
+	for ctx.Err() == nil {
+	}
 }
 
 // choose finds consumers by their names.
