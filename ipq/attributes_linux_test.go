@@ -136,6 +136,33 @@ func TestEditsAreSeenByTheHandler(t *testing.T) {
 	stop()
 }
 
+// IPv6 packets have flows as IPv4 packets do, and other packets none.
+func TestFlowsOfPackets(t *testing.T) {
+	v4, v6 := udp4(53, nil), udp6(53, nil)
+	tests := []struct {
+		p    fakekernel.Packet
+		want string
+	}{
+		{fakekernel.Packet{Payload: v4}, "udp 192.0.2.1:53 > 192.0.2.2:9"},
+		{fakekernel.Packet{Payload: v6}, "udp [2001:db8::1]:53 > [2001:db8::2]:9"},
+		{fakekernel.Packet{Payload: v4, Protocol: 0x0806}, "no flow"},
+	}
+	eachMode(t, func(t *testing.T, workers int) {
+		f := newFake(t)
+		_, stop := f.serve(Config{Workers: workers}, func(p *Packet) Verdict {
+			flow, want := p.Flow(), tests[p.ID()-1].want
+			if flow.String() != want || flow.Hash() != p.flowHash() {
+				t.Errorf("%v, want %s; hash %#x, steered by %#x", flow, want, flow.Hash(), p.flowHash())
+			}
+			return Accept
+		})
+		for _, x := range tests {
+			f.verdict(f.queue(x.p))
+		}
+		stop()
+	})
+}
+
 // What was set for a packet is not set for the next in its place.
 func TestEditsEndWithTheirPacket(t *testing.T) {
 	eachMode(t, func(t *testing.T, workers int) {

@@ -30,10 +30,12 @@ const (
 const (
 	// DefaultMaxLen is the kernel's own (NFQNL_QMAX_DEFAULT).
 	DefaultMaxLen = 1024
-	// DefaultBatchSize is the number of packets for each recvmmsg(2): small
-	// enough that a packet is re-injected while the cache still has it, large
-	// enough to share the cost of the calls.
-	DefaultBatchSize = 16
+	// DefaultInlineBatch and DefaultPoolBatch are the most packets for each
+	// recvmmsg(2): few enough that a packet is re-injected while the cache
+	// still has it, enough to share the cost of the calls and, with a pool, of
+	// handing them over.
+	DefaultInlineBatch = 16
+	DefaultPoolBatch   = 32
 )
 
 // Config configures a [Queue] or a [Conn]. The zero value is useful: queue 0,
@@ -97,13 +99,13 @@ type Config struct {
 	// fastest per core, when no handler blocks.
 	Workers int
 	// BatchSize is the most packets for one recvmmsg(2), up to 1024; 0 means
-	// DefaultBatchSize. Up to 64 the calls do not tell the Go scheduler, and
+	// DefaultInlineBatch or DefaultPoolBatch. Up to 64 the calls do not tell the Go scheduler, and
 	// so bound the wait of a garbage collection for the receive loop to some
 	// 200 µs.
 	BatchSize int
 	// Batches is how many batches of buffers each receive loop has, its bound
 	// on packets in flight in user space: Batches times BatchSize. 0 means 1
-	// for Inline, otherwise 4 for each worker and at least 16. A batch
+	// for Inline, otherwise 2 for each worker and at least 8. A batch
 	// reserves 68 KiB of address space for each packet; memory is used only
 	// as far as packets reach.
 	Batches int
@@ -149,12 +151,13 @@ func (c Config) withDefaults() (Config, error) {
 	def(&c.Queues, 1)
 	def(&c.MaxLen, DefaultMaxLen)
 	def(&c.Workers, runtime.GOMAXPROCS(0))
-	def(&c.BatchSize, DefaultBatchSize)
 	def(&c.SnapLen, zerocopy.MaxCopyRange)
 	if c.Workers == Inline {
+		def(&c.BatchSize, DefaultInlineBatch)
 		def(&c.Batches, 1)
 	} else {
-		def(&c.Batches, min(max(16, 4*c.Workers), maxBatches))
+		def(&c.BatchSize, DefaultPoolBatch)
+		def(&c.Batches, min(max(8, 2*c.Workers), maxBatches))
 	}
 	if c.SnapLen > zerocopy.MaxCopyRange && c.SnapLen <= 0xffff {
 		c.SnapLen = zerocopy.MaxCopyRange // the kernel's own rule

@@ -15,7 +15,7 @@ func TestConfigDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	if c.Queue != 0 || c.Queues != 1 || c.Copy != CopyPacket || c.SnapLen != 65531 || c.MaxLen != 1024 ||
-		c.Workers != runtime.GOMAXPROCS(0) || c.BatchSize != 16 || c.Batches != max(16, 4*c.Workers) ||
+		c.Workers != runtime.GOMAXPROCS(0) || c.BatchSize != 32 || c.Batches != max(8, 2*c.Workers) ||
 		c.OnPanic != Drop || c.flags() != 0 || c.ReadBuffer != 0 || c.FlushAfter != 0 || c.BusyPoll != 0 {
 		t.Errorf("%+v", c)
 	}
@@ -31,12 +31,12 @@ func TestConfigDefaultsDependOnEachOther(t *testing.T) {
 		snapLen int
 	}{
 		{Config{Workers: Inline}, 1, 65531},
-		{Config{Workers: 1}, 16, 65531},
-		{Config{Workers: 8}, 32, 65531},
+		{Config{Workers: 1}, 8, 65531},
+		{Config{Workers: 8}, 16, 65531},
 		{Config{Workers: 4096}, 4096, 65531},
 		{Config{Workers: 8, Batches: 3}, 3, 65531},
-		{Config{Workers: 1, SnapLen: 65535}, 16, 65531}, // as the kernel cuts it
-		{Config{Workers: 1, SnapLen: 1}, 16, 1},
+		{Config{Workers: 1, SnapLen: 65535}, 8, 65531}, // as the kernel cuts it
+		{Config{Workers: 1, SnapLen: 1}, 8, 1},
 	} {
 		c, err := x.cfg.withDefaults()
 		if err != nil || c.Batches != x.batches || c.SnapLen != x.snapLen {

@@ -275,6 +275,36 @@ func TestEveryPayloadOfABatchIsWritten(t *testing.T) {
 	})
 }
 
+// Verdicts with a mark are longer, and counted as such.
+func TestMarkedVerdictsFitTheSendBuffer(t *testing.T) {
+	eachMode(t, func(t *testing.T, workers int) {
+		const marked = zerocopy.VerdictLen + 8
+		f := newFake(t)
+		q := f.open(Config{Workers: workers})
+		q.loops[0].sock.sendLimit = 5 * marked
+		for range 16 {
+			f.queue(fakekernel.Packet{Payload: udp4(1, nil)})
+		}
+		done := make(chan error, 1)
+		go func() {
+			done <- q.Run(t.Context(), HandlerFunc(func(*Packet) Verdict { return Accept.WithMark(1) }))
+		}()
+		perWrite := map[int]int{}
+		for id := range uint32(16) {
+			perWrite[f.verdict(id+1).Write]++
+		}
+		for w, n := range perWrite {
+			if n > 5 {
+				t.Errorf("write %d had %d verdicts of %d bytes, more than %d bytes", w, n, marked, 5*marked)
+			}
+		}
+		q.Close()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // A fixedSocket has a send buffer that does not grow.
 type fixedSocket struct{ *fakekernel.Socket }
 

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/goipq/goipq/internal/netlab"
@@ -77,6 +78,13 @@ func countSocketDrops(t *testing.T, ns *netlab.NS) {
 	const sent = 100
 	// Room for ten of the smallest messages, which count 832 bytes each.
 	q := sendUnserved(t, ns, Config{ReadBuffer: 8320}, sent, "text")
+	// Port ids are per family: the kernel gives a process's first socket of each
+	// the same, so there is another with that of the queue.
+	other, err := netlink.Dial(unix.NETLINK_ROUTE, &netlink.Config{NetNS: ns.FD(), PID: q.conns[0].sock.nl.PID()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
 	before := q.Stats()
 	drain(t, q)
 	after := q.Stats()

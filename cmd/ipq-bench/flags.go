@@ -64,7 +64,7 @@ func newFlagSet(o *options, modes *string) *flag.FlagSet {
 	fs.DurationVar(&o.Duration, "duration", 6*time.Second, "measured `time` for each mode, in five rounds; 1s makes a quick run")
 	fs.Float64Var(&o.Rate, "rate", 0, "`packets` a second to offer, over all queues; 0 offers as many as go")
 	fs.IntVar(&o.Size, "size", 64, "`bytes` of each packet, from the IP header on")
-	fs.IntVar(&o.Batch, "batch", ipq.DefaultBatchSize, "most `packets` for one recvmmsg")
+	fs.IntVar(&o.Batch, "batch", 0, "most `packets` for one recvmmsg; 0 means goipq's default for the mode")
 	fs.IntVar(&o.Workers, "workers", 0, "`number` of goroutines in the pool; 0 means one for each CPU of the consumer's, and at least 2")
 	fs.IntVar(&o.Queues, "queues", 1, "`number` of queues, each with a receive loop and a flood on a CPU of its own")
 	fs.DurationVar(&o.BusyPoll, "busy-poll", 0, "`time` that a receive loop looks for packets before it sleeps")
@@ -115,7 +115,7 @@ func (o *options) check() error {
 		value, min, max int
 	}{
 		{"size", o.Size, 36, 65535}, // IPv4 and ICMP headers and the flood's number
-		{"batch", o.Batch, 1, 1024}, // UIO_MAXIOV
+		{"batch", o.Batch, 0, 1024}, // UIO_MAXIOV
 		{"workers", o.Workers, 0, 1024},
 		{"queues", o.Queues, 1, 256},
 		{"maxlen", o.MaxLen, 1, 65536}, // NFQNL_HASH_MAX_SIZE * 2

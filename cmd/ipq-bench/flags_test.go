@@ -19,7 +19,6 @@ func TestFlagDefaults(t *testing.T) {
 	want := options{
 		Duration: 6 * time.Second,
 		Size:     64,
-		Batch:    ipq.DefaultBatchSize,
 		Queues:   1,
 		MaxLen:   ipq.DefaultMaxLen,
 		Modes:    []string{modeInline, modePool},
@@ -58,7 +57,7 @@ func TestWrongFlagsAreOneSentence(t *testing.T) {
 		"-duration 1ms":     "-duration 1ms",
 		"-duration 24h":     "-duration 24h",
 		"-size 35":          "-size 35 is not between 36 and 65535",
-		"-batch 0":          "-batch 0",
+		"-batch -1":         "-batch -1",
 		"-batch 1025":       "-batch 1025",
 		"-workers -1":       "-workers -1",
 		"-queues 0":         "-queues 0",

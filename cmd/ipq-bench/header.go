@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/goipq/goipq/ipq"
 )
 
 // printHeader says what is about to be done, where.
@@ -79,11 +81,18 @@ func (p *parameters) consumer(s *setup) string {
 	if p.Pin {
 		text += ", each receive loop on one of them"
 	}
-	text += fmt.Sprintf("; batches of %d", p.Batch)
+	text += "; batches of " + p.batches()
 	if p.BusyPoll > 0 {
 		text += fmt.Sprintf(", busy poll %v", p.BusyPoll)
 	}
 	return text + "; it accepts every packet"
+}
+
+func (p *parameters) batches() string {
+	if p.Batch > 0 {
+		return strconv.Itoa(p.Batch)
+	}
+	return fmt.Sprintf("%d inline and %d in the pool", ipq.DefaultInlineBatch, ipq.DefaultPoolBatch)
 }
 
 func (p *parameters) run(rep *report) string {

@@ -24,12 +24,8 @@ const (
 )
 
 func main() {
-	// Before anything else: the floods are this program again and share its
-	// process group. A signal to the group is meant for us; it must not end
-	// them before they have counted what they sent. In them nobody reads the
-	// channel.
+	flood.Main() // does not return in a flood, which is this program again
 	signals := catchSignals()
-	flood.Main()
 
 	opts, err := parseFlags(os.Args[1:])
 	if errors.Is(err, flag.ErrHelp) {

@@ -42,7 +42,7 @@ type parameters struct {
 	Flows    int           `json:"flows"`           // of each flood
 	Queues   int           `json:"queues"`
 	MaxLen   int           `json:"maxlen"`  // packets, each queue
-	Batch    int           `json:"batch"`   // packets for one recvmmsg
+	Batch    int           `json:"batch"`   // packets for one recvmmsg; 0: the mode's default
 	Workers  int           `json:"workers"` // in the pool
 	BusyPoll time.Duration `json:"busy_poll_ns"`
 	Pin      bool          `json:"pin"`

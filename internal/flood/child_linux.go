@@ -49,9 +49,8 @@ func runChild(mark string) error {
 	if err := checkPrivate(); err != nil {
 		return err
 	}
-	// A terminal, or timeout(1), sends these to the parent, too, who
-	// decides whether to stop and what to do with the figures, and whose end
-	// ends the flood.
+	// A service manager signals every process: it is the parent whose end ends
+	// the flood, after it has taken the figures.
 	signal.Ignore(unix.SIGINT, unix.SIGHUP, unix.SIGTERM)
 	// The loop owns its thread: timer slack belongs to a thread.
 	runtime.LockOSThread()

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -90,6 +91,9 @@ func (f *Flood) start(mark string, memory *os.File) error {
 	f.cmd.Env = append(os.Environ(), childEnv+"="+mark, race)
 	f.cmd.ExtraFiles = []*os.File{memory}
 	f.cmd.Stderr = &stderr
+	// Out of reach of ^C and of timeout(1), which signal a process group, from
+	// the first instruction on: the parent decides when the flood ends.
+	f.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	stdin, err := f.cmd.StdinPipe()
 	if err != nil {
 		return fmt.Errorf("flood: %w", err)
