@@ -30,6 +30,11 @@ func openSocket(cfg Config, run uint16) (int, error) {
 	} else {
 		err = setBuffers(fd, cfg)
 	}
+	if err == nil && !cfg.IPv6 {
+		// Sets the don't-fragment bit. A packet that may not be fragmented needs
+		// no identification, for which all floods to an address would contend.
+		err = unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DO)
+	}
 	if err != nil {
 		unix.Close(fd)
 		return -1, err
