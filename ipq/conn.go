@@ -84,7 +84,9 @@ func openConn(cfg *Config, queue uint16, dial dialFunc) (*Conn, error) {
 // way.
 func (c *Conn) open() *Conn {
 	c.batch = newBatch(c.ring.TryGet(), c.sock)
-	c.list = ring.NewGather(2, 1)
+	// A batch verdict can decide all that the kernel holds, so the calls are
+	// not raw.
+	c.list = ring.NewGather(2, maxMaxLen)
 	c.buf = make([]byte, zerocopy.MaxVerdictLen)
 	return c
 }

@@ -2,7 +2,6 @@ package ipq
 
 import (
 	"strconv"
-	"syscall"
 	"time"
 
 	"github.com/goipq/goipq/internal/zerocopy"
@@ -83,7 +82,7 @@ func (p *Packet) Conntrack() (Conntrack, bool) {
 
 func tupleFlow(t *zerocopy.Tuple) Flow {
 	f := Flow{Src: t.Src, Dst: t.Dst, SrcPort: t.SrcPort, DstPort: t.DstPort, Protocol: t.Proto}
-	if t.Proto == syscall.IPPROTO_ICMP || t.Proto == syscall.IPPROTO_ICMPV6 {
+	if t.Proto == protoICMP || t.Proto == protoICMPv6 {
 		f.SrcPort, f.DstPort = t.ICMPID, t.ICMPID
 	}
 	return f

@@ -4,9 +4,17 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
-	"syscall"
 
 	"github.com/goipq/goipq/internal/zerocopy"
+)
+
+// IP protocol numbers (IPPROTO_*). Package syscall does not have all of them on
+// every system.
+const (
+	protoICMP   = 1
+	protoTCP    = 6
+	protoUDP    = 17
+	protoICMPv6 = 58
 )
 
 // flowSeed keys the flow hash, so that nobody who cannot read this process's
@@ -66,13 +74,13 @@ func (f Flow) String() string {
 	}
 	name := fmt.Sprintf("protocol %d", f.Protocol)
 	switch f.Protocol {
-	case syscall.IPPROTO_TCP:
+	case protoTCP:
 		name = "tcp"
-	case syscall.IPPROTO_UDP:
+	case protoUDP:
 		name = "udp"
-	case syscall.IPPROTO_ICMP:
+	case protoICMP:
 		name = "icmp"
-	case syscall.IPPROTO_ICMPV6:
+	case protoICMPv6:
 		name = "icmpv6"
 	}
 	if f.Fragment {

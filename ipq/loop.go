@@ -95,10 +95,6 @@ func (l *loop) run() error {
 	}
 	l.drain()
 	l.sink.finish()
-	if l.free != nil {
-		l.release(l.free)
-		l.free = nil
-	}
 	if err := l.sock.unbind(); err != nil {
 		l.fail(l.sock.fail("unbind", err))
 	}
@@ -145,9 +141,13 @@ func (l *loop) step(fd uintptr) (done bool) {
 	return true
 }
 
-// spin looks for packets until there are some, or BusyPoll is over.
+// spin looks for packets until there are some, the loop is stopped, or BusyPoll
+// is over; only then it returns false.
 func (l *loop) spin(fd int) (found bool) {
-	for end := monotonic() + l.q.cfg.BusyPoll; monotonic() < end && !l.stopping.Load(); {
+	for end := monotonic() + l.q.cfg.BusyPoll; monotonic() < end; {
+		if l.stopping.Load() {
+			return true // step comes across it again
+		}
 		switch l.receive(fd) {
 		case more, some:
 			return true

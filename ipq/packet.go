@@ -66,7 +66,7 @@ func (p *Packet) Payload() []byte {
 // also when only a part was copied. It is 0 with [CopyMeta], when the kernel
 // does not tell.
 func (p *Packet) Len() int {
-	if n := p.msg.CapLen(); n != 0 && p.edit.payload == nil {
+	if n := p.msg.CapLen(); n != 0 { // truncated, and so not edited
 		return int(n)
 	}
 	return len(p.Payload())

@@ -64,12 +64,17 @@ func openQueue(cfg Config, dial dialFunc) (*Queue, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := q.newPool(); err != nil {
+		closePins(pins)
+		return nil, err
+	}
 	for i := range q.cfg.Queues {
 		c, err := openConn(&q.cfg, q.cfg.Queue+uint16(i), dial)
 		if err != nil {
 			for _, c := range q.conns {
 				c.Close()
 			}
+			q.closePool()
 			closePins(pins)
 			return nil, err
 		}
@@ -85,6 +90,27 @@ func openQueue(cfg Config, dial dialFunc) (*Queue, error) {
 	return q, nil
 }
 
+// newPool makes the worker pool, if there is to be one.
+func (q *Queue) newPool() (err error) {
+	if q.cfg.Workers == Inline {
+		return nil
+	}
+	q.pool, err = worker.New(worker.Config[*span]{
+		Workers: q.cfg.Workers,
+		Strands: q.cfg.Workers * q.cfg.Queues,
+		Depth:   q.cfg.Batches,
+		Run:     (*span).run,
+	})
+	return err
+}
+
+// closePool ends the pool's goroutines. All spans have been waited for.
+func (q *Queue) closePool() {
+	if q.pool != nil {
+		_ = q.pool.Close(context.Background()) // fails only with its context
+	}
+}
+
 // Run has h decide every packet, until ctx ends or [Queue.Close] is called. It
 // then makes the kernel queue no more, has the packets decided that are queued
 // already, and unbinds the queue: when Run returns, no packet is waiting for a
@@ -94,7 +120,7 @@ func openQueue(cfg Config, dial dialFunc) (*Queue, error) {
 // packets that could not be decided were dropped by the kernel as the queue
 // was unbound. A Queue runs once: a second call returns [ErrRunning] or, when
 // the first has returned, [ErrClosed].
-func (q *Queue) Run(ctx context.Context, h Handler) (err error) {
+func (q *Queue) Run(ctx context.Context, h Handler) error {
 	if err := q.start(h); err != nil {
 		return err
 	}
@@ -105,19 +131,7 @@ func (q *Queue) Run(ctx context.Context, h Handler) (err error) {
 		q.state = max(q.state, ran)
 	}()
 
-	if q.cfg.Workers != Inline {
-		q.pool, err = worker.New(worker.Config[*span]{
-			Workers: q.cfg.Workers,
-			Strands: q.cfg.Workers * q.cfg.Queues,
-			Depth:   q.cfg.Batches,
-			Run:     (*span).run,
-		})
-		if err != nil {
-			return err
-		}
-		// The loops have waited for all their spans.
-		defer q.pool.Close(context.Background())
-	}
+	defer q.closePool()
 	defer context.AfterFunc(ctx, q.stop)()
 
 	results := make(chan error)
@@ -182,6 +196,7 @@ func (q *Queue) Close() error {
 			q.stop()
 			<-q.ended
 		}
+		q.closePool()
 		var errs []error
 		for _, c := range q.conns {
 			errs = append(errs, c.Close())

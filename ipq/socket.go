@@ -90,12 +90,17 @@ func (s *socket) shut() error {
 // unbind gives the queue up, once. The kernel drops what it still holds.
 func (s *socket) unbind() error {
 	s.unbindOnce.Do(func() {
-		k := s.kernelCounters()
-		k.waiting = 0
-		s.last.Store(&k)
+		s.keepCounters()
 		s.unbindErr = s.send(func(ae *netlink.AttributeEncoder) { putCommand(ae, zerocopy.CmdUnbind) })
 	})
 	return s.unbindErr
+}
+
+// keepCounters keeps the kernel's counters as they stand before the queue goes.
+func (s *socket) keepCounters() {
+	k := s.kernelCounters()
+	k.waiting = 0
+	s.last.Store(&k)
 }
 
 // kernelCounters returns the kernel's counters of the queue, or what they were
@@ -113,6 +118,7 @@ func (s *socket) close() error {
 	if s.closed.Swap(true) {
 		return nil
 	}
+	s.keepCounters()
 	s.proc.close()
 	return s.nl.Close()
 }

@@ -45,9 +45,10 @@ type Stats struct {
 
 	// Kernel tells whether QueueDropped, Waiting and Sequence are known.
 	// They, and SocketDropped, come from
-	// /proc/net/netfilter/nfnetlink_queue, which only the root of the initial
-	// user namespace may read. Others get SocketDropped from
-	// /proc/net/netlink.
+	// /proc/net/netfilter/nfnetlink_queue, which is for the root of the user
+	// namespace that owns the network namespace, or, when both were made at
+	// once (unshare -Urn), for that of the initial one. Others get
+	// SocketDropped from /proc/net/netlink.
 	Kernel bool
 	// QueueDropped counts packets that the kernel dropped because the queue
 	// was full (queue_dropped).

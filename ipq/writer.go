@@ -57,9 +57,8 @@ func newWriter(sock *socket, cfg *Config, count *counters) *writer {
 		keep:       cfg.KeepChecksums,
 		flushAfter: cfg.FlushAfter,
 		runs:       cfg.Workers == Inline,
-		// Each packet can have a payload, with messages before it, and there
-		// can be messages behind the last.
-		list:  ring.NewGather(2*cfg.BatchSize+1, cfg.BatchSize),
+		// Each packet can have a payload, with messages before it.
+		list:  ring.NewGather(2*cfg.BatchSize, cfg.BatchSize),
 		count: count,
 	}
 }
@@ -186,7 +185,6 @@ func (w *writer) flush() error {
 		err = w.write()
 	}
 	if err != nil {
-		w.tally, w.run = tally{}, run{} // the loop ends, and its queue with it
 		return err
 	}
 	w.settle()
@@ -220,8 +218,10 @@ func (w *writer) write() error {
 	}
 	err := w.sock.write(w.list, &w.count.retries)
 	w.list.Reset()
-	if err == nil {
-		w.count.writes.Add(1)
+	if err != nil {
+		w.tally, w.run = tally{}, run{} // what was not written is not counted; the loop ends, and its queue with it
+		return err
 	}
-	return err
+	w.count.writes.Add(1)
+	return nil
 }
