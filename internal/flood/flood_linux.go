@@ -74,11 +74,33 @@ func Start(ctx context.Context, cfg Config) (*Flood, error) {
 		return nil, err
 	}
 	f := &Flood{ctx: ctx, live: live, unmap: unmap, done: make(chan struct{})}
-	if err := f.start(string(mark), memory); err != nil {
+	err = f.start(string(mark), memory)
+	for n := 0; err != nil && f.stillborn() && n < maxStillborn; n++ {
+		err = f.start(string(mark), memory)
+	}
+	if err != nil {
 		unmap()
 		return nil, err
 	}
 	return f, nil
+}
+
+// maxStillborn is how often a signal to the process group may hit a child
+// before it has left the group: there is a moment for it between fork and exec.
+const maxStillborn = 5
+
+// stillborn reports whether the child was killed by a signal that a program is
+// told to end by, and that was not meant for the child.
+func (f *Flood) stillborn() bool {
+	if f.ctx.Err() != nil || f.cmd.ProcessState == nil {
+		return false
+	}
+	status, ok := f.cmd.ProcessState.Sys().(syscall.WaitStatus)
+	if !ok || !status.Signaled() {
+		return false
+	}
+	sig := status.Signal()
+	return sig == syscall.SIGINT || sig == syscall.SIGHUP || sig == syscall.SIGTERM
 }
 
 // start runs the child and waits until it is ready.
@@ -91,8 +113,8 @@ func (f *Flood) start(mark string, memory *os.File) error {
 	f.cmd.Env = append(os.Environ(), childEnv+"="+mark, race)
 	f.cmd.ExtraFiles = []*os.File{memory}
 	f.cmd.Stderr = &stderr
-	// Out of reach of ^C and of timeout(1), which signal a process group, from
-	// the first instruction on: the parent decides when the flood ends.
+	// Out of reach of ^C and of timeout(1), which signal a process group: the
+	// parent decides when the flood ends.
 	f.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	stdin, err := f.cmd.StdinPipe()
 	if err != nil {
