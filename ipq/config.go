@@ -99,9 +99,9 @@ type Config struct {
 	// fastest per core, when no handler blocks.
 	Workers int
 	// BatchSize is the most packets for one recvmmsg(2), up to 1024; 0 means
-	// DefaultInlineBatch or DefaultPoolBatch. Up to 64 the calls do not tell the Go scheduler, and
-	// so bound the wait of a garbage collection for the receive loop to some
-	// 200 µs.
+	// DefaultInlineBatch or DefaultPoolBatch. Up to 64 the calls do not tell
+	// the Go scheduler, and so bound the wait of a garbage collection for the
+	// receive loop to some 200 µs.
 	BatchSize int
 	// Batches is how many batches of buffers each receive loop has, its bound
 	// on packets in flight in user space: Batches times BatchSize. 0 means 1
@@ -117,7 +117,10 @@ type Config struct {
 	// before it parks. It saves the wake-up at the price of a busy CPU.
 	BusyPoll time.Duration
 	// PinCPU pins each receive loop to a CPU of its own, out of those that
-	// the process may use when Open is called.
+	// the process may use when Open is called. The loop then has a thread of
+	// its own, too. If other threads keep that CPU busy while packets come more
+	// often than every 50 µs, the loop lets them run for a time slice, some
+	// milliseconds at most, and receives full batches.
 	PinCPU bool
 	// KeepChecksums leaves lengths and checksums in edited payloads as the
 	// handler wrote them.
