@@ -72,9 +72,6 @@ func (w *writer) begin(buf []byte) {
 	}
 }
 
-// waiting reports whether there are verdicts that flush would write.
-func (w *writer) waiting() bool { return w.verdicts != 0 }
-
 // add takes the verdict on p. It may write earlier ones to make room.
 func (w *writer) add(p *Packet, v Verdict) error {
 	if !v.valid() {
@@ -177,7 +174,7 @@ func (w *writer) link() {
 
 // flush writes all verdicts taken since the last flush and counts them.
 func (w *writer) flush() error {
-	if !w.waiting() {
+	if w.verdicts == 0 {
 		return nil
 	}
 	err := w.endRun()

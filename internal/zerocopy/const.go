@@ -81,7 +81,7 @@ const (
 const (
 	CmdBind     = 1 // NFQNL_CFG_CMD_BIND
 	CmdUnbind   = 2 // NFQNL_CFG_CMD_UNBIND
-	CmdPFBind   = 3 // NFQNL_CFG_CMD_PF_BIND: does nothing since Linux 3.8
+	CmdPFBind   = 3 // NFQNL_CFG_CMD_PF_BIND: does nothing any more
 	CmdPFUnbind = 4 // NFQNL_CFG_CMD_PF_UNBIND: likewise
 )
 
