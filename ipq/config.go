@@ -129,6 +129,10 @@ type Config struct {
 	// value drops it.
 	OnPanic Verdict
 
+	// Bypass settles the flows of verdicts with [Verdict.Bypass] in the kernel.
+	// nil means that such verdicts have no effect on later packets.
+	Bypass Bypasser
+
 	// Logger is told of what deserves attention and has no other way out,
 	// such as a handler's panic. nil means nothing is logged.
 	Logger *slog.Logger
@@ -196,7 +200,7 @@ func (c *Config) validate() error {
 			return fmt.Errorf("ipq: Config.%s is %d: want %d to %d", f.name, f.v, f.lo, f.hi)
 		}
 	}
-	if !c.OnPanic.valid() {
+	if !c.OnPanic.valid() || c.OnPanic&verdictBypass != 0 {
 		return fmt.Errorf("ipq: Config.OnPanic is %v", c.OnPanic)
 	}
 	return nil

@@ -2,7 +2,6 @@ package ipq
 
 import (
 	"errors"
-	"log/slog"
 	"runtime/debug"
 )
 
@@ -38,18 +37,27 @@ func (q *Queue) verdict(p *Packet) (v Verdict) {
 			v = q.cfg.OnPanic
 		}
 	}()
-	return q.handler.HandlePacket(p)
+	if v = q.handler.HandlePacket(p); v&verdictBypass != 0 {
+		v = q.bypass(p, v) // which may panic, too
+	}
+	return v
 }
 
 var errGoexit = errors.New("handler called runtime.Goexit")
 
-// panicked counts and, the first time, logs a handler's panic.
+// panicked counts a handler's panic and logs it: the first time with the stack,
+// then now and then.
 func (q *Queue) panicked(p *Packet, r any) {
 	// What the handler left half done is not sent.
 	p.edit.clear()
-	if q.panics.Add(1) == 1 {
-		q.cfg.Logger.Error("ipq: handler panicked; later panics are only counted",
-			slog.Any("panic", r), slog.Any("verdict", q.cfg.OnPanic), slog.Int("queue", int(p.Queue())),
-			slog.Uint64("packet", uint64(p.ID())), slog.String("stack", string(debug.Stack())))
+	first := q.panics.Add(1) == 1
+	quiet, ok := q.panicLog.allow()
+	if !ok {
+		return
 	}
+	attrs := []any{"panic", r, "verdict", q.cfg.OnPanic, "queue", p.Queue(), "packet", p.ID(), "unlogged", quiet}
+	if first {
+		attrs = append(attrs, "stack", string(debug.Stack()))
+	}
+	q.cfg.Logger.Error("ipq: handler panicked", attrs...)
 }

@@ -19,7 +19,9 @@ type Queue struct {
 
 	handler Handler
 	pool    *worker.Pool[*span] // nil for Inline
-	panics  atomic.Uint64
+
+	panics, bypassed, bypassFailed atomic.Uint64
+	panicLog, bypassLog            limiter
 
 	mu    sync.Mutex
 	state state
@@ -168,7 +170,10 @@ func (q *Queue) stop() {
 // Stats returns the counts so far. It may be called at any time, also after
 // Close, and reads the kernel's tables unless Run has returned.
 func (q *Queue) Stats() Stats {
-	s := Stats{Panics: q.panics.Load(), Kernel: true, ReadBuffer: q.conns[0].sock.readBuffer}
+	s := Stats{
+		Panics: q.panics.Load(), Bypassed: q.bypassed.Load(), BypassFailed: q.bypassFailed.Load(),
+		Kernel: true, ReadBuffer: q.conns[0].sock.readBuffer,
+	}
 	for _, l := range q.loops {
 		l.count.addTo(&s)
 		if p, ok := l.sink.(*pooled); ok {

@@ -19,6 +19,10 @@ type Stats struct {
 	// Modified counts verdicts that carried a new payload.
 	Modified uint64
 
+	// Bypassed counts verdicts whose flow [Config.Bypass] has settled,
+	// BypassFailed those for which it could not, or which cannot be wished for.
+	Bypassed, BypassFailed uint64
+
 	// Panics counts handlers that panicked or called runtime.Goexit,
 	// InvalidVerdicts verdicts that no kernel knows, which became Drop.
 	Panics, InvalidVerdicts uint64

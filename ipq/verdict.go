@@ -8,8 +8,9 @@ import (
 // A Verdict says what becomes of a packet. It is a plain value: a handler
 // returns it, constants can be compared, and the zero value is [Drop].
 //
-// The low byte is the kernel's verdict (NF_DROP and so on), the upper half of
-// the low word the target of a [Requeue], the high word a mark.
+// The low byte is the kernel's verdict (NF_DROP and so on), the next one says
+// what goes with it, the upper half of the low word is the target of a
+// [Requeue], the high word a mark.
 type Verdict uint64
 
 // The kernel's verdicts that user space may give. NF_STOLEN is not among them:
@@ -29,12 +30,13 @@ const (
 )
 
 const (
-	verdictQueue Verdict = 3 // NF_QUEUE
-	verdictCode  Verdict = 0xff
-	verdictMark  Verdict = 1 << 8 // the high word holds a mark
-	queueShift           = 16     // NF_VERDICT_QBITS
-	markShift            = 32
-	kernelBits   Verdict = 0xffff_00ff // what the kernel is told
+	verdictQueue  Verdict = 3 // NF_QUEUE
+	verdictCode   Verdict = 0xff
+	verdictMark   Verdict = 1 << 8 // the high word holds a mark
+	verdictBypass Verdict = 1 << 9
+	queueShift            = 16 // NF_VERDICT_QBITS
+	markShift             = 32
+	kernelBits    Verdict = 0xffff_00ff // what the kernel is told
 )
 
 // Requeue passes the packet on to another queue, at its end. It is dropped
@@ -54,6 +56,13 @@ func (v Verdict) WithMark(mark uint32) Verdict {
 func (v Verdict) Mark() (mark uint32, ok bool) {
 	return uint32(v >> markShift), v&verdictMark != 0
 }
+
+// Bypass returns v with the wish that the rest of the packet's flow be decided
+// alike in the kernel, without being queued: [Config.Bypass] sees to it, before
+// the verdict on this packet is written. Only [Accept] and [Drop] can be
+// wished for; on others, and without a Config.Bypass, it has no effect but
+// that of [Stats.BypassFailed]; neither has it on a [Conn].
+func (v Verdict) Bypass() Verdict { return v | verdictBypass }
 
 // kernel returns the verdict as it stands in struct nfqnl_msg_verdict_hdr.
 func (v Verdict) kernel() uint32 { return uint32(v & kernelBits) }
@@ -85,6 +94,9 @@ func (v Verdict) String() string {
 	}
 	if mark, ok := v.Mark(); ok {
 		fmt.Fprintf(&s, ", mark %#x", mark)
+	}
+	if v&verdictBypass != 0 {
+		s.WriteString(", bypass")
 	}
 	return s.String()
 }

@@ -6,6 +6,7 @@ func TestVerdictString(t *testing.T) {
 	for v, want := range map[Verdict]string{
 		Drop: "drop", Accept: "accept", Repeat: "repeat", Stop: "stop",
 		Requeue(65535): "queue 65535", Accept.WithMark(0x2a): "accept, mark 0x2a", 2: "invalid verdict 2",
+		Drop.WithMark(1).Bypass(): "drop, mark 0x1, bypass",
 	} {
 		if v.String() != want {
 			t.Errorf("%d: %q, want %q", v, v.String(), want)
@@ -24,6 +25,9 @@ func TestVerdictIsAValue(t *testing.T) {
 	}
 	if mark, ok := v.Mark(); mark != 7 || !ok || v.kernel() != 12<<16|3 {
 		t.Errorf("%v: mark %d, %v, kernel %#x", v, mark, ok, v.kernel())
+	}
+	if v := Accept.Bypass().WithMark(7); v != Accept.WithMark(7).Bypass() || v.kernel() != 1 {
+		t.Errorf("%v: kernel %#x", v, v.kernel())
 	}
 	if _, ok := Accept.Mark(); ok {
 		t.Error("Accept has a mark")

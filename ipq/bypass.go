@@ -1,0 +1,36 @@
+package ipq
+
+// A Bypasser has the kernel decide flows that a handler has settled with
+// [Verdict.Bypass], so that they are queued no more. Package ipq/bypass has
+// one.
+type Bypasser interface {
+	// Bypass settles the flow of p, which is borrowed, as v says: Accept or
+	// Drop, with or without a mark. It is called before the verdict on p is
+	// written, by the goroutine that decides p, so at the same time for packets
+	// of different flows. It returns the verdict that is written, which is v
+	// unless the bypass itself rests on a mark. With an error the packet gets v
+	// and its flow stays as it was; the error is counted, and logged, but not
+	// more often than every ten seconds.
+	Bypass(p *Packet, v Verdict) (Verdict, error)
+}
+
+// bypass has the flow of p settled, if it can be, and returns the verdict to
+// write.
+func (q *Queue) bypass(p *Packet, v Verdict) Verdict {
+	v &^= verdictBypass
+	code := v & verdictCode
+	if q.cfg.Bypass == nil || p.broken || code != Accept && code != Drop {
+		q.bypassFailed.Add(1)
+		return v
+	}
+	w, err := q.cfg.Bypass.Bypass(p, v)
+	if err != nil {
+		q.bypassFailed.Add(1)
+		if quiet, ok := q.bypassLog.allow(); ok {
+			q.cfg.Logger.Error("ipq: bypass failed", "flow", p.Flow(), "verdict", v, "err", err, "unlogged", quiet)
+		}
+		return v
+	}
+	q.bypassed.Add(1)
+	return w
+}

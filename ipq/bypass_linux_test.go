@@ -1,0 +1,81 @@
+package ipq
+
+import (
+	"encoding/binary"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"github.com/goipq/goipq/internal/fakekernel"
+	"github.com/goipq/goipq/internal/zerocopy"
+)
+
+type bypassFunc func(p *Packet, v Verdict) (Verdict, error)
+
+func (f bypassFunc) Bypass(p *Packet, v Verdict) (Verdict, error) { return f(p, v) }
+
+// A flow is settled before its packet's verdict is written, and the Bypasser
+// has the last word on that.
+func TestBypassComesBeforeTheVerdict(t *testing.T) {
+	eachMode(t, func(t *testing.T, workers int) {
+		f := newFake(t)
+		var log syncBuffer
+		give := []Verdict{Accept.Bypass(), Drop.Bypass(), Accept, Repeat.Bypass(), Requeue(3).Bypass(), Accept.WithMark(5).Bypass(), Drop.Bypass(), Accept.Bypass()}
+		cfg := Config{Workers: workers, Logger: slog.New(slog.NewTextHandler(&log, nil)), OnPanic: Stop}
+		cfg.Bypass = bypassFunc(func(p *Packet, v Verdict) (Verdict, error) {
+			if v&verdictBypass != 0 || v != give[p.ID()-1]&^verdictBypass {
+				t.Errorf("packet %d: bypass of %v", p.ID(), v)
+			}
+			switch p.ID() {
+			case 6:
+				return v.WithMark(6), nil
+			case 7:
+				return Accept, errors.New("table is full")
+			case 8:
+				panic("on purpose")
+			}
+			if f.Waiting() < len(give)-int(p.ID())+1 {
+				t.Errorf("packet %d was decided before its flow", p.ID())
+			}
+			return v, nil
+		})
+		for range give {
+			f.queue(fakekernel.Packet{Payload: udp4(1, nil)})
+		}
+		q, stop := f.serve(cfg, func(p *Packet) Verdict { return give[p.ID()-1] })
+		for i, want := range []uint32{1, 0, 1, 4, 3<<16 | 3, 1, 0, 5} {
+			v := f.verdict(uint32(i + 1))
+			if v.Verdict != want {
+				t.Errorf("packet %d: %#x, want %#x", i+1, v.Verdict, want)
+			}
+			if mark := v.Attrs[zerocopy.AttrMark]; (mark != nil) != (i == 5) || mark != nil && binary.BigEndian.Uint32(mark) != 6 {
+				t.Errorf("packet %d: mark %x", i+1, mark)
+			}
+		}
+		stop()
+		f.check()
+		if s := q.Stats(); s.Bypassed != 3 || s.BypassFailed != 3 || s.Panics != 1 {
+			t.Errorf("stats: %+v", s)
+		}
+		if !strings.Contains(log.String(), "table is full") || strings.Count(log.String(), "bypass failed") != 1 {
+			t.Errorf("log: %s", log.String())
+		}
+	})
+}
+
+// Without a Bypasser the wish has no effect on the verdict.
+func TestBypassWithoutABypasser(t *testing.T) {
+	f := newFake(t)
+	q, stop := f.serve(Config{Workers: Inline}, func(*Packet) Verdict { return Accept.Bypass() })
+	for range 3 {
+		if v := f.verdict(f.queue(fakekernel.Packet{Payload: udp4(1, nil)})); v.Verdict != 1 {
+			t.Errorf("%+v", v)
+		}
+	}
+	stop()
+	f.check()
+	if s := q.Stats(); s.Bypassed != 0 || s.BypassFailed != 3 {
+		t.Errorf("stats: %+v", s)
+	}
+}
