@@ -191,7 +191,7 @@ func (l *loop) receive(fd int) received {
 		l.free = l.get()
 	}
 	b := l.free
-	n, errno := b.Recv(fd)
+	n, errno := l.sock.recv(b.Batch, fd)
 	switch {
 	case errno == 0:
 	case errno == syscall.EAGAIN:

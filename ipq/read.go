@@ -88,7 +88,7 @@ func (c *Conn) fill(timeout time.Duration) error {
 	var errno syscall.Errno
 	look := func(fd uintptr) (done bool) {
 		for {
-			if _, errno = c.batch.Recv(int(fd)); errno != syscall.ENOBUFS {
+			if _, errno = c.sock.recv(c.batch.Batch, int(fd)); errno != syscall.ENOBUFS {
 				return errno != syscall.EAGAIN
 			}
 			// An overrun, told once; what did not fit is lost already.

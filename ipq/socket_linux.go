@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/goipq/goipq/internal/zerocopy"
+	"github.com/goipq/goipq/ring"
 )
 
 const (
@@ -43,7 +44,7 @@ func dialSocket(cfg *Config, queue uint16) (*socket, error) {
 
 // newSocket sets the options of nl.
 func newSocket(cfg *Config, queue uint16, nl *netlink.Conn) (*socket, error) {
-	s := &socket{queue: queue, nl: nl}
+	s := &socket{queue: queue, nl: nl, recv: (*ring.Batch).Recv, send: (*ring.Gather).Send}
 	var err error
 	if s.raw, err = nl.SyscallConn(); err != nil {
 		return nil, err
@@ -144,7 +145,7 @@ func (s *socket) bind(cfg *Config) error {
 // packet comes before it, because nothing was bound. So a look at the socket
 // tells, and takes nothing out unless it is the refusal.
 func (s *socket) ask(encode func(*netlink.AttributeEncoder)) (errno syscall.Errno, err error) {
-	if err := s.send(encode); err != nil {
+	if err := s.configure(encode); err != nil {
 		return 0, err
 	}
 	var buf [256]byte

@@ -19,14 +19,14 @@ const (
 // write sends what list holds in one datagram, and counts repeated attempts if
 // retries is not nil.
 func (s *socket) write(list *ring.Gather, retries *atomic.Uint64) error {
-	errno := list.Send(s.fd)
+	errno := s.send(list, s.fd)
 	for n, pause := 0, firstPause; transient(errno) && n < maxRetries; n++ {
 		if retries != nil {
 			retries.Add(1)
 		}
 		time.Sleep(pause)
 		pause = min(2*pause, maxPause)
-		errno = list.Send(s.fd)
+		errno = s.send(list, s.fd)
 	}
 	if errno != 0 {
 		return s.fail("write verdicts to", errno)
