@@ -38,37 +38,57 @@ func (p *Pool[T]) runner() {
 	var s *strand[T]
 	ended := false
 	defer func() {
-		if !ended { // a task called Goexit: hand slot and strand to a new runner
-			p.mu.Lock()
-			p.pushReady(s)
-			p.mu.Unlock()
-			p.startRunner()
+		if ended {
+			return
 		}
+		// A task called Goexit: hand slot and strand to a new runner.
+		if s.off.Load() && !p.takeBack(s) {
+			return // without a slot; the strand is ready
+		}
+		p.mu.Lock()
+		p.pushReady(s)
+		p.mu.Unlock()
+		p.startRunner()
 	}()
 	for s = p.nextReady(); s != nil; {
-		if p.runQuantum(s) {
-			s = p.swapReady(s)
-		} else {
+		switch p.runQuantum(s) {
+		case idle:
 			s = p.nextReady()
+		case busy:
+			s = p.swapReady(s)
+		case surplus:
+			s = nil
 		}
 	}
 	ended = true
 }
 
+// What runQuantum leaves behind.
+type outcome int
+
+const (
+	idle    outcome = iota // a strand without tasks
+	busy                   // one with tasks, which others have waited for
+	surplus                // one that is ready, and a runner without a slot
+)
+
 // runQuantum runs tasks of s until none waits, or until others have waited a
-// quantum. It reports whether s still has to run.
-func (p *Pool[T]) runQuantum(s *strand[T]) bool {
+// quantum.
+func (p *Pool[T]) runQuantum(s *strand[T]) outcome {
 	for n := 0; ; {
 		task, ok := s.take()
 		if !ok {
 			if s.rest() {
-				return false
+				return idle
 			}
 			continue
 		}
 		p.runTask(s, task)
+		if s.off.Load() && !p.takeBack(s) {
+			return surplus
+		}
 		if n++; n >= quantum && p.ready.Load() > 0 {
-			return true
+			return busy
 		}
 	}
 }

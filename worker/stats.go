@@ -14,6 +14,8 @@ type Stats struct {
 	Blocked int // goroutines blocked in Submit
 	Ready   int // strands that have tasks and wait for a worker
 	Running int // workers at work, at most Workers
+	// WrittenOff is how many tasks that WriteOff was called for still run.
+	WrittenOff int
 
 	Workers int // as configured, defaults filled in
 	Strands int
@@ -42,6 +44,7 @@ func (p *Pool[T]) Stats() Stats {
 	p.mu.Lock()
 	st.Ready = int(p.ready.Load())
 	st.Running = p.active
+	st.WrittenOff = p.off
 	p.mu.Unlock()
 	return st
 }

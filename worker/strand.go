@@ -31,7 +31,8 @@ type strand[T any] struct {
 	out   int // slot the next task comes from; the runner's
 	taken atomic.Uint64
 	done  atomic.Uint64
-	next  *strand[T] // in the ready list; under Pool.mu
+	next  *strand[T]  // in the ready list; under Pool.mu
+	off   atomic.Bool // the running task is written off; changed under Pool.mu
 
 	_ [cacheLine]byte
 }
