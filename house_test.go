@@ -23,7 +23,7 @@ const module = "github.com/goipq/goipq"
 // folders of this module and other modules, each with all below it. Tests, and
 // folders without any line, are free.
 var mayImport = map[string][]string{
-	"ipq":               {"worker", "ring", "internal/zerocopy", "golang.org/x/sys", "github.com/mdlayher/netlink"},
+	"ipq":               {"worker", "ring", "internal/zerocopy", "golang.org/x/sys", "github.com/mdlayher/netlink", "github.com/mdlayher/socket"},
 	"ipq/bypass":        {"ipq", "golang.org/x/sys", "github.com/cilium/ebpf"},
 	"worker":            {"github.com/panjf2000/ants/v2"},
 	"ring":              {"golang.org/x/sys"},

@@ -13,7 +13,7 @@ type batch struct {
 	packets []Packet // packets[i] is message i, if that is a packet
 
 	spans   []span       // pool mode: what the packets were split into
-	pending atomic.Int32 // spans that are not done
+	pending atomic.Int32 // spans that keep the batch
 }
 
 func newBatch(rb *ring.Batch, sock *socket) *batch {
@@ -36,7 +36,7 @@ const (
 // decode decodes message i into packets[i].
 func (b *batch) decode(i int) (*Packet, kind) {
 	p := &b.packets[i]
-	p.slot, p.size, p.broken = b.Slot(i), len(b.Msg(i)), false
+	p.slot, p.size, p.broken, p.deferred = b.Slot(i), len(b.Msg(i)), false, false
 	p.edit.clear()
 	switch err := p.msg.Decode(b.Msg(i)); err {
 	case nil:

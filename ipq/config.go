@@ -36,6 +36,11 @@ const (
 	// handing them over.
 	DefaultInlineBatch = 16
 	DefaultPoolBatch   = 32
+	// DefaultDeferTimeout is about what TCP waits before it sends again.
+	DefaultDeferTimeout = time.Second
+	// DefaultDrainTimeout leaves handlers that are merely slow the time that
+	// service managers leave programs before they kill them.
+	DefaultDrainTimeout = 5 * time.Second
 )
 
 // Config configures a [Queue] or a [Conn]. The zero value is useful: queue 0,
@@ -129,6 +134,33 @@ type Config struct {
 	// value drops it.
 	OnPanic Verdict
 
+	// HandlerTimeout is how long a handler may take for a packet; 0 means as
+	// long as it likes. When it takes longer, the packet is given OnTimeout
+	// in its place, within an eighth of the time (at least half a millisecond,
+	// at most 50), and so is what waits behind it, for as long as it does not
+	// return: with a pool its flow, and what its strand holds at that moment,
+	// with Inline all of the queue. Other flows go on: another worker takes the
+	// place of the one that is stuck, up to as many again as Workers for each
+	// queue; after that, everything times out. The packet and its buffer are
+	// the handler's until it returns; then its flow goes on, too.
+	HandlerTimeout time.Duration
+	// OnTimeout is the verdict on packets that HandlerTimeout or DrainTimeout
+	// decides; the zero value drops them.
+	OnTimeout Verdict
+	// DrainTimeout is how long Run may go on after its context has ended, or
+	// Close was called. Handlers that have not returned by then are left
+	// alone, and everything that is not decided is given OnTimeout. 0 means
+	// DefaultDrainTimeout.
+	DrainTimeout time.Duration
+	// Overload says what becomes of packets that come while the pool is
+	// saturated: [Block] (the zero value), [AcceptExcess] or [DropExcess].
+	Overload Overload
+	// DeferTimeout is how long a verdict may be put off by [Packet.Defer]; 0
+	// means DefaultDeferTimeout.
+	DeferTimeout time.Duration
+	// MaxDeferred is how many packets of each queue may be deferred at a time.
+	// They count in MaxLen. 0 means half of MaxLen.
+	MaxDeferred int
 	// Bypass settles the flows of verdicts with [Verdict.Bypass] in the kernel.
 	// nil means that such verdicts have no effect on later packets.
 	Bypass Bypasser
@@ -164,10 +196,21 @@ func (c Config) withDefaults() (Config, error) {
 		def(&c.Batches, 1)
 	} else {
 		def(&c.BatchSize, DefaultPoolBatch)
-		def(&c.Batches, min(max(8, 2*c.Workers), maxBatches))
+		kept := 0
+		if c.HandlerTimeout > 0 {
+			kept = c.strands()
+		}
+		def(&c.Batches, min(max(8, 2*c.Workers)+kept, maxBatches))
 	}
 	if c.SnapLen > zerocopy.MaxCopyRange && c.SnapLen <= 0xffff {
 		c.SnapLen = zerocopy.MaxCopyRange // the kernel's own rule
+	}
+	def(&c.MaxDeferred, max(1, c.MaxLen/2))
+	if c.DeferTimeout == 0 {
+		c.DeferTimeout = DefaultDeferTimeout
+	}
+	if c.DrainTimeout == 0 {
+		c.DrainTimeout = DefaultDrainTimeout
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -190,6 +233,11 @@ func (c *Config) validate() error {
 		{"Workers", c.Workers, Inline, maxWorkers},
 		{"BatchSize", c.BatchSize, 1, maxBatchSize},
 		{"Batches", c.Batches, 1, maxBatches},
+		{"Overload", int(c.Overload), int(Block), int(DropExcess)},
+		{"MaxDeferred", c.MaxDeferred, 1, maxMaxLen},
+		{"HandlerTimeout", int(min(c.HandlerTimeout, 1)), 0, 1},
+		{"DrainTimeout", int(min(c.DrainTimeout, 1)), 0, 1},
+		{"DeferTimeout", int(min(c.DeferTimeout, 1)), 0, 1},
 		{"FlushAfter", int(min(c.FlushAfter, 1)), 0, 1},
 		{"BusyPoll", int(min(c.BusyPoll, 1)), 0, 1},
 	} {
@@ -200,10 +248,27 @@ func (c *Config) validate() error {
 			return fmt.Errorf("ipq: Config.%s is %d: want %d to %d", f.name, f.v, f.lo, f.hi)
 		}
 	}
-	if !c.OnPanic.valid() || c.OnPanic&verdictBypass != 0 {
-		return fmt.Errorf("ipq: Config.OnPanic is %v", c.OnPanic)
+	for name, v := range map[string]Verdict{"OnPanic": c.OnPanic, "OnTimeout": c.OnTimeout} {
+		if !v.valid() || v&verdictBypass != 0 {
+			return fmt.Errorf("ipq: Config.%s is %v: want a verdict that the kernel knows, and no bypass", name, v)
+		}
+	}
+	switch {
+	case c.Workers == Inline && c.Overload != Block:
+		return fmt.Errorf("ipq: Config.Overload is %v: that is for a pool; with Inline there is no excess", c.Overload)
+	case c.Workers != Inline && c.HandlerTimeout > 0 && c.Batches <= c.strands():
+		return fmt.Errorf("ipq: Config.Batches is %d: with HandlerTimeout it must be more than twice the %d workers", c.Batches, c.Workers)
 	}
 	return nil
+}
+
+// strands returns how many strands each queue has: one for each worker, and as
+// many to take the place of those that get stuck, if that is looked for.
+func (c *Config) strands() int {
+	if c.HandlerTimeout > 0 {
+		return 2 * c.Workers
+	}
+	return c.Workers
 }
 
 // flags returns the kernel's NFQA_CFG_F_* for c.

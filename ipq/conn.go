@@ -38,7 +38,7 @@ type dialFunc func(cfg *Config, queue uint16) (*socket, error)
 // BatchSize is used, as the most packets of a [Conn.ReadBatch]; Queues must be
 // 0 or 1. Errors are those of [Open].
 func Dial(cfg Config) (*Conn, error) {
-	cfg.Workers, cfg.Batches = Inline, 1
+	cfg.Workers, cfg.Batches, cfg.Overload = Inline, 1, Block
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, err
@@ -46,7 +46,7 @@ func Dial(cfg Config) (*Conn, error) {
 	if cfg.Queues != 1 {
 		return nil, errOneQueue
 	}
-	c, err := openConn(&cfg, cfg.Queue, dialSocket)
+	c, err := openConn(&cfg, cfg.Queue, 1, dialSocket)
 	if err != nil {
 		return nil, err
 	}
@@ -55,10 +55,11 @@ func Dial(cfg Config) (*Conn, error) {
 
 var errOneQueue = errors.New("ipq: a Conn serves one queue: Config.Queues must be 0 or 1")
 
-// openConn allocates the buffers for a queue, dials and binds it.
-func openConn(cfg *Config, queue uint16, dial dialFunc) (*Conn, error) {
+// openConn allocates that many batches of buffers for a queue, dials and binds
+// it.
+func openConn(cfg *Config, queue uint16, batches int, dial dialFunc) (*Conn, error) {
 	r, err := ring.New(ring.Config{
-		Batches:  cfg.Batches,
+		Batches:  batches,
 		Slots:    cfg.BatchSize,
 		RecvSize: zerocopy.MaxOverhead + cfg.SnapLen,
 		// Room for the largest payload that a handler can set, and its

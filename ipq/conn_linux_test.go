@@ -19,7 +19,7 @@ func (f *fakeQueue) connect(cfg Config) *Conn {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	c, err := openConn(&cfg, fakeNumber, f.dial)
+	c, err := openConn(&cfg, fakeNumber, 1, f.dial)
 	if err != nil {
 		f.t.Fatal(err)
 	}

@@ -29,17 +29,21 @@ func (e *edits) any() bool { return e.attrs.Has != 0 || e.payload != nil }
 // its connection.
 //
 // It returns [ErrTruncated], [ErrGSO], [ErrTooLarge] or [ErrNotIP] and changes
-// nothing if the kernel or the receiver would throw the packet away.
+// nothing if the kernel or the receiver would throw the packet away, and
+// [ErrDeferred] after [Packet.Defer]: edit the copy.
 func (p *Packet) SetPayload(b []byte) error {
 	if err := p.editable(); err != nil {
 		return err
 	}
 	room := p.payloadRoom()
-	if len(b) > zerocopy.MaxCopyRange || len(b) > p.sock.maxPayload() || len(b) > len(room) {
+	if len(b) > zerocopy.MaxCopyRange || len(b) > p.sock.maxPayload() || len(b) > len(room) && !p.own {
 		return fmt.Errorf("%w: %d bytes", ErrTooLarge, len(b))
 	}
 	if !isIPHeader(b) {
 		return ErrNotIP
+	}
+	if len(b) > len(room) {
+		room = make([]byte, len(b), len(b)+3)
 	}
 	p.edit.payload = room[:copy(room, b)]
 	return nil
@@ -94,6 +98,9 @@ func (p *Packet) SetConnMark(mark, mask uint32) {
 }
 
 func (p *Packet) editable() error {
+	if p.deferred {
+		return ErrDeferred
+	}
 	if p.Truncated() {
 		return ErrTruncated
 	}
@@ -106,11 +113,14 @@ func (p *Packet) editable() error {
 // payloadRoom returns the part of the slot that a payload may take: where the
 // received one is, or behind the message if it has none.
 func (p *Packet) payloadRoom() []byte {
-	off := p.msg.PayloadOffset()
-	if off == 0 {
-		off = p.size
+	return p.slot[p.payloadOffset() : len(p.slot)-3] // up to three bytes of padding follow
+}
+
+func (p *Packet) payloadOffset() int {
+	if off := p.msg.PayloadOffset(); off != 0 {
+		return off
 	}
-	return p.slot[off : len(p.slot)-3] // up to three bytes of padding follow
+	return p.size
 }
 
 // isIPHeader reports whether b starts like an IP packet. Whether the kernel

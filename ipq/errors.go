@@ -12,13 +12,30 @@ import (
 // Errors that callers compare with [errors.Is].
 var (
 	// ErrClosed is returned by what was called after Close, or after Run has
-	// ended and unbound the queue.
+	// ended.
 	ErrClosed = os.ErrClosed
 	// ErrRunning is returned by a second call to [Queue.Run].
 	ErrRunning = errors.New("queue is running already")
 	// ErrTimeout is returned by [Conn.Read] when its time is over. It matches
 	// os.ErrDeadlineExceeded.
 	ErrTimeout = fmt.Errorf("no packet in time: %w", os.ErrDeadlineExceeded)
+	// ErrDecided, ErrExpired and ErrClosed are what a [Deferred] answers that
+	// has its verdict: by an earlier one, by [Config.DeferTimeout] (or
+	// [Config.HandlerTimeout]), or by the end of Run.
+	ErrDecided = errors.New("packet is decided already")
+	ErrExpired = errors.New("too late: the packet was decided when its time was over")
+	// ErrDeferred is returned for a packet that has been deferred, to whoever
+	// defers or edits it again: the copy is what counts.
+	ErrDeferred = errors.New("packet is deferred already")
+	// ErrTooManyDeferred is returned by [Packet.Defer] while
+	// [Config.MaxDeferred] packets are deferred.
+	ErrTooManyDeferred = errors.New("too many packets are deferred: decide some, or raise MaxDeferred")
+	// ErrStuck is returned by [Queue.Run] when a handler has not returned
+	// within [Config.DrainTimeout].
+	ErrStuck = errors.New("a handler does not return; its packets were decided by OnTimeout")
+	// ErrUnbound is returned by [Queue.Run] when the kernel says that the
+	// queue is bound no more: another process that has the socket gave it up.
+	ErrUnbound = errors.New("queue was unbound by somebody else")
 	// ErrTruncated is returned by edits to a packet of which only a part was
 	// copied: the kernel would cut the packet to the part.
 	ErrTruncated = errors.New("packet is truncated: raise SnapLen to edit it")

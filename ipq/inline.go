@@ -1,10 +1,12 @@
 package ipq
 
+import "time"
+
 // inline is the sink that runs handlers in the receive loop: run to
 // completion, one batch after the other.
 type inline struct {
+	lane
 	l *loop
-	w *writer
 
 	batch   *batch
 	n       int    // messages in it
@@ -13,7 +15,13 @@ type inline struct {
 }
 
 func newInline(l *loop) *inline {
-	return &inline{l: l, w: newWriter(l.sock, &l.q.cfg, &l.count)}
+	s := &inline{l: l}
+	s.deferrals = l.deferrals
+	s.w = newWriter(l.sock, &l.q.cfg, l.q.cfg.BatchSize, &l.count)
+	for _, w := range []*writer{s.w, l.aside} {
+		w.runs, w.deferred = true, &l.deferrals.undecided
+	}
+	return s
 }
 
 // take implements sink.
@@ -25,30 +33,51 @@ func (s *inline) take(b *batch, n int) bool {
 }
 
 func (s *inline) run() {
-	l, w := s.l, s.w
+	l := s.l
 	for ; s.next < s.n; s.next++ {
 		p := l.packet(s.batch, s.next)
 		if p == nil {
 			continue
 		}
 		s.packets++
-		if err := w.decide(l.q, p); err != nil {
+		mine, err := s.decide(l.q, p)
+		if !mine {
+			s.late()
+			return
+		}
+		if err != nil {
 			l.fail(err)
 		}
 	}
-	l.count.received.Add(s.packets)
-	if err := w.flush(); err != nil {
-		l.fail(err)
+	s.settle()
+	s.batch.recycle()
+}
+
+// settle writes the batch's verdicts.
+func (s *inline) settle() {
+	s.l.count.received.Add(s.packets)
+	if err := s.w.flush(); err != nil {
+		s.l.fail(err)
 	}
+}
+
+// late is where a handler comes back to whose batch the watchdog has decided.
+func (s *inline) late() {
+	s.back()
 	s.batch.recycle()
 }
 
 // resume implements sink.
 func (s *inline) resume() {
-	if s.next >= s.n {
+	if phaseOf(s.state.Load()) == inEngine {
 		return
 	}
-	if err := s.w.exited(s.l.q, &s.batch.packets[s.next]); err != nil {
+	mine, err := s.exited(s.l.q)
+	if !mine {
+		s.late()
+		return
+	}
+	if err != nil {
 		s.l.fail(err)
 	}
 	s.next++
@@ -56,4 +85,58 @@ func (s *inline) resume() {
 }
 
 // finish implements sink: take has left nothing.
-func (s *inline) finish() {}
+func (s *inline) finish() (stuck bool) { return false }
+
+// watch implements sink. While a handler does not return, what comes is decided
+// in its stead, and when the time to drain is over, so is the run.
+func (s *inline) watch(now time.Duration) {
+	state, over := s.overrun(now, s.l.q.patience())
+	if !over && phaseOf(state) != taken {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if over && !s.relieve(state) || phaseOf(s.state.Load()) != taken || s.l.abandoned {
+		return
+	}
+	if s.l.q.overdue.Load() {
+		s.l.abandon()
+		return
+	}
+	for range asideRounds {
+		if s.l.receiveAside(s.l.sock.fd) != more {
+			return
+		}
+	}
+}
+
+// asideRounds is how many batches at most are decided while a handler that
+// returns would have to wait: 64 of 16 packets are a whole kernel queue of the
+// default length.
+const asideRounds = 64
+
+// relieve takes the batch over from a handler, unless it has returned.
+func (s *inline) relieve(state uint64) bool {
+	l := s.l
+	ok, err := s.takeOver(l.q, state)
+	if !ok {
+		return false
+	}
+	for s.next++; s.next < s.n && err == nil; s.next++ {
+		p := l.packet(s.batch, s.next)
+		if p == nil {
+			continue
+		}
+		s.packets++
+		if p.broken {
+			err = s.w.addID(p.ID(), l.q.cfg.onUndecodable())
+		} else {
+			err = s.w.timeOut(p.ID(), l.q.cfg.OnTimeout)
+		}
+	}
+	if err != nil {
+		l.fail(err)
+	}
+	s.settle()
+	return true
+}

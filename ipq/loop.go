@@ -1,13 +1,11 @@
 package ipq
 
 import (
-	"context"
 	"errors"
 	"os"
 	"sync/atomic"
-	"syscall"
+	"time"
 
-	"github.com/goipq/goipq/internal/zerocopy"
 	"github.com/goipq/goipq/ring"
 )
 
@@ -24,8 +22,18 @@ type loop struct {
 	sink sink
 	free *batch // to receive into; nil: all are with the sink, or in the ring
 
-	stopping atomic.Bool
-	failure  atomic.Pointer[error] // the first fatal one
+	// reserve is the batch for packets that no handler is called for, and aside
+	// the writer. Inline they are the watchdog's.
+	reserve *batch
+	aside   *writer
+	again   *ring.Gather // of verdicts in place of refused ones
+
+	deferrals *deferrals
+
+	stopping  atomic.Bool
+	failure   atomic.Pointer[error] // the first fatal one
+	abandoned bool                  // the watchdog has ended the run in the loop's place; under lane.mu
+	results   chan<- error
 
 	count counters
 }
@@ -37,8 +45,12 @@ type sink interface {
 	take(b *batch, n int) (again bool)
 	// resume goes on where a handler ended the loop's goroutine.
 	resume()
-	// finish returns when everything that was taken is decided and written.
-	finish()
+	// finish returns when everything that was taken is decided and written. It
+	// reports whether a handler is running all the same.
+	finish() (stuck bool)
+	// watch is called by the watchdog, now and then, to decide what waits for
+	// handlers that do not return.
+	watch(now time.Duration)
 }
 
 func newLoop(q *Queue, c *Conn, p *pin) *loop {
@@ -46,6 +58,10 @@ func newLoop(q *Queue, c *Conn, p *pin) *loop {
 	for _, rb := range l.ring.Batches() {
 		l.batches = append(l.batches, newBatch(rb, l.sock))
 	}
+	l.reserve = l.batches[l.ring.TryGet().Index()]
+	l.aside = newWriter(l.sock, &q.cfg, q.cfg.BatchSize, &l.count)
+	l.again = ring.NewGather(1, 1)
+	l.deferrals = newDeferrals(l)
 	return l
 }
 
@@ -66,21 +82,20 @@ func (l *loop) fail(err error) {
 
 // main runs the loop and sends its result, also when a handler ends the
 // goroutine with runtime.Goexit: another then takes over.
-func (l *loop) main(result chan<- error) {
+func (l *loop) main() {
 	returned := false
 	defer func() {
 		if !returned {
-			go l.main(result)
+			go l.main()
 		}
 	}()
-	err := l.run()
+	l.run()
 	returned = true
-	result <- err
 }
 
 // run receives until it is stopped or fails, then decides what is left and
 // unbinds the queue.
-func (l *loop) run() error {
+func (l *loop) run() {
 	if l.pin != nil {
 		unlock, err := l.pin.lock()
 		if err != nil {
@@ -89,19 +104,42 @@ func (l *loop) run() error {
 			defer unlock()
 		}
 	}
-	l.sink.resume()
+	if l.sink.resume(); l.abandoned {
+		return
+	}
 	if err := l.serve(); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 		l.fail(l.sock.fail("receive from", err))
 	}
-	l.drain()
-	l.sink.finish()
-	if err := l.sock.unbind(); err != nil {
-		l.fail(l.sock.fail("unbind", err))
+	if l.drain(l.receive); l.abandoned {
+		return
 	}
-	if err := l.failure.Load(); err != nil {
-		return *err
+	l.end(l.sink.finish())
+}
+
+// abandon ends the run in place of the loop, whose handler does not return.
+func (l *loop) abandon() {
+	l.drain(l.receiveAside)
+	l.abandoned = true
+	l.sock.held.Store(l.pin == nil) // the handler is running within RawConn.Read
+	l.end(true)
+}
+
+// end gives the queue up and sends the result of the run.
+func (l *loop) end(stuck bool) {
+	l.deferrals.end()
+	if stuck {
+		l.fail(l.sock.fail("end", ErrStuck))
 	}
-	return nil
+	if !l.q.detached.Load() {
+		if err := l.sock.unbind(); err != nil {
+			l.fail(l.sock.fail("unbind", err))
+		}
+	}
+	var err error
+	if failure := l.failure.Load(); failure != nil {
+		err = *failure
+	}
+	l.results <- err
 }
 
 // serve calls step whenever the socket has something, until the loop is
@@ -159,16 +197,16 @@ func (l *loop) spin(fd int) (found bool) {
 }
 
 // drain decides what was queued before the kernel was told to stop.
-func (l *loop) drain() {
-	if l.failure.Load() != nil {
-		return // the socket does not work; the kernel drops what it holds
+func (l *loop) drain(receive func(fd int) received) {
+	if l.abandoned || l.failure.Load() != nil || l.q.detached.Load() {
+		return // if the socket does not work, the kernel drops what it holds
 	}
 	if err := l.sock.shut(); err != nil {
 		l.fail(l.sock.fail("stop", err))
 		return
 	}
 	for {
-		if r := l.receive(l.sock.fd); r == empty || r == broken {
+		if r := receive(l.sock.fd); r == empty || r == broken {
 			return
 		}
 	}
@@ -188,26 +226,21 @@ const (
 // packets, but for a free batch.
 func (l *loop) receive(fd int) received {
 	if l.free == nil {
-		l.free = l.get()
+		if l.free = l.get(); l.free == nil {
+			return l.receiveAside(fd)
+		}
 	}
 	b := l.free
 	n, errno := l.sock.recv(b.Batch, fd)
-	switch {
-	case errno == 0:
-	case errno == syscall.EAGAIN:
-		return empty
-	case errno == syscall.ENOBUFS:
-		// The socket overflowed, and says so once. The packets that did not
-		// fit are in SocketDropped; those that did are to be read.
-		l.count.overruns.Add(1)
-		return more
-	default:
-		l.fail(l.sock.fail("receive from", errno))
-		return broken
+	if errno != 0 {
+		return l.recvError(errno)
 	}
 	l.count.batches.Add(1)
 	if !l.sink.take(b, n) {
 		l.free = nil
+	}
+	if l.abandoned {
+		return broken
 	}
 	if n < b.Slots() {
 		return some
@@ -215,14 +248,46 @@ func (l *loop) receive(fd int) received {
 	return more
 }
 
-// get takes a batch from the ring and waits for one if all are in flight.
+// get takes a batch from the ring. If all are in flight it waits for one, or
+// returns nil when they are not to be waited for.
 func (l *loop) get() *batch {
 	rb := l.ring.TryGet()
 	if rb == nil {
+		if l.q.cfg.Overload != Block {
+			return nil
+		}
 		l.count.waits.Add(1)
-		rb, _ = l.ring.Get(context.Background()) // fails only with its context
+		var err error
+		if rb, err = l.ring.Get(l.q.patient); err != nil {
+			return nil // the time to drain is over
+		}
 	}
 	return l.batches[rb.Index()]
+}
+
+// gather waits until all batches have come back, and so all handlers. It
+// reports false when the time to drain is over before that.
+func (l *loop) gather() bool {
+	here := 1 // the reserve
+	if l.free != nil {
+		here++
+	}
+	for ; here < len(l.batches); here++ {
+		if _, err := l.ring.Get(l.q.patient); err != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// rest pauses until the kernel may have memory again, or the loop is stopped.
+func (l *loop) rest() {
+	timer := time.NewTimer(maxPause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-l.q.patient.Done():
+	}
 }
 
 // release gives a batch back to the ring.
@@ -250,19 +315,4 @@ func (l *loop) packet(b *batch, i int) *Packet {
 		}
 	}
 	return p
-}
-
-// control takes a message that is not a packet.
-func (l *loop) control(msg []byte) {
-	e, err := zerocopy.DecodeError(msg)
-	switch {
-	case err != nil || e.Errno == 0:
-		l.count.other.Add(1) // an acknowledgement, at most, that nobody asked for
-	case e.Type == zerocopy.TypeConfig:
-		l.fail(l.sock.fail("configure", syscall.Errno(e.Errno)))
-	case syscall.Errno(e.Errno) == syscall.ENOENT:
-		l.count.unknown.Add(1)
-	default:
-		l.count.refused.Add(1)
-	}
 }

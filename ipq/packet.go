@@ -22,8 +22,12 @@ type Packet struct {
 	size int    // bytes of the slot that were received
 	sock *socket
 	edit edits
+	lane *lane // that has it handled; nil with a Conn
 
-	broken bool // only the id is known
+	bucket   uint16 // of its flow, with a pool; see steering
+	broken   bool   // only the id is known
+	deferred bool
+	own      bool // it is a copy, and the slot its own
 }
 
 // ID returns the packet's number in its queue. The kernel counts from 1 and

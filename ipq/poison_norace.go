@@ -3,3 +3,5 @@
 package ipq
 
 func (b *batch) poison() {}
+
+func (e *deferral) poison() {}

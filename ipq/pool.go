@@ -16,15 +16,20 @@ type pooled struct {
 	strands []*strand
 	first   int // number in the pool of the loop's first strand
 
-	open     []*span        // by strand: of the batch being split
-	inflight sync.WaitGroup // batches
+	open      []*span        // by strand: of the batch being split
+	stuck     []uint32       // ids in it for which there is no strand
+	undecided sync.WaitGroup // spans
+
+	relief relief
 }
 
 // A strand is the engine's side of a worker strand: what the spans that run on
 // it, one at a time, have in common.
 type strand struct {
-	w     *writer
-	began time.Duration // when the span that runs now did
+	lane
+	number int           // in the pool
+	span   *span         // that runs
+	began  time.Duration // when it did
 
 	// The strand's progress, for steering: spans and packets done, and the
 	// time that a packet takes its handler, in nanoseconds, as a moving
@@ -36,33 +41,30 @@ type strand struct {
 	count counters // which also pads
 }
 
-// A span is the part of a batch that one strand decides.
-type span struct {
-	sink    *pooled
-	batch   *batch
-	strand  *strand
-	index   []uint16 // of the packets, ascending
-	verdict []byte   // buffer for their verdicts
-
-	next int // the packet, as an index into index, that is decided next
-}
-
-func newPooled(l *loop, first, strands int) *pooled {
-	s := &pooled{l: l, steer: newSteering(strands), first: first}
+// newPooled returns the sink of loop number i.
+func newPooled(l *loop, i int) *pooled {
+	strands := l.q.cfg.strands()
+	first := i * strands
+	s := &pooled{l: l, steer: newSteering(l.q.cfg.Workers, strands), first: first}
 	s.open = make([]*span, strands)
-	for range strands {
-		st := &strand{}
+	s.stuck = make([]uint32, 0, l.q.cfg.BatchSize)
+	for k := range strands {
+		st := &strand{number: first + k}
+		st.deferrals = l.deferrals
 		st.cost.Store(int64(initialCost))
-		st.w = newWriter(l.sock, &l.q.cfg, &st.count)
+		st.w = newWriter(l.sock, &l.q.cfg, l.q.cfg.BatchSize, &st.count)
 		s.strands = append(s.strands, st)
 	}
 	for _, b := range l.batches {
 		// A span has a packet at least, so there are no more spans than slots.
 		b.spans = make([]span, min(strands, b.Slots()))
 		for i := range b.spans {
-			b.spans[i] = span{sink: s, batch: b, index: make([]uint16, 0, b.Slots())}
+			b.spans[i].sink, b.spans[i].batch = s, b
+			b.spans[i].index = make([]uint16, 0, b.Slots())
 		}
 	}
+	s.relief.w = newWriter(l.sock, &l.q.cfg, l.q.cfg.BatchSize, &s.relief.count)
+	s.relief.waits = make([]bool, strands)
 	return s
 }
 
@@ -76,7 +78,13 @@ func (s *pooled) take(b *batch, n int) bool {
 			continue
 		}
 		packets++
-		k := s.steer.strand(p.flowHash())
+		hash := p.flowHash()
+		p.bucket = bucketOf(hash)
+		k := s.steer.strand(hash)
+		if k < 0 {
+			s.stuck = append(s.stuck, p.ID())
+			continue
+		}
 		sp := s.open[k]
 		if sp == nil {
 			sp = &b.spans[spans]
@@ -87,14 +95,17 @@ func (s *pooled) take(b *batch, n int) bool {
 		sp.index = append(sp.index, uint16(i))
 	}
 	s.l.count.received.Add(packets)
+	verdicts := b.Verdicts()
+	if len(s.stuck) > 0 {
+		verdicts = s.timeOut(verdicts)
+	}
 	if spans == 0 {
 		b.recycle()
 		return true
 	}
 
 	b.pending.Store(int32(spans))
-	s.inflight.Add(1)
-	verdicts := b.Verdicts()
+	s.undecided.Add(spans)
 	for k, sp := range s.open {
 		if sp == nil {
 			continue
@@ -104,65 +115,42 @@ func (s *pooled) take(b *batch, n int) bool {
 		sp.verdict, verdicts = verdicts[:need], verdicts[need:]
 		s.steer.sent(k, len(sp.index))
 		// It fails only once the pool is closed, which comes after finish;
-		// and never blocks, because a strand is as deep as there are batches.
-		_ = s.l.q.pool.Submit(s.first+k, sp)
+		// and never blocks: see newPool.
+		_ = s.l.q.pool.Submit(s.first+k, sp.use(k))
 	}
 	return false
+}
+
+// timeOut decides the packets for which there is no strand, and returns what is
+// left of the verdict buffer.
+func (s *pooled) timeOut(verdicts []byte) []byte {
+	need := len(s.stuck) * zerocopy.MaxVerdictLen
+	w := s.l.aside
+	w.begin(verdicts[:need])
+	for _, id := range s.stuck {
+		if err := w.timeOut(id, s.l.q.cfg.OnTimeout); err != nil {
+			s.l.fail(err)
+		}
+	}
+	if err := w.flush(); err != nil {
+		s.l.fail(err)
+	}
+	s.stuck = s.stuck[:0]
+	return verdicts[need:]
 }
 
 // resume implements sink: a handler ends a worker, not the loop.
 func (s *pooled) resume() {}
 
-// finish implements sink.
-func (s *pooled) finish() { s.inflight.Wait() }
-
-// run decides the span's packets from next on and writes their verdicts, on a
-// worker.
-func (sp *span) run() {
-	// Deferred, because a handler may end this goroutine with runtime.Goexit.
-	defer sp.end()
-	st, q := sp.strand, sp.sink.l.q
-	if sp.next == 0 {
-		st.w.begin(sp.verdict)
-		st.began = monotonic()
+// finish implements sink. When the time to drain is over, the watchdog decides
+// what is not decided.
+func (s *pooled) finish() (stuck bool) {
+	if s.l.gather() {
+		return false
 	}
-	for sp.next < len(sp.index) {
-		if err := st.w.decide(q, sp.packet()); err != nil {
-			sp.sink.l.fail(err)
-		}
-		sp.next++
-	}
+	s.undecided.Wait()
+	return s.running() > 0
 }
 
-func (sp *span) packet() *Packet { return &sp.batch.packets[sp.index[sp.next]] }
-
-// end is where run leads to, whether it returned or not.
-func (sp *span) end() {
-	st, l := sp.strand, sp.sink.l
-	if sp.next < len(sp.index) {
-		if err := st.w.exited(l.q, sp.packet()); err != nil {
-			l.fail(err)
-		}
-		sp.next++
-		sp.run()
-		return
-	}
-	st.learn(monotonic()-st.began, len(sp.index))
-	if err := st.w.flush(); err != nil {
-		l.fail(err)
-	}
-	sp.done()
-}
-
-// done tells the loop that the span's verdicts are written.
-func (sp *span) done() {
-	s, b, st, n := sp.sink, sp.batch, sp.strand, uint32(len(sp.index))
-	// From here on flows may go to other strands, and, when the last span of
-	// the batch is done, the batch and the span in it to the receiver.
-	st.packets.Add(n)
-	st.spans.Add(1)
-	if b.pending.Add(-1) == 0 {
-		s.l.release(b)
-		s.inflight.Done()
-	}
-}
+// overtakes reports whether p, sent on now, overtakes others of its flow.
+func (s *pooled) overtakes(p *Packet) bool { return s.steer.overtakes(s.strands, p.flowHash()) }

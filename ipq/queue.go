@@ -18,17 +18,26 @@ type Queue struct {
 	loops []*loop
 
 	handler Handler
-	pool    *worker.Pool[*span] // nil for Inline
+	pool    *worker.Pool[job] // nil for Inline
 
 	panics, bypassed, bypassFailed atomic.Uint64
 	panicLog, bypassLog            limiter
 
-	mu    sync.Mutex
-	state state
-	ended chan struct{} // closed when Run has returned
+	mu     sync.Mutex
+	state  state
+	closed bool          // Close was called
+	ended  chan struct{} // closed when Run has returned
 
-	closing  sync.Once
-	closeErr error
+	stopping sync.Once
+	stopped  chan struct{} // closed when Run is to end
+	detached atomic.Bool   // it is to leave the queue to others
+	// When the time to drain is over, overdue is set and patient ends.
+	overdue   atomic.Bool
+	patient   context.Context
+	impatient context.CancelFunc
+
+	releasing  sync.Once
+	releaseErr error
 }
 
 type state int
@@ -37,7 +46,6 @@ const (
 	opened state = iota
 	running
 	ran
-	closed
 )
 
 // Open binds the queue, or queues, that cfg names and allocates all buffers.
@@ -60,24 +68,25 @@ func Open(cfg Config) (*Queue, error) {
 }
 
 // openQueue opens the queues of a complete cfg on sockets that dial makes.
-func openQueue(cfg Config, dial dialFunc) (*Queue, error) {
-	q := &Queue{cfg: cfg, ended: make(chan struct{})}
+func openQueue(cfg Config, dial dialFunc) (_ *Queue, err error) {
+	q := &Queue{cfg: cfg, ended: make(chan struct{}), stopped: make(chan struct{})}
+	q.patient, q.impatient = context.WithCancel(context.Background())
 	pins, err := newPins(&q.cfg)
 	if err != nil {
 		return nil, err
 	}
+	defer func() {
+		if err != nil {
+			q.release()
+			closePins(pins)
+		}
+	}()
 	if err := q.newPool(); err != nil {
-		closePins(pins)
 		return nil, err
 	}
 	for i := range q.cfg.Queues {
-		c, err := openConn(&q.cfg, q.cfg.Queue+uint16(i), dial)
+		c, err := openConn(&q.cfg, q.cfg.Queue+uint16(i), q.cfg.Batches+1, dial)
 		if err != nil {
-			for _, c := range q.conns {
-				c.Close()
-			}
-			q.closePool()
-			closePins(pins)
 			return nil, err
 		}
 		q.conns = append(q.conns, c)
@@ -85,7 +94,7 @@ func openQueue(cfg Config, dial dialFunc) (*Queue, error) {
 		if q.cfg.Workers == Inline {
 			l.sink = newInline(l)
 		} else {
-			l.sink = newPooled(l, i*q.cfg.Workers, q.cfg.Workers)
+			l.sink = newPooled(l, i)
 		}
 		q.loops = append(q.loops, l)
 	}
@@ -97,20 +106,15 @@ func (q *Queue) newPool() (err error) {
 	if q.cfg.Workers == Inline {
 		return nil
 	}
-	q.pool, err = worker.New(worker.Config[*span]{
+	q.pool, err = worker.New(worker.Config[job]{
 		Workers: q.cfg.Workers,
-		Strands: q.cfg.Workers * q.cfg.Queues,
-		Depth:   q.cfg.Batches,
-		Run:     (*span).run,
+		Strands: q.cfg.strands() * q.cfg.Queues,
+		// A strand has a span of each batch at the most, and as many behind
+		// a handler that did not return and that are decided.
+		Depth: 2 * q.cfg.Batches,
+		Run:   job.run,
 	})
 	return err
-}
-
-// closePool ends the pool's goroutines. All spans have been waited for.
-func (q *Queue) closePool() {
-	if q.pool != nil {
-		_ = q.pool.Close(context.Background()) // fails only with its context
-	}
 }
 
 // Run has h decide every packet, until ctx ends or [Queue.Close] is called. It
@@ -118,50 +122,70 @@ func (q *Queue) closePool() {
 // already, and unbinds the queue: when Run returns, no packet is waiting for a
 // verdict and no handler is running.
 //
-// It returns nil after such an end. An error means that a socket failed; the
-// packets that could not be decided were dropped by the kernel as the queue
-// was unbound. A Queue runs once: a second call returns [ErrRunning] or, when
-// the first has returned, [ErrClosed].
+// All that takes [Config.DrainTimeout] at the most. What is not decided by then
+// is given [Config.OnTimeout], and if a handler has not returned Run gives up
+// on it, with an error that matches [ErrStuck]. The goroutine and the buffer of
+// such a handler, and with [Inline] a descriptor of the socket, live until it
+// returns.
+//
+// Run returns nil after an end in order. Another error means that a socket
+// failed, or that the queue was taken away ([ErrUnbound]) or the right to it
+// ([CapabilityError]); the packets that could not be decided are dropped by the
+// kernel as the queue is unbound. A Queue runs once: a second call returns
+// [ErrRunning] or, when the first has returned, [ErrClosed].
 func (q *Queue) Run(ctx context.Context, h Handler) error {
 	if err := q.start(h); err != nil {
 		return err
 	}
-	defer close(q.ended)
-	defer func() {
-		q.mu.Lock()
-		defer q.mu.Unlock()
-		q.state = max(q.state, ran)
-	}()
-
-	defer q.closePool()
+	defer q.finish()
 	defer context.AfterFunc(ctx, q.stop)()
 
-	results := make(chan error)
+	results := make(chan error, len(q.loops))
 	for _, l := range q.loops {
-		go l.main(results)
+		l.results = results
+		go l.main()
 	}
+	done := make(chan struct{})
+	var watchdog sync.WaitGroup
+	watchdog.Go(func() { q.watch(done) })
 	errs := make([]error, len(q.loops))
 	for i := range errs {
 		errs[i] = <-results
 	}
+	close(done)
+	watchdog.Wait()
 	return errors.Join(errs...)
 }
 
 func (q *Queue) start(h Handler) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	switch q.state {
-	case running:
-		return q.conns[0].sock.fail("run", ErrRunning)
-	case ran, closed:
+	switch {
+	case q.closed || q.state == ran:
 		return q.conns[0].sock.fail("run", ErrClosed)
+	case q.state == running:
+		return q.conns[0].sock.fail("run", ErrRunning)
 	}
 	q.state, q.handler = running, h
 	return nil
 }
 
+// finish is the end of Run.
+func (q *Queue) finish() {
+	q.closePool()
+	q.mu.Lock()
+	q.state = ran
+	closed := q.closed
+	q.mu.Unlock()
+	if closed {
+		_ = q.release() // whose error is Close's
+	}
+	close(q.ended)
+}
+
 // stop makes Run end.
 func (q *Queue) stop() {
+	q.stopping.Do(func() { close(q.stopped) })
 	for _, l := range q.loops {
 		l.stop()
 	}
@@ -175,41 +199,9 @@ func (q *Queue) Stats() Stats {
 		Kernel: true, ReadBuffer: q.conns[0].sock.readBuffer,
 	}
 	for _, l := range q.loops {
-		l.count.addTo(&s)
-		if p, ok := l.sink.(*pooled); ok {
-			for _, st := range p.strands {
-				st.count.addTo(&s)
-			}
-		}
+		l.addTo(&s)
 		k := l.sock.kernelCounters()
 		k.addTo(&s)
 	}
 	return s
-}
-
-// Close ends [Queue.Run], waits for it, and closes the sockets. Packets that
-// the kernel still holds when Run was never called are dropped. It may be
-// called many times, from any goroutine but a handler's, which would wait for
-// itself: there, cancel Run's context.
-func (q *Queue) Close() error {
-	q.closing.Do(func() {
-		q.mu.Lock()
-		was := q.state
-		q.state = closed
-		q.mu.Unlock()
-		if was == running {
-			q.stop()
-			<-q.ended
-		}
-		q.closePool()
-		var errs []error
-		for _, c := range q.conns {
-			errs = append(errs, c.Close())
-		}
-		for _, l := range q.loops {
-			l.pin.close()
-		}
-		q.closeErr = errors.Join(errs...)
-	})
-	return q.closeErr
 }

@@ -21,6 +21,8 @@ type socket struct {
 	raw   syscall.RawConn
 	fd    int // valid until nl is closed
 
+	adopted bool // bound by another process
+
 	// The two calls of the hot path, which tests have fail.
 	recv func(b *ring.Batch, fd int) (int, syscall.Errno)
 	send func(g *ring.Gather, fd int) syscall.Errno
@@ -32,6 +34,7 @@ type socket struct {
 	proc  procFiles
 
 	closed     atomic.Bool
+	held       atomic.Bool // a handler that does not return keeps nl from being closed
 	unbindOnce sync.Once
 	unbindErr  error
 	last       atomic.Pointer[kernelCounters] // as they stood at unbinding
@@ -125,6 +128,10 @@ func (s *socket) close() error {
 	}
 	s.keepCounters()
 	s.proc.close()
+	if s.held.Load() {
+		go s.nl.Close()
+		return nil
+	}
 	return s.nl.Close()
 }
 

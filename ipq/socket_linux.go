@@ -119,6 +119,9 @@ func truesize(cfg *Config) int {
 // bind binds the queue and configures it, in one message: packets that come
 // between a bind and the choice of a copy mode are dropped.
 func (s *socket) bind(cfg *Config) error {
+	if s.adopted {
+		return s.adopt(cfg)
+	}
 	errno, err := s.ask(func(ae *netlink.AttributeEncoder) {
 		putCommand(ae, zerocopy.CmdBind)
 		putParams(ae, cfg.Copy, cfg.SnapLen)
@@ -132,6 +135,25 @@ func (s *socket) bind(cfg *Config) error {
 		return s.fail("bind", err)
 	case errno != 0:
 		return s.fail("bind", s.diagnose(cfg, errno))
+	}
+	return nil
+}
+
+// adopt configures a queue that is bound. The kernel's answer would stand behind
+// packets: a refusal ends Run.
+func (s *socket) adopt(cfg *Config) error {
+	err := s.configure(func(ae *netlink.AttributeEncoder) {
+		putParams(ae, cfg.Copy, cfg.SnapLen)
+		ae.Uint32(zerocopy.CfgQueueMaxlen, uint32(cfg.MaxLen))
+		var known uint32
+		for _, f := range configFlags {
+			known |= f.flag
+		}
+		ae.Uint32(zerocopy.CfgMask, known)
+		ae.Uint32(zerocopy.CfgFlags, cfg.flags())
+	})
+	if err != nil {
+		return s.fail("configure", err)
 	}
 	return nil
 }
@@ -206,4 +228,13 @@ func (s *socket) diagnose(cfg *Config, errno syscall.Errno) error {
 		}
 	}
 	return errno
+}
+
+// notPermitted finds out what it means that the kernel does not let a verdict
+// be given on a queue that was bound.
+func (s *socket) notPermitted(errno syscall.Errno) error {
+	if owner := s.proc.owner(s.queue); owner != 0 && owner != s.nl.PID() {
+		return &TakenError{PortID: owner}
+	}
+	return &CapabilityError{Capability: "CAP_NET_ADMIN", Err: errno}
 }

@@ -26,17 +26,36 @@ type Stats struct {
 	// Panics counts handlers that panicked or called runtime.Goexit,
 	// InvalidVerdicts verdicts that no kernel knows, which became Drop.
 	Panics, InvalidVerdicts uint64
+	// TimedOut counts packets that were given [Config.OnTimeout] because a
+	// handler did not return: its own, and those that waited behind it. Stuck
+	// is how many such handlers are running now.
+	TimedOut uint64
+	Stuck    int
+	// ExcessAccepted and ExcessDropped count packets that were decided by
+	// [Config.Overload], without the handler. Overtook counts those of the
+	// accepted ones that left earlier packets of their flow, or of one that
+	// shares its entry in a table of 4096, behind them in the pool.
+	ExcessAccepted, ExcessDropped, Overtook uint64
+	// Deferred counts packets that were deferred, DeferExpired those of them
+	// that got the verdict of their handler because there was no other when
+	// their time was over or the queue ended, and DeferRefused those that were
+	// not deferred because too many were.
+	Deferred, DeferExpired, DeferRefused uint64
 	// Truncated counts packets of which only a part was copied, Undecodable
 	// messages that could not be read: those with a packet id were accepted
 	// with FailOpen and dropped without.
 	Truncated, Undecodable uint64
 	// UnknownVerdicts counts verdicts that the kernel answered with ENOENT
 	// because the packet was gone (flushed as a device or a chain went away),
-	// RefusedVerdicts other refusals.
+	// RefusedVerdicts other refusals, upon which the packet was dropped, or with
+	// FailOpen accepted.
 	UnknownVerdicts, RefusedVerdicts uint64
-	// WriteRetries counts writes that had to be repeated because the kernel
-	// was short of memory or socket buffer.
-	WriteRetries uint64
+	// TooLarge counts verdicts whose payload the socket did not take, so that
+	// the packets were dropped, or with FailOpen accepted, unchanged.
+	TooLarge uint64
+	// WriteRetries and ReadRetries count calls that had to be repeated because
+	// the kernel was short of memory or socket buffer.
+	WriteRetries, ReadRetries uint64
 	// OtherMessages counts netlink messages that are neither packets nor
 	// errors.
 	OtherMessages uint64
@@ -79,7 +98,9 @@ type counters struct {
 	accepted, dropped, repeated, stopped, requeued atomic.Uint64
 	modified, invalid, truncated, undecodable      atomic.Uint64
 	unknown, refused, retries, other, overruns     atomic.Uint64
-	parks, waits                                   atomic.Uint64
+	parks, waits, readRetries                      atomic.Uint64
+	timedOut, tooLarge                             atomic.Uint64
+	excessAccepted, excessDropped, overtook        atomic.Uint64
 	_                                              [64]byte
 }
 
@@ -96,9 +117,33 @@ func (c *counters) addTo(s *Stats) {
 		{&s.Truncated, &c.truncated}, {&s.Undecodable, &c.undecodable},
 		{&s.UnknownVerdicts, &c.unknown}, {&s.RefusedVerdicts, &c.refused},
 		{&s.WriteRetries, &c.retries}, {&s.OtherMessages, &c.other},
-		{&s.Overruns, &c.overruns}, {&s.Parks, &c.parks}, {&s.Waits, &c.waits},
+		{&s.Overruns, &c.overruns}, {&s.Parks, &c.parks}, {&s.Waits, &c.waits}, {&s.ReadRetries, &c.readRetries},
+		{&s.TimedOut, &c.timedOut}, {&s.TooLarge, &c.tooLarge},
+		{&s.ExcessAccepted, &c.excessAccepted}, {&s.ExcessDropped, &c.excessDropped}, {&s.Overtook, &c.overtook},
 	} {
 		*x.to += x.from.Load()
+	}
+}
+
+// addTo adds what was counted for one queue.
+func (l *loop) addTo(s *Stats) {
+	l.count.addTo(s)
+	d := l.deferrals
+	d.count.addTo(s)
+	s.Deferred += d.total.Load()
+	s.DeferExpired += d.expired.Load()
+	s.DeferRefused += d.refused.Load()
+	switch sink := l.sink.(type) {
+	case *pooled:
+		for _, st := range sink.strands {
+			st.count.addTo(s)
+		}
+		sink.relief.count.addTo(s)
+		s.Stuck += sink.running()
+	case *inline:
+		if phaseOf(sink.state.Load()) == taken {
+			s.Stuck++
+		}
 	}
 }
 

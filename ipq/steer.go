@@ -36,8 +36,11 @@ type steering struct {
 	strands []strandView
 	buckets [flowBuckets]bucket
 
+	workers int
+	up      []int // strands in use: the first workers of those that are not stuck
+
 	whole int // the strand that gets the batch whole, or -1
-	least int // the strand with the shortest wait
+	least int // the strand in use with the shortest wait; -1: all are stuck
 }
 
 // strandView is what the receive loop knows of a strand.
@@ -48,6 +51,7 @@ type strandView struct {
 	each           time.Duration // that a packet takes
 	wait           time.Duration // for a packet that comes now
 	progress       time.Duration // when the strand was last seen to get on
+	stuck          uint32        // see lane.stuck
 }
 
 // bucket tells where the flows that hash to it went last.
@@ -56,15 +60,21 @@ type bucket struct {
 	span   uint32 // in the count of that strand's spans
 }
 
-func newSteering(strands int) *steering {
-	return &steering{strands: make([]strandView, strands)}
+// newSteering returns the steering for a number of workers, and strands, some
+// of which may be there to take the place of those that get stuck.
+func newSteering(workers, strands int) *steering {
+	return &steering{strands: make([]strandView, strands), workers: workers, up: make([]int, 0, workers)}
 }
 
 // begin looks at the strands' progress, for a batch of n packets.
 func (s *steering) begin(strands []*strand, n int, now time.Duration) {
 	cost, busy := time.Duration(0), false
+	s.up = s.up[:0]
 	for i := range s.strands {
 		v, st := &s.strands[i], strands[i]
+		if v.stuck = st.stuck.Load(); v.stuck == 0 && len(s.up) < s.workers {
+			s.up = append(s.up, i)
+		}
 		// In this order: the packets of a span that counts are counted.
 		done := st.spans.Load()
 		v.load = v.packets - st.packets.Load()
@@ -79,28 +89,37 @@ func (s *steering) begin(strands []*strand, n int, now time.Duration) {
 		cost = max(cost, handler)
 		busy = busy || v.load != 0
 	}
+	s.findLeast()
 	s.whole = -1
 	if !busy && cost*time.Duration(n) < worthwhile {
-		s.whole = 0
+		s.whole = s.least
 	}
-	s.findLeast()
 }
 
 func (s *steering) findLeast() {
-	s.least = 0
-	for i := range s.strands {
-		if s.strands[i].wait < s.strands[s.least].wait {
-			s.least = i
+	s.least = -1
+	for _, k := range s.up {
+		if s.least < 0 || s.strands[k].wait < s.strands[s.least].wait {
+			s.least = k
 		}
 	}
 }
 
-// strand chooses the strand for a packet.
+// bucketOf returns the bucket of a flow with that hash.
+func bucketOf(hash uint64) uint16 { return uint16(hash % flowBuckets) }
+
+// strand chooses the strand for a packet. It returns -1 if there is none that
+// the packet would not wait for a handler on that does not return: its own
+// flow's, or every strand's.
 func (s *steering) strand(hash uint64) int {
-	b := &s.buckets[hash%flowBuckets]
+	b := &s.buckets[bucketOf(hash)]
 	k := int(b.strand)
-	if !s.strands[k].inFlight(b.span) {
-		k = s.free(hash)
+	if v := &s.strands[k]; v.stuck != 0 && (v.stuck == uint32(bucketOf(hash))+1 || v.inFlight(b.span)) {
+		return -1
+	} else if v.stuck != 0 || !v.inFlight(b.span) {
+		if k = s.free(hash); k < 0 {
+			return -1
+		}
 		b.strand = uint32(k)
 	}
 	v := &s.strands[k]
@@ -117,11 +136,21 @@ func (s *steering) free(hash uint64) int {
 	if s.whole >= 0 {
 		return s.whole
 	}
-	home := int(hash >> 32 * uint64(len(s.strands)) >> 32)
+	if s.least < 0 {
+		return -1
+	}
+	home := s.up[hash>>32*uint64(len(s.up))>>32]
 	if s.strands[home].wait > s.strands[s.least].wait+worthwhile {
 		return s.least
 	}
 	return home
+}
+
+// overtakes reports whether a packet that is sent on now overtakes others of
+// its flow, or of one in the same bucket.
+func (s *steering) overtakes(strands []*strand, hash uint64) bool {
+	b := &s.buckets[bucketOf(hash)]
+	return int32(b.span-strands[b.strand].spans.Load()) > 0
 }
 
 // inFlight reports whether the strand's span with that number is not done.

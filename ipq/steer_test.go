@@ -15,7 +15,7 @@ type steered struct {
 // newSteered returns n strands whose packets take their handlers as long as
 // each says.
 func newSteered(n int, each time.Duration) *steered {
-	s := &steered{steering: newSteering(n), now: time.Hour}
+	s := &steered{steering: newSteering(n, n), now: time.Hour}
 	for range n {
 		st := &strand{}
 		st.cost.Store(int64(each))

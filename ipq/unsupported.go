@@ -4,6 +4,8 @@ package ipq
 
 import (
 	"errors"
+	"os"
+	"syscall"
 )
 
 // Elsewhere there are no netfilter queues. Everything compiles, and dialing
@@ -13,9 +15,21 @@ func dialSocket(_ *Config, queue uint16) (*socket, error) {
 	return nil, &OpError{Op: "open", Queue: queue, Err: errors.ErrUnsupported}
 }
 
+// File hands a queue over to another process, on Linux.
+func (q *Queue) File(int) (*os.File, error) {
+	return nil, q.conns[0].sock.fail("duplicate the socket of", errors.ErrUnsupported)
+}
+
+// FromFile takes queues over from another process, on Linux.
+func FromFile(cfg Config, _ ...*os.File) (*Queue, error) {
+	return nil, &OpError{Op: "take over the socket of", Queue: cfg.Queue, Err: errors.ErrUnsupported}
+}
+
 func (s *socket) bind(*Config) error {
 	return s.fail("bind", errors.ErrUnsupported)
 }
+
+func (s *socket) notPermitted(errno syscall.Errno) error { return errno }
 
 func (s *socket) lookupName(int) string { return "" }
 

@@ -1,7 +1,9 @@
 package ipq
 
 import (
+	"errors"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/goipq/goipq/internal/zerocopy"
@@ -19,9 +21,14 @@ type writer struct {
 	sock       *socket
 	keep       bool // Config.KeepChecksums
 	flushAfter time.Duration
-	runs       bool // decide runs of packets by one message; see run
 	list       *ring.Gather
 	count      *counters
+	fallback   Verdict // on a packet whose verdict cannot be written
+
+	// runs tells whether runs of packets are decided by one message, see run;
+	// while packets are deferred they are not.
+	runs     bool
+	deferred *atomic.Int64
 
 	buf   []byte // where messages are put, of the batch being decided
 	start int    // buf[start:end] is not in list yet
@@ -35,8 +42,8 @@ type writer struct {
 // A run is a series of packets with the same plain verdict that is to become
 // one NFQNL_MSG_VERDICT_BATCH. That message decides every waiting packet up to
 // an id, so it is right only where all earlier packets are decided before it,
-// by this very writer, in this order: in Inline mode. Elsewhere runs are of one
-// packet, and become an NFQNL_MSG_VERDICT.
+// by this very writer, in this order: in Inline mode, and while none is
+// deferred. Elsewhere runs are of one packet, and become an NFQNL_MSG_VERDICT.
 type run struct {
 	verdict Verdict
 	last    uint32 // id
@@ -47,18 +54,20 @@ type run struct {
 type tally struct {
 	verdicts, messages                             uint64
 	accepted, dropped, repeated, stopped, requeued uint64
-	modified, invalid                              uint64
+	modified, invalid, timedOut, tooLarge          uint64
+	excessAccepted, excessDropped                  uint64
 }
 
-// newWriter returns a writer for batches of up to slots packets.
-func newWriter(sock *socket, cfg *Config, count *counters) *writer {
+// newWriter returns a writer for up to slots packets at a time, which decides
+// them one by one.
+func newWriter(sock *socket, cfg *Config, slots int, count *counters) *writer {
 	return &writer{
 		sock:       sock,
 		keep:       cfg.KeepChecksums,
 		flushAfter: cfg.FlushAfter,
-		runs:       cfg.Workers == Inline,
+		fallback:   cfg.onUndecodable(),
 		// Each packet can have a payload, with messages before it.
-		list:  ring.NewGather(2*cfg.BatchSize, cfg.BatchSize),
+		list:  ring.NewGather(2*slots, slots),
 		count: count,
 	}
 }
@@ -72,8 +81,42 @@ func (w *writer) begin(buf []byte) {
 	}
 }
 
-// add takes the verdict on p. It may write earlier ones to make room.
+// add takes the verdict on p, with what was edited of it. It may write earlier
+// ones to make room.
 func (w *writer) add(p *Packet, v Verdict) error {
+	if !p.edit.any() {
+		return w.addID(p.ID(), v)
+	}
+	return w.addAttrs(p.ID(), w.tallied(v), &p.edit)
+}
+
+// addID takes a verdict on the packet with that id.
+func (w *writer) addID(id uint32, v Verdict) error {
+	v = w.tallied(v)
+	if v&verdictMark != 0 {
+		return w.addAttrs(id, v, &edits{})
+	}
+	runs := w.runs && w.deferred.Load() == 0
+	if w.run.n != 0 && (!runs || w.run.verdict != v) {
+		if err := w.endRun(); err != nil {
+			return err
+		}
+	}
+	w.run.verdict, w.run.last = v, id
+	w.run.n++
+	return nil
+}
+
+// timeOut takes the verdict on a packet that waits, or waits behind one, for a
+// handler that does not return.
+func (w *writer) timeOut(id uint32, v Verdict) error {
+	w.timedOut++
+	return w.addID(id, v)
+}
+
+// tallied counts v, and returns it without what the kernel would not take.
+func (w *writer) tallied(v Verdict) Verdict {
+	v &^= verdictBypass
 	if !v.valid() {
 		w.invalid++
 		v = Drop
@@ -91,19 +134,7 @@ func (w *writer) add(p *Packet, v Verdict) error {
 	default:
 		w.dropped++
 	}
-
-	_, marked := v.Mark()
-	if marked || p.edit.any() {
-		return w.addAttrs(p, v)
-	}
-	if w.run.n != 0 && (!w.runs || w.run.verdict != v) {
-		if err := w.endRun(); err != nil {
-			return err
-		}
-	}
-	w.run.verdict, w.run.last = v, p.ID()
-	w.run.n++
-	return nil
+	return v
 }
 
 // endRun puts the message for the open run, if there is one.
@@ -135,26 +166,26 @@ func (w *writer) makeRoom(n int) error {
 }
 
 // addAttrs takes a verdict that needs more than its header.
-func (w *writer) addAttrs(p *Packet, v Verdict) error {
+func (w *writer) addAttrs(id uint32, v Verdict, e *edits) error {
 	if err := w.endRun(); err != nil {
 		return err
 	}
-	a := p.edit.attrs
+	a := e.attrs
 	if mark, ok := v.Mark(); ok {
 		a.Has |= zerocopy.HasMark
 		a.Mark = mark
 	}
 	var payload []byte
-	if p.edit.payload != nil && v&verdictCode != Drop {
+	if e.payload != nil && v&verdictCode != Drop {
 		a.Has |= zerocopy.HasPayload
-		a.PayloadLen = len(p.edit.payload)
-		payload = finishPayload(p.edit.payload, w.keep)
+		a.PayloadLen = len(e.payload)
+		payload = finishPayload(e.payload, w.keep)
 		w.modified++
 	}
 	if err := w.makeRoom(zerocopy.MaxVerdictLen + len(payload)); err != nil {
 		return err
 	}
-	w.end += zerocopy.PutVerdictAttrs(w.buf[w.end:], w.sock.queue, p.ID(), v.kernel(), &a)
+	w.end += zerocopy.PutVerdictAttrs(w.buf[w.end:], w.sock.queue, id, v.kernel(), &a)
 	w.messages++
 	if payload != nil {
 		w.link()
@@ -199,6 +230,8 @@ func (w *writer) settle() {
 	}{
 		{t.accepted, &c.accepted}, {t.dropped, &c.dropped}, {t.repeated, &c.repeated},
 		{t.stopped, &c.stopped}, {t.requeued, &c.requeued}, {t.modified, &c.modified}, {t.invalid, &c.invalid},
+		{t.timedOut, &c.timedOut}, {t.tooLarge, &c.tooLarge},
+		{t.excessAccepted, &c.excessAccepted}, {t.excessDropped, &c.excessDropped},
 	} {
 		if x.n != 0 {
 			x.to.Add(x.n)
@@ -214,6 +247,9 @@ func (w *writer) write() error {
 		return nil
 	}
 	err := w.sock.write(w.list, &w.count.retries)
+	if errors.Is(err, syscall.EMSGSIZE) {
+		err = w.writeSingly()
+	}
 	w.list.Reset()
 	if err != nil {
 		w.tally, w.run = tally{}, run{} // what was not written is not counted; the loop ends, and its queue with it

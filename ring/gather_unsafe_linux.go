@@ -54,6 +54,12 @@ func (g *Gather) Len() int { return g.n }
 // Size returns how many bytes the list holds.
 func (g *Gather) Size() int { return g.size }
 
+// Piece returns slice i of the list, for i < Len.
+func (g *Gather) Piece(i int) []byte {
+	iov := &g.iovs[i]
+	return unsafe.Slice(iov.Base, int(iov.Len))
+}
+
 // Send sends the list as one datagram to the socket's peer, without blocking.
 // Interrupted calls are repeated; EAGAIN means that the socket's buffer is
 // full. The list stays as it is.

@@ -9,7 +9,7 @@ import (
 // Limits that New enforces. They keep a mistake in a configuration from
 // reserving an absurd amount of memory.
 const (
-	MaxBatches = 1 << 12
+	MaxBatches = 1 << 13
 	MaxSlots   = 1 << 10 // UIO_MAXIOV, which also bounds recvmmsg's vlen
 )
 

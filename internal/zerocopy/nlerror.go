@@ -4,9 +4,10 @@ import "encoding/binary"
 
 // Error is a decoded NLMSG_ERROR (struct nlmsgerr).
 type Error struct {
-	Errno uint32 // positive errno, 0 for an ACK
-	Seq   uint32 // nlmsg_seq of the offending message: for a verdict the packet id
-	Type  uint16 // nlmsg_type of the offending message
+	Errno  uint32 // positive errno, 0 for an ACK
+	Seq    uint32 // nlmsg_seq of the offending message: for a verdict the packet id
+	Type   uint16 // nlmsg_type of the offending message
+	PortID uint32 // nlmsg_pid of the offending message, as its sender wrote it
 }
 
 // DecodeError decodes the NLMSG_ERROR at the start of b, which begins with
@@ -31,8 +32,9 @@ func DecodeError(b []byte) (Error, error) {
 		return Error{}, ErrAttr
 	}
 	return Error{
-		Errno: -uint32(code),
-		Type:  binary.NativeEndian.Uint16(b[24:26]),
-		Seq:   binary.NativeEndian.Uint32(b[28:32]),
+		Errno:  -uint32(code),
+		Type:   binary.NativeEndian.Uint16(b[24:26]),
+		Seq:    binary.NativeEndian.Uint32(b[28:32]),
+		PortID: binary.NativeEndian.Uint32(b[32:36]),
 	}, nil
 }

@@ -1,0 +1,164 @@
+package ipq
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"os"
+
+	"github.com/mdlayher/netlink"
+	nlsocket "github.com/mdlayher/socket"
+	"golang.org/x/sys/unix"
+)
+
+// File returns a duplicate of the socket of the queue with number
+// [Config.Queue] + i, for handing it to another process, which makes a Queue of
+// it with [FromFile]. It is the caller's to close.
+//
+// The kernel knows the listener of a queue by its socket, not by its process,
+// so that a program can be replaced by its next version without a packet being
+// lost:
+//
+//  1. the old process starts the new one and passes the files, such as by
+//     [os/exec.Cmd.ExtraFiles];
+//  2. the new one calls FromFile, and says that it is ready;
+//  3. the old one calls [Queue.Detach], which returns when everything that it
+//     has received is decided, and says so;
+//  4. the new one calls [Queue.Run].
+//
+// Between 3 and 4 packets wait in the kernel, up to [Config.MaxLen]. If the new
+// process runs its queue before 3 nothing is lost either, but packets of a flow
+// can overtake each other.
+func (q *Queue) File(i int) (*os.File, error) {
+	if i < 0 || i >= len(q.conns) {
+		return nil, fmt.Errorf("ipq: File(%d): there are %d queues: %w", i, len(q.conns), os.ErrInvalid)
+	}
+	s := q.conns[i].sock
+	var fd int
+	var err error
+	if cerr := s.raw.Control(func(sock uintptr) {
+		fd, err = unix.FcntlInt(sock, unix.F_DUPFD_CLOEXEC, 0)
+	}); cerr != nil {
+		return nil, s.fail("duplicate the socket of", ErrClosed)
+	}
+	if err != nil {
+		return nil, s.fail("duplicate the socket of", os.NewSyscallError("fcntl", err))
+	}
+	return os.NewFile(uintptr(fd), fmt.Sprintf("queue %d", s.queue)), nil
+}
+
+// FromFile makes a Queue of sockets that are bound already, those of another
+// process, one for each of [Config.Queues]; see [Queue.File]. The files are
+// duplicated, and are the caller's to close. cfg is that of [Open], whose
+// errors it returns too; it takes effect on packets that come from now on. If
+// the process may not read the kernel's table of queues, that a socket is not
+// bound to its queue is an error of Run.
+func FromFile(cfg Config, files ...*os.File) (*Queue, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	if len(files) != cfg.Queues {
+		return nil, fmt.Errorf("ipq: FromFile: %d files for %d queues: %w", len(files), cfg.Queues, os.ErrInvalid)
+	}
+	return openQueue(cfg, func(cfg *Config, queue uint16) (*socket, error) {
+		return adoptSocket(cfg, queue, files[queue-cfg.Queue])
+	})
+}
+
+// adoptSocket makes a socket of a file that is bound to a queue.
+func adoptSocket(cfg *Config, queue uint16, f *os.File) (*socket, error) {
+	fail := func(err error) (*socket, error) {
+		return nil, &OpError{Op: "take over the socket of", Queue: queue, Err: err}
+	}
+	conn, err := nlsocket.FileConn(f, "netlink")
+	if err != nil {
+		return fail(err)
+	}
+	portID, err := portIDOf(conn)
+	if err != nil {
+		conn.Close()
+		return fail(err)
+	}
+	s, err := newSocket(cfg, queue, netlink.NewConn(adopted{conn}, portID))
+	if err != nil {
+		conn.Close()
+		return fail(err)
+	}
+	s.adopted = true
+	if err := inNetNS(cfg.NetNS, s.proc.open); err != nil {
+		s.close()
+		return fail(err)
+	}
+	if owner := s.proc.owner(queue); owner != portID && s.proc.queues != nil {
+		s.close()
+		if owner == 0 {
+			return fail(ErrUnbound)
+		}
+		return fail(&TakenError{PortID: owner})
+	}
+	return s, nil
+}
+
+// portIDOf returns the port id of a socket, which must be one for netfilter.
+func portIDOf(conn *nlsocket.Conn) (uint32, error) {
+	addr, err := conn.Getsockname()
+	if err != nil {
+		return 0, err
+	}
+	nl, ok := addr.(*unix.SockaddrNetlink)
+	if !ok {
+		return 0, fmt.Errorf("not a netlink socket: %w", os.ErrInvalid)
+	}
+	if proto, err := conn.GetsockoptInt(unix.SOL_SOCKET, unix.SO_PROTOCOL); err != nil || proto != unix.NETLINK_NETFILTER {
+		return 0, fmt.Errorf("not a netlink socket for netfilter (protocol %d): %w", proto, errors.Join(err, os.ErrInvalid))
+	}
+	return nl.Pid, nil
+}
+
+// adopted is a socket as mdlayher/netlink wants it, which dials its own.
+type adopted struct{ *nlsocket.Conn }
+
+// Send implements netlink.Socket.
+func (a adopted) Send(m netlink.Message) error {
+	b, err := m.MarshalBinary()
+	if err != nil {
+		return err
+	}
+	return a.Sendto(context.Background(), b, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
+}
+
+// SendMessages implements netlink.Socket.
+func (a adopted) SendMessages(ms []netlink.Message) error {
+	for _, m := range ms {
+		if err := a.Send(m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Receive is not how packets are received.
+func (a adopted) Receive() ([]netlink.Message, error) { return nil, errors.ErrUnsupported }
+
+// ReceiveIter is not how packets are received.
+func (a adopted) ReceiveIter() iter.Seq2[netlink.Message, error] {
+	return func(yield func(netlink.Message, error) bool) { yield(netlink.Message{}, errors.ErrUnsupported) }
+}
+
+// SetOption sets the two options that a queue has.
+func (a adopted) SetOption(option netlink.ConnOption, enable bool) error {
+	number, ok := map[netlink.ConnOption]int{
+		netlink.NoENOBUFS:      unix.NETLINK_NO_ENOBUFS,
+		netlink.CapAcknowledge: unix.NETLINK_CAP_ACK,
+	}[option]
+	if !ok {
+		return errors.ErrUnsupported
+	}
+	value := 0
+	if enable {
+		value = 1
+	}
+	return a.SetsockoptInt(unix.SOL_NETLINK, number, value)
+}

@@ -1,0 +1,57 @@
+package ipq
+
+import (
+	"encoding/binary"
+	"syscall"
+
+	"github.com/goipq/goipq/internal/zerocopy"
+)
+
+// secondTry stands in nlmsg_pid, which the kernel ignores and sends back, of a
+// verdict that takes the place of a refused one: it is not replaced again.
+const secondTry = 1
+
+// control takes a message that is not a packet. Those about verdicts are
+// counted, and end nothing unless no verdict can be given any more.
+func (l *loop) control(msg []byte) {
+	e, err := zerocopy.DecodeError(msg)
+	errno := syscall.Errno(e.Errno)
+	switch {
+	case err != nil || errno == 0:
+		l.count.other.Add(1) // an acknowledgement, at most, that nobody asked for
+	case e.Type == zerocopy.TypeConfig:
+		l.fail(l.sock.fail("configure", errno))
+	case errno == syscall.ENOENT:
+		// Decided before: flushed, as a device or a chain went away. There
+		// come as many of these as packets were in flight, and no more.
+		l.count.unknown.Add(1)
+	case errno == syscall.ENODEV:
+		l.count.refused.Add(1)
+		l.fail(l.sock.fail("write verdicts to", ErrUnbound))
+	case errno == syscall.EPERM:
+		l.count.refused.Add(1)
+		l.fail(l.sock.fail("write verdicts to", l.sock.notPermitted(errno)))
+	default:
+		l.count.refused.Add(1)
+		if e.PortID != secondTry && (e.Type == zerocopy.TypeVerdict || e.Type == zerocopy.TypeVerdictBatch) {
+			l.decideAgain(e)
+		}
+	}
+}
+
+// decideAgain gives the plainest verdict on a packet, or a run of them, that
+// still waits because the kernel has refused another.
+func (l *loop) decideAgain(e zerocopy.Error) {
+	var b [zerocopy.VerdictLen]byte
+	put := zerocopy.PutVerdict
+	if e.Type == zerocopy.TypeVerdictBatch {
+		put = zerocopy.PutVerdictBatch // what was before this run had been decided
+	}
+	put(b[:], l.sock.queue, e.Seq, l.q.cfg.onUndecodable().kernel())
+	binary.NativeEndian.PutUint32(b[12:], secondTry) // nlmsg_pid
+	l.again.Reset()
+	l.again.Add(b[:])
+	if err := l.sock.write(l.again, &l.count.retries); err != nil {
+		l.fail(err)
+	}
+}

@@ -1,0 +1,329 @@
+package ipq
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/goipq/goipq/internal/fakekernel"
+	"github.com/goipq/goipq/internal/zerocopy"
+)
+
+// otherFlows returns n ports whose flows the engine tells from that of port.
+func otherFlows(port uint16, n int) (ports []uint16) {
+	seen := map[uint16]bool{bucketOf(zerocopy.HashFlow(udp4(port, nil), flowSeed)): true}
+	for p := port + 1; len(ports) < n; p++ {
+		if b := bucketOf(zerocopy.HashFlow(udp4(p, nil), flowSeed)); !seen[b] {
+			seen[b] = true
+			ports = append(ports, p)
+		}
+	}
+	return ports
+}
+
+const (
+	slowPort = 1
+	budget   = 5 * time.Millisecond
+)
+
+var timedOut = Accept.WithMark(99)
+
+func isTimedOut(v fakekernel.Verdict) bool {
+	return v.Verdict == 1 && v.Attrs[zerocopy.AttrMark] != nil && v.Payload() == nil
+}
+
+// A handler that does not return loses its packet, and its flow those that come
+// meanwhile, but other flows go on, whatever the number of workers. When it
+// returns its flow goes on, too, and what it returned has no effect.
+func TestStuckHandlerHoldsUpOnlyItsFlow(t *testing.T) {
+	for _, workers := range []int{1, 2, 4} {
+		f := newFake(t)
+		release := make(chan struct{})
+		unblock := sync.OnceFunc(func() { close(release) })
+		var running, twice atomic.Int32
+		q, stop := f.serve(Config{Workers: workers, HandlerTimeout: budget, OnTimeout: timedOut}, func(p *Packet) Verdict {
+			if p.Flow().SrcPort == slowPort {
+				if running.Add(1) > 1 {
+					twice.Add(1)
+				}
+				defer running.Add(-1)
+				if p.ID() == 1 {
+					<-release
+					_ = p.SetPayload(udp4(1, []byte("too late")))
+					if _, err := p.Defer(); !errors.Is(err, ErrExpired) {
+						t.Errorf("Defer after the time-out: %v", err)
+					}
+					return Drop
+				}
+			}
+			return Accept
+		})
+		t.Cleanup(unblock)
+		slow := fakekernel.Packet{Payload: udp4(slowPort, nil)}
+		for range 3 {
+			f.queue(slow)
+		}
+		for id := range uint32(3) {
+			if v := f.verdict(id + 1); !isTimedOut(v) {
+				t.Errorf("%d workers: packet %d behind the stuck handler: %+v", workers, id+1, v)
+			}
+		}
+		for range 20 { // many times what the ring has
+			for _, port := range otherFlows(slowPort, 30) {
+				if v := f.verdict(f.queue(fakekernel.Packet{Payload: udp4(port, nil)})); isTimedOut(v) || v.Verdict != 1 {
+					t.Fatalf("%d workers: another flow: %+v", workers, v)
+				}
+			}
+			if v := f.verdict(f.queue(slow)); !isTimedOut(v) {
+				t.Errorf("%d workers: the stuck flow: %+v", workers, v)
+			}
+		}
+		if s := q.Stats(); s.Stuck != 1 || s.TimedOut != 23 {
+			t.Errorf("%d workers: stats %+v", workers, s)
+		}
+		unblock()
+		await(t, "the handler's return", func() bool { return q.Stats().Stuck == 0 })
+		for {
+			if v := f.verdict(f.queue(slow)); v.Verdict == 1 && !isTimedOut(v) {
+				break
+			}
+		}
+		stop()
+		f.check()
+		if n := twice.Load(); n != 0 {
+			t.Errorf("%d workers: two handlers of one flow at once, %d times", workers, n)
+		}
+		if s := q.Stats(); s.Verdicts != s.Received || s.Stuck != 0 || s.Modified != 0 {
+			t.Errorf("%d workers: stats %+v", workers, s)
+		}
+	}
+}
+
+// As many handlers as there are workers can be stuck, and more than that time
+// everything out.
+func TestManyStuckHandlers(t *testing.T) {
+	const workers = 2
+	f := newFake(t)
+	release := make(chan struct{})
+	unblock := sync.OnceFunc(func() { close(release) })
+	var stuck atomic.Int32
+	q, stop := f.serve(Config{Workers: workers, HandlerTimeout: budget, OnTimeout: timedOut}, func(p *Packet) Verdict {
+		if p.Mark() == 1 {
+			stuck.Add(1)
+			<-release
+		}
+		return Accept
+	})
+	t.Cleanup(unblock)
+	ports := otherFlows(0, 100)
+	for i := range 2 * workers {
+		f.verdict(f.queue(fakekernel.Packet{Payload: udp4(ports[i], nil), Mark: 1}))
+		await(t, "the time-out", func() bool { return q.Stats().Stuck == i+1 })
+		v := f.verdict(f.queue(fakekernel.Packet{Payload: udp4(ports[50], nil)}))
+		if want := i == 2*workers-1; isTimedOut(v) != want {
+			t.Errorf("%d handlers are stuck; another packet: %+v", i+1, v)
+		}
+	}
+	unblock()
+	await(t, "the handlers' return", func() bool { return q.Stats().Stuck == 0 })
+	for _, port := range ports {
+		if v := f.verdict(f.queue(fakekernel.Packet{Payload: udp4(port, nil)})); isTimedOut(v) {
+			t.Errorf("timed out afterwards: %+v", v)
+		}
+	}
+	stop()
+	f.check()
+	if n := stuck.Load(); n != 2*workers {
+		t.Errorf("%d handlers", n)
+	}
+}
+
+// Inline a stuck handler holds up its queue, whose packets are timed out for as
+// long.
+func TestStuckHandlerInline(t *testing.T) {
+	f := newFake(t)
+	release := make(chan struct{})
+	unblock := sync.OnceFunc(func() { close(release) })
+	q, stop := f.serve(Config{Workers: Inline, HandlerTimeout: budget, OnTimeout: timedOut}, func(p *Packet) Verdict {
+		if p.ID() == 2 {
+			<-release
+			return Drop
+		}
+		return Accept
+	})
+	t.Cleanup(unblock)
+	const n = 500
+	for i := range n {
+		f.queue(fakekernel.Packet{Payload: udp4(uint16(i), nil)})
+	}
+	for id := uint32(1); id <= n; id++ {
+		if v := f.verdict(id); isTimedOut(v) != (id > 1) {
+			t.Errorf("packet %d: %+v", id, v)
+		}
+	}
+	if s := q.Stats(); s.Stuck != 1 || s.TimedOut != n-1 || s.Received != n || s.Verdicts != n {
+		t.Errorf("stats: %+v", s)
+	}
+	unblock()
+	await(t, "the handler's return", func() bool { return q.Stats().Stuck == 0 })
+	for range 100 {
+		if v := f.verdict(f.queue(fakekernel.Packet{Payload: udp4(1, nil)})); isTimedOut(v) {
+			t.Errorf("timed out afterwards: %+v", v)
+		}
+	}
+	stop()
+	f.check()
+}
+
+// A late handler that panics or ends its goroutine does no harm either.
+func TestLateHandlersMayFall(t *testing.T) {
+	for what, fall := range map[string]func(){"panic": func() { panic("late") }, "goexit": runtime.Goexit} {
+		t.Run(what, func(t *testing.T) {
+			eachMode(t, func(t *testing.T, workers int) {
+				f := newFake(t)
+				release := make(chan struct{})
+				q, stop := f.serve(Config{Workers: workers, HandlerTimeout: budget, OnPanic: Repeat}, func(p *Packet) Verdict {
+					if p.ID()%2 == 1 {
+						<-release
+						fall()
+					}
+					return Accept
+				})
+				for range 4 {
+					if v := f.verdict(f.queue(fakekernel.Packet{Payload: udp4(1, nil)})); v.Verdict != 0 {
+						t.Errorf("%+v", v)
+					}
+					release <- struct{}{}
+					await(t, "the handler's end", func() bool { return q.Stats().Stuck == 0 })
+					if v := f.verdict(f.queue(fakekernel.Packet{Payload: udp4(1, nil)})); v.Verdict != 1 {
+						t.Errorf("the packet after it: %+v", v)
+					}
+				}
+				stop()
+				f.check()
+			})
+		})
+	}
+}
+
+// Slow handlers within their time are left alone, and those that return just as
+// it is over leave every packet one verdict.
+func TestHandlersAtTheEdgeOfTheirTime(t *testing.T) {
+	eachMode(t, func(t *testing.T, workers int) {
+		const n = 300
+		f := newFake(t)
+		q, stop := f.serve(Config{Workers: workers, HandlerTimeout: time.Millisecond}, func(p *Packet) Verdict {
+			if p.ID()%4 == 0 {
+				time.Sleep(time.Duration(p.ID()%16) * 150 * time.Microsecond) // what is tested is that this does not matter
+			}
+			if p.ID()%3 == 0 {
+				d, err := p.Defer()
+				if err == nil && p.ID()%2 == 0 {
+					go d.Verdict(Accept)
+				}
+			}
+			return Accept
+		})
+		for i := range n {
+			f.queue(fakekernel.Packet{Payload: udp4(uint16(i%9), nil)})
+		}
+		stop()
+		for id := range uint32(n) {
+			f.verdict(id + 1)
+		}
+		f.check()
+		if s := q.Stats(); s.Verdicts != n || s.Received != n || s.Accepted+s.Dropped != n {
+			t.Errorf("stats: %+v", s)
+		}
+	})
+}
+
+// A deferred packet whose handler does not return has OnTimeout as what its
+// handler returned, and its decider's verdict before that.
+func TestStuckHandlerOfADeferredPacket(t *testing.T) {
+	eachMode(t, func(t *testing.T, workers int) {
+		f := newFake(t)
+		deferred := make(chan *Deferred, 1)
+		release := make(chan struct{})
+		cfg := Config{Workers: workers, HandlerTimeout: budget, OnTimeout: timedOut, DeferTimeout: 20 * budget}
+		q, stop := f.serve(cfg, func(p *Packet) Verdict {
+			deferAll(t, deferred, Accept)(p)
+			<-release
+			return Accept
+		})
+		for _, decide := range []bool{true, false} {
+			id := f.queue(fakekernel.Packet{Payload: udp4(1, nil)})
+			d := <-deferred
+			await(t, "the time-out", func() bool { return q.Stats().Stuck == 1 })
+			if decide {
+				if err := d.Verdict(Drop); err != nil {
+					t.Error(err)
+				}
+			}
+			if v := f.verdict(id); decide && v.Verdict != 0 || !decide && !isTimedOut(v) {
+				t.Errorf("decided %v: %+v", decide, v)
+			}
+			release <- struct{}{}
+			await(t, "the handler's return", func() bool { return q.Stats().Stuck == 0 })
+		}
+		stop()
+		f.check()
+	})
+}
+
+// Run gives up on a handler that does not return when the time to drain is
+// over: everything is decided, the queue is given up, Close returns, and what
+// is left ends with the handler.
+func TestDrainTimeoutEndsRun(t *testing.T) {
+	for _, pin := range []bool{false, true} {
+		eachMode(t, func(t *testing.T, workers int) {
+			before, fds := goroutines(), descriptors(t)
+			f := newFake(t)
+			q := f.open(Config{Workers: workers, PinCPU: pin, Batches: 3, BatchSize: 2, DrainTimeout: 20 * time.Millisecond, OnTimeout: timedOut})
+			release, started := make(chan struct{}), make(chan struct{}, 100)
+			ctx, cancel := context.WithCancel(t.Context())
+			done := make(chan error, 1)
+			go func() {
+				done <- q.Run(ctx, HandlerFunc(func(*Packet) Verdict {
+					started <- struct{}{}
+					<-release
+					return Drop
+				}))
+			}()
+			const n = 60
+			for i := range n {
+				f.queue(fakekernel.Packet{Payload: udp4(uint16(i), nil)})
+			}
+			<-started
+			cancel()
+			var op *OpError
+			if err := <-done; !errors.Is(err, ErrStuck) || !errors.As(err, &op) || op.Queue != fakeNumber {
+				t.Errorf("Run: %v, want ErrStuck", err)
+			}
+			for id := range uint32(n) {
+				if v := f.verdict(id + 1); !isTimedOut(v) {
+					t.Errorf("packet %d: %+v", id+1, v)
+				}
+			}
+			f.check()
+			if err := q.Close(); err != nil {
+				t.Error(err)
+			}
+			if c := f.Configs(); c[len(c)-1][zerocopy.CfgCmd][0] != zerocopy.CmdUnbind {
+				t.Error("the queue was not given up")
+			}
+			if s := q.Stats(); s.TimedOut != n || s.Verdicts != n || s.Stuck == 0 {
+				t.Errorf("stats: %+v", s)
+			}
+			close(release)
+			await(t, "the handlers' return", func() bool { return q.Stats().Stuck == 0 })
+			f.Close()
+			settle(t, "goroutines", before, goroutines)
+			settle(t, "descriptors", fds, func() int { return descriptors(t) })
+		})
+	}
+}
