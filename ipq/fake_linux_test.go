@@ -3,6 +3,7 @@ package ipq
 import (
 	"context"
 	"encoding/binary"
+	"runtime"
 	"testing"
 	"time"
 
@@ -98,9 +99,14 @@ func (f *fakeQueue) verdict(id uint32) fakekernel.Verdict {
 	return v
 }
 
-// check fails the test unless every packet has one verdict.
+// check fails the test unless every packet has one verdict. What was written
+// may still be on its way to the fake kernel, which reads on a goroutine of its
+// own.
 func (f *fakeQueue) check() {
 	f.t.Helper()
+	for end := time.Now().Add(10 * time.Second); f.Waiting() > 0 && time.Now().Before(end); {
+		runtime.Gosched()
+	}
 	if err := f.Check(); err != nil {
 		f.t.Error(err)
 	}
