@@ -1,0 +1,166 @@
+package ipq
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"syscall"
+	"testing"
+
+	"github.com/goipq/goipq/internal/fakekernel"
+	"github.com/goipq/goipq/internal/zerocopy"
+	"github.com/goipq/goipq/ring"
+)
+
+// Without the queue, or the right to it, no verdict can be given: Run ends and
+// says which it is.
+func TestRunEndsWithoutItsQueue(t *testing.T) {
+	for errno, is := range map[syscall.Errno]func(error) bool{
+		syscall.ENODEV: func(err error) bool { return errors.Is(err, ErrUnbound) },
+		syscall.EPERM:  func(err error) bool { return errors.As(err, new(*CapabilityError)) },
+	} {
+		eachMode(t, func(t *testing.T, workers int) {
+			f := newFake(t)
+			q := f.open(Config{Workers: workers})
+			done := make(chan error, 1)
+			go func() { done <- q.Run(t.Context(), accept) }()
+			f.verdict(f.queue(fakekernel.Packet{Payload: udp4(1, nil)}))
+			if err := f.Send(fakekernel.ErrorMessage(uint32(errno), zerocopy.TypeVerdict, 1)); err != nil {
+				t.Fatal(err)
+			}
+			var op *OpError
+			if err := <-done; !is(err) || !errors.As(err, &op) || op.Queue != fakeNumber {
+				t.Errorf("%v: Run: %v", errno, err)
+			}
+			if s := q.Stats(); s.RefusedVerdicts != 1 {
+				t.Errorf("stats: %+v", s)
+			}
+		})
+	}
+}
+
+// A packet whose verdict was refused still waits in the kernel, so it gets the
+// plainest there is, once: a refusal of that is only counted.
+func TestRefusedVerdictsAreReplaced(t *testing.T) {
+	for _, typ := range []uint16{zerocopy.TypeVerdict, zerocopy.TypeVerdictBatch} {
+		for _, open := range []bool{false, true} {
+			f := newFake(t)
+			release := make(chan struct{})
+			q, stop := f.serve(Config{Workers: 2, FailOpen: open}, func(p *Packet) Verdict {
+				<-release // the packet waits, as one does whose verdict was refused
+				return Repeat
+			})
+			id := f.queue(fakekernel.Packet{Payload: udp4(1, nil)})
+			refusal := fakekernel.ErrorMessage(uint32(syscall.EINVAL), typ, id)
+			if err := f.Send(refusal); err != nil {
+				t.Fatal(err)
+			}
+			v := f.verdict(id)
+			want := uint32(0)
+			if open {
+				want = 1
+			}
+			if v.Verdict != want || v.Batch != (typ == zerocopy.TypeVerdictBatch) {
+				t.Errorf("type %d, fail open %v: %+v", typ, open, v)
+			}
+			binary.NativeEndian.PutUint32(refusal[20+12:], secondTry) // nlmsg_pid of the message sent back
+			if err := f.Send(refusal); err != nil {
+				t.Fatal(err)
+			}
+			await(t, "both refusals", func() bool { return q.loops[0].count.refused.Load() == 2 })
+			close(release)
+			stop()
+			if n := q.Stats().RefusedVerdicts; n != 2 {
+				t.Errorf("%d refusals", n)
+			}
+		}
+	}
+}
+
+// A receive call that fails for want of memory is repeated.
+func TestReceiveIsRepeatedWithoutMemory(t *testing.T) {
+	eachMode(t, func(t *testing.T, workers int) {
+		f := newFake(t)
+		q := f.open(Config{Workers: workers})
+		fails := 3 // of the loop's goroutine
+		q.loops[0].sock.recv = func(b *ring.Batch, fd int) (int, syscall.Errno) {
+			if fails > 0 {
+				fails--
+				return 0, syscall.ENOMEM
+			}
+			return b.Recv(fd)
+		}
+		done := make(chan error, 1)
+		go func() { done <- q.Run(t.Context(), accept) }()
+		for range 10 {
+			f.verdict(f.queue(fakekernel.Packet{Payload: udp4(1, nil)}))
+		}
+		q.Close()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		f.check()
+		if s := q.Stats(); s.ReadRetries != 3 || s.Verdicts != 10 {
+			t.Errorf("stats: %+v", s)
+		}
+	})
+}
+
+// A send buffer that has shrunk takes verdicts one by one. A payload that it
+// does not take at all leaves the packet to be dropped, or with FailOpen
+// accepted as it is.
+func TestVerdictsOutgrowTheSendBuffer(t *testing.T) {
+	for _, open := range []bool{false, true} {
+		eachMode(t, func(t *testing.T, workers int) {
+			const n, limit = 12, 600
+			f := newFake(t)
+			for range n {
+				f.queue(fakekernel.Packet{Payload: udp4(1, nil)})
+			}
+			q := f.open(Config{Workers: workers, BatchSize: n, FailOpen: open})
+			q.loops[0].sock.send = func(g *ring.Gather, fd int) syscall.Errno {
+				if g.Size() > limit {
+					return syscall.EMSGSIZE
+				}
+				return g.Send(fd)
+			}
+			small, large := udp4(2, make([]byte, 300)), udp4(3, make([]byte, 900))
+			done := make(chan error, 1)
+			go func() {
+				done <- q.Run(t.Context(), HandlerFunc(func(p *Packet) Verdict {
+					switch p.ID() % 3 {
+					case 1:
+						_ = p.SetPayload(small)
+					case 2:
+						_ = p.SetPayload(large)
+					}
+					return Accept.WithMark(5)
+				}))
+			}()
+			for id := uint32(1); id <= n; id++ {
+				v := f.verdict(id)
+				want, payload, marked := uint32(1), []byte(nil), true
+				switch id % 3 {
+				case 1:
+					payload = small
+				case 2:
+					marked = false
+					if !open {
+						want = 0
+					}
+				}
+				if v.Verdict != want || !bytes.Equal(v.Payload(), payload) || (v.Attrs[zerocopy.AttrMark] != nil) != marked {
+					t.Errorf("packet %d: verdict %d, payload of %d bytes, attributes %v", id, v.Verdict, len(v.Payload()), v.Attrs)
+				}
+			}
+			q.Close()
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+			f.check()
+			if s := q.Stats(); s.TooLarge != n/3 || s.Verdicts != n {
+				t.Errorf("stats: %+v", s)
+			}
+		})
+	}
+}
