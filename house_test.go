@@ -94,7 +94,7 @@ func goFiles(t *testing.T) map[string][]byte {
 		switch {
 		case err != nil:
 			return err
-		case entry.Name() == ".git":
+		case entry.Name() == ".git" && entry.IsDir(): // a file in a work tree of its own
 			return filepath.SkipDir
 		case entry.IsDir() || filepath.Ext(name) != ".go":
 			return nil

@@ -83,6 +83,9 @@ func TestHandlerMayClose(t *testing.T) {
 			before, fds := goroutines(), descriptors(t)
 			f := newFake(t)
 			q := f.open(Config{Workers: workers})
+			for range 5 { // before Run, which the first of them ends
+				f.queue(fakekernel.Packet{Payload: udp4(1, nil)})
+			}
 			var closers sync.WaitGroup
 			done := make(chan error, 1)
 			go func() {
@@ -107,9 +110,6 @@ func TestHandlerMayClose(t *testing.T) {
 					return Accept
 				}))
 			}()
-			for range 5 {
-				f.queue(fakekernel.Packet{Payload: udp4(1, nil)})
-			}
 			if err := <-done; err != nil {
 				t.Errorf("Run: %v", err)
 			}
