@@ -16,50 +16,104 @@ type Packet struct {
 	Payload  []byte // nil: no such attribute, as with NFQNL_COPY_META
 	// Raw, if not nil, takes the place of all attributes but the header.
 	Raw []byte
+	// Damage is done to the message. No kernel is known to do it.
+	Damage Damage
 }
 
-// Message returns the NFQNL_MSG_PACKET for p, in the kernel's order of
-// attributes.
+// A Damage is what is wrong with a packet's message.
+type Damage uint8
+
+// The kinds of damage. All but the last leave the packet's id readable.
+const (
+	Whole     Damage = iota
+	ShortAttr        // an attribute is shorter than its type
+	LongAttr         // an attribute reaches beyond the message
+	ZeroAttr         // an attribute's length does not count its own header
+	CutShort         // the datagram ends in the middle of its payload, if it has one
+	NoHeader         // the packet header is missing, and with it the id
+)
+
+// Message returns the NFQNL_MSG_PACKET for p.
 func (p *Packet) Message(queue uint16, id uint32) []byte {
+	return p.AppendMessage(make([]byte, 0, 128+len(p.Payload)), queue, id)
+}
+
+// AppendMessage appends the NFQNL_MSG_PACKET for p to b, in the kernel's order
+// of attributes.
+func (p *Packet) AppendMessage(b []byte, queue uint16, id uint32) []byte {
 	proto := p.Protocol
 	if proto == 0 && len(p.Payload) > 0 {
-		proto = 0x0800
-		if p.Payload[0]>>4 == 6 {
-			proto = 0x86dd
-		}
+		proto = etherType(p.Payload)
 	}
-	b := make([]byte, zerocopy.HeaderLen, 128+len(p.Payload))
+	start := len(b)
+	var header [zerocopy.HeaderLen]byte
+	b = append(b, header[:]...)
 	b = append(b, 2, 0) // AF_INET, NFNETLINK_V0
 	b = binary.BigEndian.AppendUint16(b, queue)
 
-	hdr := binary.BigEndian.AppendUint32(nil, id)
-	hdr = binary.BigEndian.AppendUint16(hdr, proto)
-	b = Attr(b, zerocopy.AttrPacketHdr, append(hdr, p.Hook))
+	if p.Damage != NoHeader {
+		b = appendAttrHeader(b, zerocopy.AttrPacketHdr, 7) // struct nfqnl_msg_packet_hdr, packed
+		b = binary.BigEndian.AppendUint32(b, id)
+		b = binary.BigEndian.AppendUint16(b, proto)
+		b = append(b, p.Hook, 0)
+	}
 	if p.Raw != nil {
 		b = append(b, p.Raw...)
 	} else {
-		for _, a := range []struct {
-			typ uint16
-			v   uint32
-		}{{zerocopy.AttrMark, p.Mark}, {zerocopy.AttrCapLen, p.CapLen}, {zerocopy.AttrSkbInfo, p.SkbInfo}} {
-			if a.v != 0 {
-				b = Attr(b, a.typ, binary.BigEndian.AppendUint32(nil, a.v))
-			}
-		}
+		b = appendU32(b, zerocopy.AttrMark, p.Mark)
+		b = p.appendDamage(b)
+		b = appendU32(b, zerocopy.AttrCapLen, p.CapLen)
+		b = appendU32(b, zerocopy.AttrSkbInfo, p.SkbInfo)
 		if p.Payload != nil {
-			b = Attr(b, zerocopy.AttrPayload, p.Payload)
-			b = b[:len(b)-zerocopy.Pad(len(p.Payload))] // the kernel does not pad the last
+			b = appendAttrHeader(b, zerocopy.AttrPayload, len(p.Payload))
+			b = append(b, p.Payload...) // the kernel does not pad the last
 		}
 	}
-	putHeader(b, zerocopy.TypePacket, 0)
+	putHeader(b[start:], zerocopy.TypePacket, 0)
+	if p.Damage == CutShort {
+		b = b[:len(b)-len(p.Payload)/2]
+	}
 	return b
+}
+
+// etherType returns the protocol of an IP packet.
+func etherType(ip []byte) uint16 {
+	if ip[0]>>4 == 6 {
+		return 0x86dd
+	}
+	return 0x0800
+}
+
+// appendDamage appends the attribute that is wrong.
+func (p *Packet) appendDamage(b []byte) []byte {
+	switch p.Damage {
+	case ShortAttr:
+		b = appendAttrHeader(b, zerocopy.AttrInDev, 2)
+		b = append(b, 0, 0, 0, 0)
+	case LongAttr:
+		b = appendAttrHeader(b, zerocopy.AttrHWAddr, 0xfff0)
+	case ZeroAttr:
+		b = appendAttrHeader(b, zerocopy.AttrTimestamp, -zerocopy.AttrHeaderLen)
+	}
+	return b
+}
+
+func appendAttrHeader(b []byte, typ uint16, n int) []byte {
+	b = binary.NativeEndian.AppendUint16(b, uint16(zerocopy.AttrHeaderLen+n))
+	return binary.NativeEndian.AppendUint16(b, typ)
+}
+
+// appendU32 appends an attribute that the kernel sends only if it is not 0.
+func appendU32(b []byte, typ uint16, v uint32) []byte {
+	if v == 0 {
+		return b
+	}
+	return binary.BigEndian.AppendUint32(appendAttrHeader(b, typ, 4), v)
 }
 
 // Attr appends an attribute and its padding to b.
 func Attr(b []byte, typ uint16, value []byte) []byte {
-	b = binary.NativeEndian.AppendUint16(b, uint16(zerocopy.AttrHeaderLen+len(value)))
-	b = binary.NativeEndian.AppendUint16(b, typ)
-	b = append(b, value...)
+	b = append(appendAttrHeader(b, typ, len(value)), value...)
 	return append(b, make([]byte, zerocopy.Pad(len(value)))...)
 }
 
@@ -67,10 +121,17 @@ func Attr(b []byte, typ uint16, value []byte) []byte {
 // of that type and sequence number (NETLINK_CAP_ACK: only its header is
 // echoed).
 func ErrorMessage(errno uint32, typ uint16, seq uint32) []byte {
-	b := make([]byte, 2*zerocopy.HeaderLen+4)
-	binary.NativeEndian.PutUint32(b[16:], -errno)
-	putHeader(b[20:], typ, seq)
-	putHeader(b, zerocopy.TypeError, seq)
+	return appendError(nil, errno, typ, seq)
+}
+
+func appendError(b []byte, errno uint32, typ uint16, seq uint32) []byte {
+	start := len(b)
+	var zero [2*zerocopy.HeaderLen + 4]byte
+	b = append(b, zero[:]...)
+	m := b[start:]
+	binary.NativeEndian.PutUint32(m[16:], -errno)
+	putHeader(m[20:], typ, seq)
+	putHeader(m, zerocopy.TypeError, seq)
 	return b
 }
 

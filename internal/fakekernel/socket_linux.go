@@ -12,9 +12,19 @@ import (
 // Socket is the user's end of a socket pair as mdlayher/netlink wants it:
 // netlink.NewConn makes a Conn of it.
 type Socket struct {
-	*os.File // SyscallConn, deadlines and Close
+	*os.File // SyscallConn and deadlines
 	// Config takes what the Conn sends; verdicts do not go that way.
 	Config func(netlink.Message) error
+	// Closed, if not nil, is called before the socket is closed.
+	Closed func()
+}
+
+// Close implements netlink.Socket.
+func (s *Socket) Close() error {
+	if s.Closed != nil {
+		s.Closed()
+	}
+	return s.File.Close()
 }
 
 // Send implements netlink.Socket.
