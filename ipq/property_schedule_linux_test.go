@@ -146,7 +146,7 @@ func (s *schedule) drawFaults(r *rand.Rand) {
 		Recv:    rates(0.1, recvFaults...),
 		Send:    rates(0.05, syscall.EAGAIN, syscall.ENOBUFS, syscall.ENOMEM),
 		Answer:  rates(0.01, syscall.ENOMEM, syscall.EINVAL),
-		Unasked: rates(0.05, syscall.ENOENT, syscall.EINVAL, syscall.EPERM, syscall.ENODEV, syscall.ERANGE),
+		Unasked: rates(0.05, syscall.ENOENT, syscall.EINVAL, syscall.ERANGE),
 	}
 	if r.IntN(2) == 0 {
 		s.faults.Foreign, s.faults.Gap = r.Float64()/20, r.Float64()/20
@@ -174,11 +174,11 @@ func (s *schedule) String() string {
 // planBypasser bypasses most flows, by a mark, and fails on the others.
 type planBypasser struct{}
 
-var errNoBypass = errors.New("no room in the table")
+var errTableFull = errors.New("no room in the table")
 
 func (planBypasser) Bypass(p *Packet, v Verdict) (Verdict, error) {
 	if p.Mark()%3 == 0 {
-		return v, errNoBypass
+		return v, errTableFull
 	}
 	return v.WithMark(p.Mark()), nil
 }

@@ -83,7 +83,7 @@ func (k *Kernel) Check() error {
 				some = append(some, id)
 			}
 		})
-		err = errors.Join(fmt.Errorf("%d of %d packets have no verdict: %d ...", n, k.count.Delivered, some), err)
+		err = errors.Join(fmt.Errorf("%d of %d packets have no verdict, such as %d", n, k.count.Delivered, some), err)
 	}
 	return err
 }

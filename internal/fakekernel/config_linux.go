@@ -60,7 +60,7 @@ func (k *Kernel) config(m netlink.Message) error {
 		errno = k.configure(c)
 	}
 	if errno != 0 {
-		return k.send(appendError(nil, uint32(errno), zerocopy.TypeConfig, m.Header.Sequence))
+		return k.send(appendError(nil, uint32(errno), zerocopy.TypeConfig, m.Header.Sequence, m.Header.PID))
 	}
 	k.configs = append(k.configs, c)
 	return nil

@@ -25,6 +25,9 @@ type Counters struct {
 	// Writes counts datagrams from user space, Messages the netlink messages
 	// in them, Batches those that were NFQNL_MSG_VERDICT_BATCH.
 	Writes, Messages, Batches uint64
+	// Again counts the messages that took the place of refused ones, which an
+	// nlmsg_pid tells.
+	Again uint64
 	// Foreign counts messages sent that were neither packets nor errors.
 	Foreign uint64
 	// Errors counts NLMSG_ERROR delivered for verdicts, by errno; ErrorsLost

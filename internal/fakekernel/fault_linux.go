@@ -150,7 +150,7 @@ func (k *Kernel) noise() {
 		return
 	}
 	if errno := f.next(new([]syscall.Errno), f.Unasked); errno != 0 {
-		k.answer(errno, zerocopy.TypeVerdict, f.rand.Uint32())
+		k.answer(errno, zerocopy.Header{Type: zerocopy.TypeVerdict, Seq: f.rand.Uint32()})
 	}
 	if f.chance(f.Foreign) && k.write(foreign[f.rand.IntN(len(foreign))]) == nil {
 		k.count.Foreign++

@@ -7,7 +7,7 @@ const (
 	settled state = iota // has its one verdict, or was never given to a packet
 	waiting              // wants a verdict
 	flushed              // was decided by the kernel itself; user space, which cannot know, is still to answer
-	refused              // was answered, but the verdict refused: it waits until the queue goes
+	refused              // was answered, but the verdict refused: it waits for another, or the end of the queue
 )
 
 // A ledger has an entry for each id from the oldest that is not settled to the
@@ -86,6 +86,3 @@ func (l *ledger) each(id uint32, f func(id uint32, e *entry)) {
 		}
 	}
 }
-
-// last is the latest id entered.
-func (l *ledger) last() uint32 { return l.first + l.n - 1 }

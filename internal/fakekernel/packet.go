@@ -121,16 +121,17 @@ func Attr(b []byte, typ uint16, value []byte) []byte {
 // of that type and sequence number (NETLINK_CAP_ACK: only its header is
 // echoed).
 func ErrorMessage(errno uint32, typ uint16, seq uint32) []byte {
-	return appendError(nil, errno, typ, seq)
+	return appendError(nil, errno, typ, seq, 0)
 }
 
-func appendError(b []byte, errno uint32, typ uint16, seq uint32) []byte {
+func appendError(b []byte, errno uint32, typ uint16, seq, port uint32) []byte {
 	start := len(b)
 	var zero [2*zerocopy.HeaderLen + 4]byte
 	b = append(b, zero[:]...)
 	m := b[start:]
 	binary.NativeEndian.PutUint32(m[16:], -errno)
 	putHeader(m[20:], typ, seq)
+	binary.NativeEndian.PutUint32(m[32:], port)
 	putHeader(m, zerocopy.TypeError, seq)
 	return b
 }

@@ -27,7 +27,7 @@ func (k *Kernel) take(datagram []byte) {
 			errno = k.request(h, datagram[zerocopy.HeaderLen:h.Len])
 		}
 		if errno != 0 || h.Flags&unix.NLM_F_ACK != 0 {
-			k.answer(errno, h.Type, h.Seq)
+			k.answer(errno, h)
 		}
 		datagram = datagram[min(uint64(h.Len)+uint64(zerocopy.Pad(int(h.Len))), uint64(len(datagram))):]
 	}
@@ -55,7 +55,9 @@ func (k *Kernel) request(h zerocopy.Header, body []byte) syscall.Errno {
 	case !m.header || !acceptable(m.v.Verdict):
 		return syscall.EINVAL
 	}
-	if errno := k.faults.answer(); errno != 0 {
+	if m.again = h.PortID != 0; m.again {
+		k.count.Again++
+	} else if errno := k.faults.answer(); errno != 0 {
 		return k.refuseVerdict(errno)
 	}
 	if m.v.Batch {
@@ -67,7 +69,14 @@ func (k *Kernel) request(h zerocopy.Header, body []byte) syscall.Errno {
 // decide does what nfqnl_recv_verdict does.
 func (k *Kernel) decide() syscall.Errno {
 	id := k.message.id
-	if !k.ledger.has(id) || k.ledger.at(id).state == settled || k.ledger.at(id).state == refused {
+	if k.ledger.has(id) && k.ledger.at(id).state == refused {
+		k.ledger.set(id, settled)
+		return 0
+	}
+	if k.message.again {
+		return syscall.ENOENT // flushed since, or another's
+	}
+	if !k.ledger.has(id) || k.ledger.at(id).state == settled {
 		if int32(id-k.lastID) > 0 {
 			k.wrong.add("verdict on packet %d, of which %d was the last", id, k.lastID)
 		} else {
@@ -96,7 +105,7 @@ func (k *Kernel) decideBatch() syscall.Errno {
 			decided++
 		}
 	})
-	if decided+void == 0 {
+	if decided+void == 0 && !k.message.again {
 		k.wrong.add("batch verdict up to packet %d, in write %d, decides nothing", k.message.id, k.count.Writes)
 	}
 	if decided == 0 {
@@ -162,8 +171,8 @@ func (k *Kernel) refuseVerdict(errno syscall.Errno) syscall.Errno {
 }
 
 // answer sends an NLMSG_ERROR, if there is room for it.
-func (k *Kernel) answer(errno syscall.Errno, typ uint16, seq uint32) {
-	k.out = appendError(k.out[:0], uint32(errno), typ, seq)
+func (k *Kernel) answer(errno syscall.Errno, h zerocopy.Header) {
+	k.out = appendError(k.out[:0], uint32(errno), h.Type, h.Seq, h.PortID)
 	if k.write(k.out) != nil {
 		k.count.ErrorsLost++
 		return

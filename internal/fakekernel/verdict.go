@@ -46,6 +46,7 @@ type verdictMessage struct {
 	id     uint32
 	header bool // there is an NFQA_VERDICT_HDR
 	bad    bool // the attributes break the kernel's policy
+	again  bool // has an nlmsg_pid, which the kernel ignores: in place of a refused one
 }
 
 // maxVerdictAttr is the highest type that the kernel's policy for verdicts
