@@ -160,7 +160,7 @@ func (s *schedule) drawFaults(r *rand.Rand) {
 }
 
 // recvFaults are the errors of a receive call that the engine lives through.
-var recvFaults = []syscall.Errno{syscall.ENOBUFS}
+var recvFaults = []syscall.Errno{syscall.ENOBUFS, syscall.ENOMEM}
 
 // String says what the run is about, for a log.
 func (s *schedule) String() string {
