@@ -121,8 +121,8 @@ func newSchedule(seed uint64, packets int) *schedule {
 	s.at = r.IntN(s.packets * s.cfg.Queues)
 	if one(2) {
 		s.drawFaults(r)
-		if long && s.stalls > 0 {
-			s.stalls += s.packets / 100
+		if long {
+			s.spare()
 		}
 	}
 	if one(3) {
@@ -156,6 +156,18 @@ func (s *schedule) drawFaults(r *rand.Rand) {
 	}
 	if r.IntN(3) == 0 {
 		s.stalls = 50 + r.IntN(1000)
+	}
+}
+
+// spare makes rare what has the engine pause, up to 10 ms each time.
+func (s *schedule) spare() {
+	for _, fs := range [][]fakekernel.Fault{s.faults.Recv, s.faults.Send} {
+		for i := range fs {
+			fs[i].Rate /= 100
+		}
+	}
+	if s.stalls > 0 {
+		s.stalls += s.packets / 100
 	}
 }
 
