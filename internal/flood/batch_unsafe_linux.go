@@ -1,6 +1,8 @@
 package flood
 
 import (
+	"encoding/binary"
+	"net/netip"
 	"syscall"
 	"unsafe"
 
@@ -18,9 +20,11 @@ type mmsghdr struct {
 type batch struct {
 	msgs []mmsghdr
 	iovs []unix.Iovec
-	inet []unix.RawSockaddrInet4 // where each slot goes, over IPv4
-	buf  []byte
-	size int
+	// Where each slot goes, over IPv4 or IPv6.
+	inet  []unix.RawSockaddrInet4
+	inet6 []unix.RawSockaddrInet6
+	buf   []byte
+	size  int
 }
 
 func newBatch(n, size int) *batch {
@@ -39,24 +43,36 @@ func newBatch(n, size int) *batch {
 	return b
 }
 
-// sendToInet gives each slot an IPv4 destination of its own, set later by dest.
-func (b *batch) sendToInet() {
+// sendTo sends every slot to an address and port, in network order.
+func (b *batch) sendTo(addr netip.Addr, port uint16) {
+	if addr.Is6() {
+		b.inet6 = make([]unix.RawSockaddrInet6, len(b.msgs))
+		for i := range b.msgs {
+			b.inet6[i] = unix.RawSockaddrInet6{Family: unix.AF_INET6, Addr: addr.As16(), Port: port}
+			b.msgs[i].hdr.Name = (*byte)(unsafe.Pointer(&b.inet6[i]))
+			b.msgs[i].hdr.Namelen = unix.SizeofSockaddrInet6
+		}
+		return
+	}
 	b.inet = make([]unix.RawSockaddrInet4, len(b.msgs))
 	for i := range b.msgs {
-		b.inet[i].Family = unix.AF_INET
+		b.inet[i] = unix.RawSockaddrInet4{Family: unix.AF_INET, Addr: addr.As4(), Port: port}
 		b.msgs[i].hdr.Name = (*byte)(unsafe.Pointer(&b.inet[i]))
 		b.msgs[i].hdr.Namelen = unix.SizeofSockaddrInet4
 	}
 }
 
-// sendToLoopback6 sends every slot to ::1.
-func (b *batch) sendToLoopback6() {
-	to := &unix.RawSockaddrInet6{Family: unix.AF_INET6, Addr: [16]byte{15: 1}}
-	for i := range b.msgs {
-		b.msgs[i].hdr.Name = (*byte)(unsafe.Pointer(to))
-		b.msgs[i].hdr.Namelen = unix.SizeofSockaddrInet6
+// setHost sets the last 16 bits of the address that slot i goes to.
+func (b *batch) setHost(i int, host uint16) {
+	if b.inet != nil {
+		binary.BigEndian.PutUint16(b.inet[i].Addr[2:], host)
+	} else {
+		binary.BigEndian.PutUint16(b.inet6[i].Addr[14:], host)
 	}
 }
+
+// setLen makes slot i send its first n bytes.
+func (b *batch) setLen(i, n int) { b.iovs[i].SetLen(n) }
 
 // slot is the memory of slot i.
 func (b *batch) slot(i int) []byte { return b.buf[i*b.size : (i+1)*b.size] }

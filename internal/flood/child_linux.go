@@ -9,7 +9,6 @@ import (
 	"os/signal"
 	"runtime"
 	"strconv"
-	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -42,8 +41,8 @@ func Main() {
 }
 
 func runChild(mark string) error {
-	var cfg Config
-	if err := json.Unmarshal([]byte(mark), &cfg); err != nil {
+	var j job
+	if err := json.Unmarshal([]byte(mark), &j); err != nil {
 		return fmt.Errorf("flood: %s: %w", childEnv, err)
 	}
 	if err := checkPrivate(); err != nil {
@@ -52,32 +51,62 @@ func runChild(mark string) error {
 	// A service manager signals every process: it is the parent whose end ends
 	// the flood, after it has taken the figures.
 	signal.Ignore(unix.SIGINT, unix.SIGHUP, unix.SIGTERM)
-	// The loop owns its thread: timer slack belongs to a thread.
-	runtime.LockOSThread()
-	if err := pin(cfg.CPUs); err != nil {
+	if err := pin(j.cpus()); err != nil {
 		return err
 	}
-	counters, _, err := mapCounters(countersFD, unix.PROT_READ|unix.PROT_WRITE)
+	memory, _, err := mapShared(countersFD, unix.PROT_READ|unix.PROT_WRITE)
 	if err != nil {
 		return err
 	}
-	run := uint16(os.Getpid())
-	fd, err := openSocket(cfg, run)
+	work, err := j.prepare(memory)
 	if err != nil {
 		return err
 	}
-	s := newSender(cfg, fd, run, counters)
 	if _, err := os.Stdout.WriteString(readyLine); err != nil {
 		return fmt.Errorf("flood: %w", err)
 	}
-	go stopAtEOF(&s.stop)
-	return s.run()
+	return work(parentEnd())
 }
 
-// stopAtEOF sets stop when the parent closes our standard input or dies.
-func stopAtEOF(stop *atomic.Bool) {
-	io.Copy(io.Discard, os.Stdin)
-	stop.Store(true)
+// prepare does what can fail, and returns what works until stopped closes.
+func (j job) prepare(memory *shared) (work func(stopped <-chan struct{}) error, err error) {
+	switch {
+	case j.Server != nil:
+		s, err := newService(*j.Server, &memory.counters)
+		if err != nil {
+			return nil, err
+		}
+		return s.run, nil
+	case j.Client != nil:
+		v := &visitor{cfg: *j.Client, c: &memory.counters, latency: &memory.latency}
+		return v.run, nil
+	}
+	// The loop owns its thread: timer slack belongs to a thread.
+	runtime.LockOSThread()
+	run := uint16(os.Getpid())
+	fd, err := openSocket(*j.Flood, run)
+	if err != nil {
+		return nil, err
+	}
+	s := newSender(*j.Flood, fd, run, &memory.counters)
+	return func(stopped <-chan struct{}) error {
+		go func() {
+			<-stopped
+			s.stop.Store(true)
+		}()
+		return s.run()
+	}, nil
+}
+
+// parentEnd returns a channel that closes when the parent closes our standard
+// input or dies.
+func parentEnd() <-chan struct{} {
+	ended := make(chan struct{})
+	go func() {
+		io.Copy(io.Discard, os.Stdin)
+		close(ended)
+	}()
+	return ended
 }
 
 // pin binds every thread of this process to cpus. Threads made later inherit it.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -31,6 +32,12 @@ func TestConfigErrors(t *testing.T) {
 		{Config{Timeout: -time.Second}, "Timeout"},
 		{Config{Count: 1 << 48}, "Count"},
 		{Config{CPUs: []int{-1}}, "CPU"},
+		{Config{Sizes: []int{64, 35}}, "Size is 35"},
+		{Config{Sizes: []int{64}, Size: 64}, "Size and Sizes"},
+		{Config{UDP: true, Window: 1}, "Window"},
+		{Config{To: netip.MustParsePrefix("10.0.0.0/17")}, "To"},
+		{Config{To: netip.MustParsePrefix("fd00::/64")}, "To"},
+		{Config{To: netip.MustParsePrefix("10.0.0.0/16"), IPv6: true}, "To"},
 		{Config{CPUs: []int{0, 1024}}, "CPU"},
 	} {
 		_, err := test.cfg.withDefaults()
@@ -46,4 +53,44 @@ func TestConfigErrors(t *testing.T) {
 			t.Errorf("%+v: %v", cfg, err)
 		}
 	}
+}
+
+func TestConnectionConfigErrors(t *testing.T) {
+	to := netip.MustParsePrefix("127.1.0.0/16")
+	for _, test := range []struct {
+		cfg  Client
+		want string
+	}{
+		{Client{Port: 1}, "To"},
+		{Client{To: netip.MustParsePrefix("127.1.0.0/17"), Port: 1}, "To"},
+		{Client{To: to}, "Port"},
+		{Client{To: to, Port: 1, Streams: -1}, "Streams"},
+		{Client{To: to, Port: 1, Churn: -1}, "Churn"},
+		{Client{To: to, Port: 1, Rate: 1}, "Rate needs Churn"},
+		{Client{To: to, Port: 1, Churn: 1, Rate: math.NaN()}, "Rate"},
+		{Client{To: to, Port: 1, CPUs: []int{-1}}, "CPU"},
+	} {
+		if _, err := StartClient(t.Context(), test.cfg); !hasConfigError(err, test.want) {
+			t.Errorf("%+v: error %v, want ErrConfig about %s", test.cfg, err, test.want)
+		}
+	}
+	for _, test := range []struct {
+		cfg  Server
+		want string
+	}{
+		{Server{}, "Listen"},
+		{Server{Listen: netip.MustParseAddrPort("127.0.0.1:0")}, "Listen"},
+		{Server{Listen: netip.MustParseAddrPort("127.0.0.1:1"), Answer: -1}, "Answer"},
+	} {
+		if _, err := StartServer(t.Context(), test.cfg); !hasConfigError(err, test.want) {
+			t.Errorf("%+v: error %v, want ErrConfig about %s", test.cfg, err, test.want)
+		}
+	}
+}
+
+func hasConfigError(err error, about string) bool {
+	if errors.Is(err, errors.ErrUnsupported) {
+		return true // not Linux
+	}
+	return errors.Is(err, ErrConfig) && strings.Contains(err.Error(), about)
 }

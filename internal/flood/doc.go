@@ -1,5 +1,7 @@
-// Package flood fills a loopback interface with ICMP echo requests: the load
-// under which tests and benchmarks watch a packet queue.
+// Package flood fills private networks with packets: the load under which tests
+// and benchmarks watch a packet queue. A flood is ICMP echo requests or UDP
+// datagrams; a [Client] and a [Server] fill TCP connections with data, or make
+// short ones one after the other.
 //
 // The flood runs in a process of its own, so that its CPU time is never
 // counted with the consumer's. [Start] re-executes the running program, which
@@ -21,20 +23,21 @@
 //
 // # Safety
 //
-// Every packet goes to 127.1.0.0/16 or ::1, so nothing leaves the machine. The
-// child also refuses, with [ErrNotPrivate], to flood a loopback that others
-// use: its network namespace must be neither the initial one, which alone shows
+// Without a Config.To every packet goes to 127.1.0.0/16 or ::1, so nothing leaves
+// the machine. The child also refuses, with [ErrNotPrivate], to flood a network
+// that others use: its network namespace must be neither the initial one, which alone shows
 // the sysctl net.core.dev_weight, nor, where that can be read, the one of
 // process 1 (a container's own). Both work for an ordinary user inside a
 // private user namespace.
 //
 // # Flows
 //
-// Request number n, counted from 0, belongs to flow n mod Flows. Flow i has
-// the ICMP identifier i and, over IPv4, the destination 127.1.(i/256).(i%256);
-// IPv6 has one loopback address, so there the identifier alone tells flows
-// apart. After the ICMP header stands a big-endian 64-bit word: 16 bits that
-// mark this run, and n in the lower 48.
+// Packet number n, counted from 0, belongs to flow n mod Flows. Flow i has the
+// destination i behind the first address of Config.To, which over IPv4 is
+// 127.1.(i/256).(i%256) unless set; IPv6 has one loopback address, so without a
+// To all its flows go there. A request has the ICMP identifier i, too. After the
+// header of ICMP or UDP stands a big-endian 64-bit word: 16 bits that mark this
+// run, and n in the lower 48.
 //
 // # Open and closed loop
 //
@@ -56,4 +59,13 @@
 // With Window the flood is a closed loop: at most so many requests are
 // unanswered, and every reply is checked for loss, repetition and order within
 // its flow. A request unanswered for Timeout is lost, and the window moves on.
+//
+// # Connections
+//
+// A server listens on all addresses that it is told, and a client goes through
+// those of a prefix, so that its ports do not run out. Bulk connections are
+// written as fast as they take it. Those of a churn send some bytes, are answered
+// and closed by the server, and are timed into counts that both processes share
+// ([Flood.Latencies]): with a Client.Rate from when each was due, so that a stall
+// counts for all that it has held up.
 package flood

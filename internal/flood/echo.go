@@ -4,8 +4,9 @@ import "encoding/binary"
 
 const (
 	icmpHeaderLen = 8
+	udpHeaderLen  = 8
 	sequenceLen   = 8
-	echoLen       = icmpHeaderLen + sequenceLen
+	echoLen       = icmpHeaderLen + sequenceLen // of a datagram, too
 
 	sequenceBits = 48 // at ten million packets a second, 325 days
 	maxSequence  = 1<<sequenceBits - 1
@@ -14,46 +15,69 @@ const (
 	icmpv6EchoRequest, icmpv6EchoReply = 128, 129 // ICMPV6_ECHO_REQUEST, ICMPV6_ECHO_REPLY
 )
 
-// codec writes the echo requests of one run and recognises their replies.
+// codec writes the echo requests of one run, from the ICMP header on, and
+// recognises their replies. Of a datagram it writes what follows the UDP header.
 type codec struct {
-	ipv6  bool
-	flows uint64
-	run   uint16 // marks the packets of this run
-	base  uint32 // one's complement sum of the bytes that never change
+	ipv6, udp bool
+	flows     uint64
+	run       uint16   // marks the packets of this run
+	lens      []int    // how long the packets are, in turn
+	bases     []uint32 // for each of lens, the one's complement sum of the bytes that never change
 }
 
 func newCodec(cfg Config, run uint16) *codec {
-	return &codec{ipv6: cfg.IPv6, flows: uint64(cfg.Flows), run: run}
+	c := &codec{ipv6: cfg.IPv6, udp: cfg.UDP, flows: uint64(cfg.Flows), run: run}
+	for _, size := range cfg.Sizes {
+		n := size - cfg.headerLen()
+		if c.udp {
+			n -= udpHeaderLen
+		}
+		c.lens = append(c.lens, n)
+	}
+	c.bases = make([]uint32, len(c.lens))
+	return c
 }
 
-// prepare writes into b, the bytes after the IP header, all that is the same
-// in every request. The filling after the sequence number is not zero, so that
-// a consumer that loses bytes changes the checksum.
+// prepare writes into b, room for the longest packet, all that is the same in
+// every one. The filling after the sequence number is not zero, so that a
+// consumer that loses bytes changes the checksum.
 func (c *codec) prepare(b []byte) {
+	for i := range b {
+		b[i] = byte(i)
+	}
+	if c.udp {
+		return
+	}
 	clear(b[:echoLen])
 	b[0] = icmpEchoRequest
 	if c.ipv6 {
 		b[0] = icmpv6EchoRequest
 	}
-	for i := echoLen; i < len(b); i++ {
-		b[i] = byte(i)
+	for i, n := range c.lens {
+		c.bases[i] = sum(b[:n])
 	}
-	c.base = sum(b)
 }
 
-// write completes a prepared b to request number seq and returns its flow. The
-// kernel writes the ICMPv6 checksum itself; over IPv4 it is ours.
+// length is that of packet number seq.
+func (c *codec) length(seq uint64) int { return c.lens[seq%uint64(len(c.lens))] }
+
+// write completes a prepared b to packet number seq and returns its flow. The
+// kernel writes the checksums of UDP and ICMPv6 itself; that of ICMP is ours.
 func (c *codec) write(b []byte, seq uint64) (flow uint16) {
 	turn := seq / c.flows
 	flow = uint16(seq - turn*c.flows)
 	word := uint64(c.run)<<sequenceBits | seq
+	if c.udp {
+		binary.BigEndian.PutUint64(b, word)
+		return flow
+	}
 	binary.BigEndian.PutUint16(b[4:], flow)
 	binary.BigEndian.PutUint16(b[6:], uint16(turn))
 	binary.BigEndian.PutUint64(b[icmpHeaderLen:], word)
 	if c.ipv6 {
 		return flow
 	}
-	s := c.base + uint32(flow) + uint32(uint16(turn)) +
+	s := c.bases[seq%uint64(len(c.bases))] + uint32(flow) + uint32(uint16(turn)) +
 		uint32(word>>48) + uint32(uint16(word>>32)) + uint32(uint16(word>>16)) + uint32(uint16(word))
 	s = s>>16 + s&0xffff
 	s = s>>16 + s&0xffff

@@ -23,7 +23,9 @@ func TestWriteAndParse(t *testing.T) {
 	for _, ipv6 := range []bool{false, true} {
 		for _, length := range []int{echoLen, echoLen + 1, echoLen + 1357} {
 			for _, seq := range []uint64{0, 6, 7, 1<<16 - 1, 1 << 20, 1<<32 + 5, maxSequence} {
-				c := newCodec(Config{IPv6: ipv6, Flows: 7}, 0xfffe)
+				cfg := Config{IPv6: ipv6, Flows: 7}
+				cfg.Sizes = []int{cfg.headerLen() + length}
+				c := newCodec(cfg, 0xfffe)
 				b := make([]byte, length)
 				c.prepare(b)
 				c.write(b, 12345) // what a slot held before must leave no trace
@@ -44,7 +46,9 @@ func TestWriteAndParse(t *testing.T) {
 
 func TestParseRejects(t *testing.T) {
 	for _, ipv6 := range []bool{false, true} {
-		c := newCodec(Config{IPv6: ipv6, Flows: 4}, 77)
+		cfg := Config{IPv6: ipv6, Flows: 4}
+		cfg.Sizes = []int{cfg.headerLen() + echoLen}
+		c := newCodec(cfg, 77)
 		request := make([]byte, echoLen)
 		c.prepare(request)
 		c.write(request, 9)

@@ -18,7 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// childEnv marks the process that Start makes; it holds the Config as JSON.
+// childEnv marks the process that Start makes; it holds its job as JSON.
 const childEnv = "GOIPQ_FLOOD"
 
 // The child's file descriptors beyond the standard three, and what it writes
@@ -40,9 +40,10 @@ type Flood struct {
 	err   error // valid once done is closed
 
 	mu    sync.Mutex
-	live  *counters // nil once the child has ended
+	live  *shared // nil once the child has ended
 	unmap func() error
 	final Stats
+	times []LatencyCount // the last ones
 }
 
 // Start floods the loopback interface of the calling thread's network
@@ -52,24 +53,29 @@ type Flood struct {
 // The error wraps ErrConfig or ErrNotPrivate where one applies. The caller
 // must call Stop or Wait.
 func Start(ctx context.Context, cfg Config) (*Flood, error) {
-	if os.Getenv(childEnv) != "" {
-		// This is a child already: starting another would never end.
-		return nil, errNoMain
-	}
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, err
 	}
-	mark, err := json.Marshal(cfg)
+	return start(ctx, job{Flood: &cfg})
+}
+
+// start runs a child for a job.
+func start(ctx context.Context, j job) (*Flood, error) {
+	if os.Getenv(childEnv) != "" {
+		// This is a child already: starting another would never end.
+		return nil, errNoMain
+	}
+	mark, err := json.Marshal(j)
 	if err != nil {
 		return nil, fmt.Errorf("flood: %w", err)
 	}
-	memory, err := newCountersFile()
+	memory, err := newSharedFile()
 	if err != nil {
 		return nil, err
 	}
 	defer memory.Close()
-	live, unmap, err := mapCounters(int(memory.Fd()), unix.PROT_READ)
+	live, unmap, err := mapShared(int(memory.Fd()), unix.PROT_READ)
 	if err != nil {
 		return nil, err
 	}
@@ -151,6 +157,7 @@ func (f *Flood) wait(stderr *bytes.Buffer) {
 	}
 	f.mu.Lock()
 	f.final = f.live.stats()
+	f.times = f.live.latency.snapshot()
 	f.final.CPU = f.cmd.ProcessState.UserTime() + f.cmd.ProcessState.SystemTime()
 	f.live = nil
 	f.unmap()
@@ -194,6 +201,18 @@ func (f *Flood) Stats() Stats {
 	return s
 }
 
+// Latencies returns the times of all connections of a churn up to now, or up to
+// the end: each from its beginning, or when it was due, until the server has
+// answered and closed it.
+func (f *Flood) Latencies() []LatencyCount {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.live == nil {
+		return f.times
+	}
+	return f.live.latency.snapshot()
+}
+
 // processCPU reads the CPU clock of a process (clock_getcpuclockid(3): the
 // inverted pid above three bits that choose the scheduler's clock), zero if it
 // has just ended.
@@ -206,7 +225,7 @@ func processCPU(pid int) time.Duration {
 	return time.Duration(ts.Nano())
 }
 
-// Stop asks the flood to send no more, waits until it has ended and returns
+// Stop asks the child to send no more, waits until it has ended and returns
 // its last figures. A closed loop first waits for the replies it is owed, at
 // most Config.Timeout. Stop may be called many times, also after the end.
 func (f *Flood) Stop() (Stats, error) {

@@ -19,6 +19,15 @@ func Start(context.Context, Config) (*Flood, error) {
 	return nil, fmt.Errorf("flood: needs Linux: %w", errors.ErrUnsupported)
 }
 
+// StartServer returns an error that matches errors.ErrUnsupported.
+func StartServer(ctx context.Context, _ Server) (*Flood, error) { return Start(ctx, Config{}) }
+
+// StartClient returns an error that matches errors.ErrUnsupported.
+func StartClient(ctx context.Context, _ Client) (*Flood, error) { return Start(ctx, Config{}) }
+
+// Latencies returns nothing.
+func (*Flood) Latencies() []LatencyCount { return nil }
+
 // Stats returns zero.
 func (*Flood) Stats() Stats { return Stats{} }
 

@@ -1,9 +1,11 @@
 package flood
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -19,10 +21,17 @@ type sender struct {
 	fd    int
 	codec *codec
 	out   *batch
+	mixed bool   // packets differ in length
+	fixed bool   // all go to one address
 	next  uint64 // the number of the next request
 	c     *counters
 	stop  atomic.Bool
 	start time.Time
+}
+
+// networkOrder returns a port as the kernel's socket addresses have it.
+func networkOrder(port uint16) uint16 {
+	return binary.NativeEndian.Uint16(binary.BigEndian.AppendUint16(nil, port))
 }
 
 func newSender(cfg Config, fd int, run uint16, c *counters) *sender {
@@ -30,14 +39,17 @@ func newSender(cfg Config, fd int, run uint16, c *counters) *sender {
 		cfg:   cfg,
 		fd:    fd,
 		codec: newCodec(cfg, run),
-		out:   newBatch(cfg.Burst, cfg.Size-cfg.headerLen()),
+		mixed: len(cfg.Sizes) > 1,
 		c:     c,
 	}
-	if cfg.IPv6 {
-		s.out.sendToLoopback6()
-	} else {
-		s.out.sendToInet()
+	s.out = newBatch(cfg.Burst, slices.Max(s.codec.lens))
+	first, fixed := cfg.to()
+	s.fixed = fixed
+	var port uint16
+	if cfg.UDP {
+		port = networkOrder(UDPPort)
 	}
+	s.out.sendTo(first, port)
 	for i := range cfg.Burst {
 		s.codec.prepare(s.out.slot(i))
 	}
@@ -75,8 +87,11 @@ func (s *sender) remaining() uint64 {
 func (s *sender) send(n int) (int, error) {
 	for i := range n {
 		flow := s.codec.write(s.out.slot(i), s.next+uint64(i))
-		if s.out.inet != nil {
-			s.out.inet[i].Addr = [4]byte{127, 1, byte(flow >> 8), byte(flow)}
+		if !s.fixed {
+			s.out.setHost(i, flow)
+		}
+		if s.mixed {
+			s.out.setLen(i, s.codec.length(s.next+uint64(i)))
 		}
 	}
 	sent, err := s.flush(n)
@@ -101,7 +116,7 @@ func (s *sender) flush(n int) (sent int, err error) {
 			s.c.dropped.Add(1)
 			sent++
 		default:
-			return sent, fmt.Errorf("flood: send an echo request of %d bytes: %w", s.cfg.Size, err)
+			return sent, fmt.Errorf("flood: send a packet of up to %d bytes: %w", s.cfg.Size, err)
 		}
 	}
 	return sent, nil

@@ -13,6 +13,9 @@ const icmpFilter = 1 // ICMP_FILTER, an option of SOL_RAW
 // openSocket opens a raw ICMP socket that lets in nothing or, for a closed loop,
 // the replies to requests that carry run.
 func openSocket(cfg Config, run uint16) (int, error) {
+	if cfg.UDP {
+		return openUDP(cfg)
+	}
 	family, protocol := unix.AF_INET, unix.IPPROTO_ICMP
 	if cfg.IPv6 {
 		family, protocol = unix.AF_INET6, unix.IPPROTO_ICMPV6
@@ -34,6 +37,27 @@ func openSocket(cfg Config, run uint16) (int, error) {
 		// Sets the don't-fragment bit. A packet that may not be fragmented needs
 		// no identification, for which all floods to an address would contend.
 		err = unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DO)
+	}
+	if err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+// openUDP opens a UDP socket that only sends.
+func openUDP(cfg Config) (int, error) {
+	family := unix.AF_INET
+	if cfg.IPv6 {
+		family = unix.AF_INET6
+	}
+	fd, err := unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return -1, fmt.Errorf("flood: UDP socket: %w", err)
+	}
+	err = setBuffers(fd, cfg)
+	if err == nil && !cfg.IPv6 {
+		err = unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DO) // as above
 	}
 	if err != nil {
 		unix.Close(fd)

@@ -21,6 +21,10 @@ type Stats struct {
 	Duplicates uint64 // closed loop: further replies to an answered request
 	OutOfOrder uint64 // closed loop: replies after one to a later request of their flow
 
+	// Of a Client or a Server: connections made, ended in order and failed, and
+	// bytes written by a client or read by a server.
+	Opened, Finished, Failed, Bytes uint64
+
 	MaxLag  time.Duration // the furthest that a packet was sent behind its turn; zero without a Rate
 	Elapsed time.Duration // from the start to the latest packet sent or answered
 	CPU     time.Duration // CPU time of the sending process, its start included
@@ -32,6 +36,8 @@ type counters struct {
 	sent, dropped, refused    atomic.Uint64
 	replies, lost, late       atomic.Uint64
 	duplicates, outOfOrder    atomic.Uint64
+	opened, finished, failed  atomic.Uint64
+	bytes                     atomic.Uint64
 	maxLagNanos, elapsedNanos atomic.Int64
 }
 
@@ -45,6 +51,10 @@ func (c *counters) stats() Stats {
 		Late:       c.late.Load(),
 		Duplicates: c.duplicates.Load(),
 		OutOfOrder: c.outOfOrder.Load(),
+		Opened:     c.opened.Load(),
+		Finished:   c.finished.Load(),
+		Failed:     c.failed.Load(),
+		Bytes:      c.bytes.Load(),
 		MaxLag:     time.Duration(c.maxLagNanos.Load()),
 		Elapsed:    time.Duration(c.elapsedNanos.Load()),
 	}

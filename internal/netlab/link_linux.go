@@ -81,6 +81,25 @@ func (n *NS) Route(dst, via string) error {
 	})
 }
 
+// Local makes every address of a prefix one of the namespace's own, reachable
+// by loopback and, where others have a route, by them. Over IPv4 a socket may
+// bind to any of them, over IPv6 it listens on all of its addresses.
+func (n *NS) Local(prefix string) error {
+	return n.withLink("lo", "add local addresses "+prefix+" to", func(lo netlink.Link) error {
+		_, dst, err := net.ParseCIDR(prefix)
+		if err != nil {
+			return err
+		}
+		return netlink.RouteReplace(&netlink.Route{
+			Dst:       dst,
+			LinkIndex: lo.Attrs().Index,
+			Type:      unix.RTN_LOCAL,
+			Table:     unix.RT_TABLE_LOCAL,
+			Scope:     netlink.SCOPE_HOST,
+		})
+	})
+}
+
 // SetMTU sets the link's largest packet, in bytes.
 func (n *NS) SetMTU(link string, mtu int) error {
 	return n.withLink(link, fmt.Sprintf("set MTU %d of", mtu), func(l netlink.Link) error {

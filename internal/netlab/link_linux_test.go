@@ -162,6 +162,29 @@ func TestRouterForwardsBothFamilies(t *testing.T) {
 	wantPackets(t, seen, 6, 6, 0)
 }
 
+// All addresses of a prefix are one's own, for oneself and for others.
+func TestLocal(t *testing.T) {
+	left, router, right := route(t)
+	must(t, right.Local("198.19.0.0/16"), right.Local("2001:2:0:1::/112"),
+		router.Route("198.19.0.0/16", "10.2.0.2"), router.Route("2001:2:0:1::/112", "fd02::2"))
+	exchange(t, listen(t, right, "198.19.0.0"), listen(t, right, "198.19.255.255"))
+	exchange(t, listen(t, left, "10.1.0.2"), listen(t, right, "198.19.3.4"))
+	// Over IPv6 a socket binds only to an address of a link.
+	any := listen(t, right, "::")
+	port := any.LocalAddr().(*net.UDPAddr).Port
+	for from, ns := range map[string]*netlab.NS{"fd01::2": left, "fd02::2": right} {
+		if _, err := listen(t, ns, from).WriteTo([]byte(from),
+			&net.UDPAddr{IP: net.ParseIP("2001:2:0:1::ffff"), Port: port}); err != nil {
+			t.Fatal(err)
+		}
+		any.SetReadDeadline(time.Now().Add(10 * time.Second))
+		buf := make([]byte, 16)
+		if n, _, err := any.ReadFrom(buf); err != nil || string(buf[:n]) != from {
+			t.Errorf("%q, %v; want a datagram from %s", buf[:n], err, from)
+		}
+	}
+}
+
 // While the kernel is not done with a link, it drops packets; with an address,
 // binding to it fails and neighbours do not find it. These are races, so the
 // two tests give them chances to be lost.
@@ -205,6 +228,7 @@ func TestLinkErrorsNameTheLink(t *testing.T) {
 		"SetMTU":  ns.SetMTU("nowhere", 1500),
 		"Addr":    ns.Addr("nowhere", "10.0.0.1/8"),
 		"bad IP":  ns.Addr("lo", "nowhere"),
+		"Local":   ns.Local("nowhere"),
 		"Route":   ns.Route("10.0.0.0/8", "nowhere"),
 		"Route 2": ns.Route("nowhere", "10.0.0.1"),
 		"Sysctl":  ns.Sysctl("net.ipv4.nowhere", "1"),

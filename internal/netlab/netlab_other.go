@@ -47,6 +47,9 @@ func (n *NS) Addr(_, _ string) error { return errNotLinux }
 // Route returns an error matching [errors.ErrUnsupported].
 func (n *NS) Route(_, _ string) error { return errNotLinux }
 
+// Local returns an error matching [errors.ErrUnsupported].
+func (n *NS) Local(string) error { return errNotLinux }
+
 // SetMTU returns an error matching [errors.ErrUnsupported].
 func (n *NS) SetMTU(string, int) error { return errNotLinux }
 
