@@ -7,9 +7,44 @@
 // interfaces are never touched. It needs Linux, and either root or the right to
 // make a user namespace.
 //
+// # Scenarios
+//
+// -scenario chooses what is sent, and where the queue stands:
+//
+//	icmp     echo requests on loopback, queued as they are sent
+//	udp      datagrams over many flows on loopback, queued as they are sent
+//	forward  datagrams, or with -tcp bulk connections, from a client through a
+//	         router to a server, queued in the router where they are forwarded
+//	churn    short TCP connections, 512 bytes each way, over the same route:
+//	         their rate, and how long they take
+//
+// Client, router and server are network namespaces that veth pairs join. Those
+// who send and receive are processes of this program on the floods' CPUs. -6
+// makes it IPv6; -size goes from the smallest packet to jumbo frames of 9000
+// bytes (on loopback to 65535), and -imix mixes sizes as the field does. TCP's
+// super-packets are queued whole unless -gso=false has the kernel cut them up
+// before the queue. Each connection's both directions are queued.
+//
+// -handler chooses what is done with each packet:
+//
+//	accept      nothing
+//	drop        it is dropped
+//	mix:P       P percent are dropped, evenly
+//	parse       its five-tuple is looked up in a table
+//	inspect     its payload is searched for all patterns at once (Aho-Corasick),
+//	            and dropped if it has one; -patterns has a file of them
+//	rewrite     its payload is changed, and gets new checksums
+//	spin:TIME   it is computed on for so long
+//	sleep:TIME  it is waited for so long
+//
+// The mode unqueued, beside inline and pool in -modes, is the same path with a
+// rule that counts in the place of the one that queues. It takes its turn as
+// they do, and each of their rounds is compared with that of the same number:
+// in packets that arrive, TCP's goodput, or connections.
+//
 // # Method
 //
-// Machines drift, so the modes take turns: five rounds each, every one with a
+// Machines drift, so the modes take turns: five rounds each (-rounds), every one with a
 // new queue and a new flood, a warm-up that is not counted, and a window that
 // is. The table has the median of the rounds, the least and the most.
 //
@@ -22,7 +57,8 @@
 // CPUs, two floods feed each queue. -pin, beyond that, pins each receive loop
 // to one CPU of the consumer's. The output and the JSON file say who was where.
 //
-// What was accepted is dropped as it arrives. Nobody answers: the kernel would
+// Datagrams and requests that were accepted are dropped as they arrive, at the
+// end of the path. Nobody answers: the kernel would
 // do so in the system calls of the consumer, which is not to be measured, unless
 // -replies asks for it.
 //
@@ -32,7 +68,11 @@
 //
 // At the end of every round the books must balance: what the floods sent is
 // what the rule counted, and is what the queue received and decided plus what
-// the kernel says it lost.
+// the kernel says it lost; no more arrive than were accepted. Links before a
+// router's queue may lose packets: those are counted. The packets of connections
+// are counted by the rule alone. What these have carried at one end must come out
+// at the other, when all have ended in order. Where super-packets are cut up for
+// the queue, its own numbering of the segments is what must agree.
 //
 // # Exit status
 //

@@ -52,8 +52,8 @@ func checkReport(t *testing.T, rep *report, stdout string) {
 		t.Errorf("books: %+v", *b)
 	}
 	for _, m := range rep.Modes {
-		if len(m.Rounds) != rounds {
-			t.Errorf("%s: %d rounds, want %d", m.Name, len(m.Rounds), rounds)
+		if len(m.Rounds) != usualRounds {
+			t.Errorf("%s: %d rounds, want %d", m.Name, len(m.Rounds), usualRounds)
 		}
 		var all round
 		for _, rd := range m.Rounds {
@@ -69,13 +69,13 @@ func checkReport(t *testing.T, rep *report, stdout string) {
 		if all.CPU == 0 || all.Sent == 0 || all.Verdicts == 0 || all.Writes == 0 || all.Batches == 0 {
 			t.Errorf("%s: nothing was measured: %+v", m.Name, all)
 		}
-		for _, x := range metrics {
+		for _, x := range rep.rows() {
 			if s, ok := m.Summary[x.name]; !ok || s.Min > s.Median || s.Median > s.Max {
 				t.Errorf("%s: %s is %+v", m.Name, x.name, s)
 			}
 		}
 	}
-	for _, x := range metrics {
+	for _, x := range rep.rows() {
 		if !strings.Contains(stdout, "\n"+x.label) {
 			t.Errorf("the table has no row %q", x.label)
 		}

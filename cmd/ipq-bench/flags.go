@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -15,26 +16,37 @@ import (
 const (
 	modeInline = "inline"
 	modePool   = "pool"
+	// modeUnqueued is the same path without a queue, to compare with.
+	modeUnqueued = "unqueued"
 )
 
+var modeNames = []string{modeUnqueued, modeInline, modePool}
+
 const (
-	// rounds is how often each mode is measured: enough for a median that one
-	// disturbed round does not move.
-	rounds = 5
-	// flows is over how many flows each flood spreads its packets: many times
-	// the workers of any pool, so that all of them are busy.
-	flows = 1024
-	// minDuration makes windows of 10 ms, the shortest that a scheduler's time
-	// slice does not decide. maxDuration keeps the kernel's drop counters,
+	// usualRounds is how often each mode is measured: enough for a median that
+	// one disturbed round does not move.
+	usualRounds = 5
+	maxRounds   = 1000
+	// minWindow is the shortest round that a scheduler's time slice does not
+	// decide. maxDuration keeps the kernel's drop counters,
 	// which have 32 bits, from overflowing in a window at up to 6 million lost
 	// packets a second.
-	minDuration = 50 * time.Millisecond
+	minWindow   = 10 * time.Millisecond
 	maxDuration = time.Hour
 )
 
 // options are the command line.
 type options struct {
-	Duration time.Duration
+	Scenario string
+	Handler  handling
+	Patterns [][]byte // of the inspect handler
+	IPv6     bool
+	TCP      bool
+	GSO      bool
+	IMIX     bool
+	Flows    int           // 0: the scenario's
+	Duration time.Duration // of all rounds of a mode
+	Rounds   int
 	Rate     float64
 	Size     int
 	Batch    int
@@ -49,7 +61,7 @@ type options struct {
 }
 
 // window is the measured time of one round.
-func (o *options) window() time.Duration { return o.Duration / rounds }
+func (o *options) window() time.Duration { return o.Duration / time.Duration(o.Rounds) }
 
 // warmUp is the time before it: a quarter of it, but long enough to fill a
 // queue, and no longer than it takes to reach a steady state.
@@ -57,12 +69,26 @@ func (o *options) warmUp() time.Duration {
 	return min(max(o.window()/4, 50*time.Millisecond), 300*time.Millisecond)
 }
 
-func newFlagSet(o *options, modes *string) *flag.FlagSet {
+// texts are flags that parseFlags reads further.
+type texts struct {
+	modes, handler, patterns string
+}
+
+func newFlagSet(o *options, t *texts) *flag.FlagSet {
 	fs := flag.NewFlagSet("ipq-bench", flag.ContinueOnError)
 	fs.SetOutput(io.Discard) // errors are printed once, by main
 	fs.Usage = func() {}
-	fs.DurationVar(&o.Duration, "duration", 6*time.Second, "measured `time` for each mode, in five rounds; 1s makes a quick run")
-	fs.Float64Var(&o.Rate, "rate", 0, "`packets` a second to offer, over all queues; 0 offers as many as go")
+	fs.StringVar(&o.Scenario, "scenario", scenarioICMP, "`what` is sent where: icmp or udp on loopback, forward through a router,\nor churn, which is short TCP connections through it")
+	fs.StringVar(&t.handler, "handler", handleAccept, "what is `done` with each packet: accept, drop, mix:P (drop P percent), parse,\ninspect, rewrite, spin:TIME or sleep:TIME")
+	fs.StringVar(&t.patterns, "patterns", "", "`file` of what -handler inspect looks for, one pattern a line;\nwithout, a list that is built in")
+	fs.BoolVar(&o.IPv6, "6", false, "IPv6 instead of IPv4")
+	fs.BoolVar(&o.TCP, "tcp", false, "TCP bulk transfer instead of UDP, for -scenario forward")
+	fs.BoolVar(&o.GSO, "gso", true, "queue TCP's super-packets whole; -gso=false has the kernel cut\nthem into segments first")
+	fs.BoolVar(&o.IMIX, "imix", false, "packets of 64, 576 and 1500 bytes as 7:4:1, instead of -size")
+	fs.IntVar(&o.Flows, "flows", 0, "`number` of flows of each flood, or of TCP connections at once;\n0 means 1024, of TCP 8, of churn 32")
+	fs.DurationVar(&o.Duration, "duration", 6*time.Second, "measured `time` for each mode, in all its rounds; 1s makes a quick run")
+	fs.IntVar(&o.Rounds, "rounds", usualRounds, "`number` of rounds of each mode, which take turns")
+	fs.Float64Var(&o.Rate, "rate", 0, "`packets` a second to offer, over all queues (of churn: connections); 0 offers as many as go")
 	fs.IntVar(&o.Size, "size", 64, "`bytes` of each packet, from the IP header on")
 	fs.IntVar(&o.Batch, "batch", 0, "most `packets` for one recvmmsg; 0 means goipq's default for the mode")
 	fs.IntVar(&o.Workers, "workers", 0, "`number` of goroutines in the pool; 0 means one for each CPU of the consumer's, and at least 2")
@@ -71,7 +97,7 @@ func newFlagSet(o *options, modes *string) *flag.FlagSet {
 	fs.BoolVar(&o.Pin, "pin", false, "pin each receive loop to one CPU of the consumer's (the floods always are)")
 	fs.IntVar(&o.MaxLen, "maxlen", ipq.DefaultMaxLen, "`packets` that the kernel may hold in each queue")
 	fs.BoolVar(&o.Replies, "replies", false, "let the kernel answer the echo requests, which it does in the consumer's time")
-	fs.StringVar(modes, "modes", modeInline+","+modePool, "`list` of what to measure: inline, pool")
+	fs.StringVar(&t.modes, "modes", modeInline+","+modePool, "`list` of what to measure: inline, pool, and unqueued, which is the\nsame path without a queue")
 	fs.StringVar(&o.JSON, "json", "", "write every figure to this `file` as well")
 	return fs
 }
@@ -80,29 +106,49 @@ func newFlagSet(o *options, modes *string) *flag.FlagSet {
 // one sentence.
 func parseFlags(args []string) (options, error) {
 	var o options
-	var modes string
-	fs := newFlagSet(&o, &modes)
+	var t texts
+	fs := newFlagSet(&o, &t)
 	if err := fs.Parse(args); err != nil {
 		return o, err
 	}
 	if fs.NArg() > 0 {
 		return o, fmt.Errorf("unexpected argument %q: everything is set by flags", fs.Arg(0))
 	}
-	o.Modes = strings.Split(modes, ",")
-	return o, o.check()
+	o.Modes = strings.Split(t.modes, ",")
+	var err error
+	if o.Handler, err = parseHandling(t.handler); err != nil {
+		return o, err
+	}
+	set := make(map[string]bool)
+	fs.Visit(func(f *flag.Flag) { set[f.Name] = true })
+	if set["patterns"] && o.Handler.kind != handleInspect {
+		return o, errors.New("-patterns is for -handler inspect")
+	}
+	if o.Handler.kind == handleInspect {
+		if o.Patterns, err = readPatterns(t.patterns); err != nil {
+			return o, err
+		}
+	}
+	if err := o.check(); err != nil {
+		return o, err
+	}
+	return o, o.checkScenario(set)
 }
 
 func (o *options) check() error {
+	if o.Rounds < 1 || o.Rounds > maxRounds {
+		return fmt.Errorf("-rounds %d is not between 1 and %d", o.Rounds, maxRounds)
+	}
 	for i, mode := range o.Modes {
-		if mode != modeInline && mode != modePool {
-			return fmt.Errorf("-modes: there is no mode %q, only inline and pool", mode)
+		if !slices.Contains(modeNames, mode) {
+			return fmt.Errorf("-modes: there is no mode %q, only inline, pool and unqueued", mode)
 		}
 		if slices.Contains(o.Modes[:i], mode) {
 			return fmt.Errorf("-modes: %s is named twice", mode)
 		}
 	}
-	if o.Duration < minDuration || o.Duration > maxDuration {
-		return fmt.Errorf("-duration %v is not between %v and %v", o.Duration, minDuration, maxDuration)
+	if least := minWindow * time.Duration(o.Rounds); o.Duration < least || o.Duration > maxDuration {
+		return fmt.Errorf("-duration %v is not between %v and %v", o.Duration, least, maxDuration)
 	}
 	if !(o.Rate == 0 || o.Rate >= 1 && o.Rate <= 1e9) { // NaN, too
 		return fmt.Errorf("-rate %v is neither 0 nor between 1 and 1e9 packets a second", o.Rate)
@@ -117,6 +163,7 @@ func (o *options) check() error {
 		{"size", o.Size, 36, 65535}, // IPv4 and ICMP headers and the flood's number
 		{"batch", o.Batch, 0, 1024}, // UIO_MAXIOV
 		{"workers", o.Workers, 0, 1024},
+		{"flows", o.Flows, 0, 65536}, // the flood's most
 		{"queues", o.Queues, 1, 256},
 		{"maxlen", o.MaxLen, 1, 65536}, // NFQNL_HASH_MAX_SIZE * 2
 	} {
@@ -136,8 +183,8 @@ Usage: ipq-bench [flags]
 
 `)
 	var o options
-	var modes string
-	fs := newFlagSet(&o, &modes)
+	var t texts
+	fs := newFlagSet(&o, &t)
 	fs.SetOutput(w)
 	fs.PrintDefaults()
 	fmt.Fprint(w, `
@@ -146,6 +193,10 @@ Examples:
   ipq-bench -rate 150000          what does a packet cost at a load that it bears?
   ipq-bench -queues 2 -pin        two queues, each with a receive loop on its CPU
   ipq-bench -duration 1s -json f  a quick run, with every figure in a file
+  ipq-bench -scenario forward -tcp -modes unqueued,inline
+                                  routed TCP, and how much of it the queue costs
+  ipq-bench -scenario udp -imix -handler inspect
+                                  an IPS: many flows, each payload searched
 
 Exit status: 0 measured; 1 the run failed or its books do not balance; 2 wrong flag, or no
 namespace to be had; 130 ended by SIGINT and 143 by SIGTERM, with what was measured so far.

@@ -17,7 +17,11 @@ func TestFlagDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := options{
+		Scenario: scenarioICMP,
+		Handler:  handling{kind: handleAccept},
+		GSO:      true,
 		Duration: 6 * time.Second,
+		Rounds:   usualRounds,
 		Size:     64,
 		Queues:   1,
 		MaxLen:   ipq.DefaultMaxLen,
@@ -26,19 +30,20 @@ func TestFlagDefaults(t *testing.T) {
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
-	p := parameters{Modes: got.Modes, Rounds: rounds, Window: got.window(), WarmUp: got.warmUp()}
+	p := parameters{Modes: got.Modes, Rounds: usualRounds, Window: got.window(), WarmUp: got.warmUp()}
 	if total := p.total().Round(time.Second); total != 15*time.Second {
 		t.Errorf("a run without flags takes about %v, want 15s", total)
 	}
 }
 
 func TestFlagsAreTaken(t *testing.T) {
-	args := "-duration 1s -rate 1e5 -size 1400 -batch 64 -workers 3 -queues 2 -busy-poll 50us -pin -maxlen 128 -replies -modes pool -json f"
+	args := "-duration 1s -rate 1e5 -size 1400 -batch 64 -workers 3 -queues 2 -busy-poll 50us -pin -maxlen 128 -replies -modes pool -json f -handler spin:2us -flows 7 -rounds 3"
 	got, err := parseFlags(strings.Fields(args))
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := options{
+		Scenario: scenarioICMP, Handler: handling{kind: handleSpin, time: 2 * time.Microsecond}, GSO: true, Flows: 7, Rounds: 3,
 		Duration: time.Second, Rate: 100_000, Size: 1400, Batch: 64, Workers: 3, Queues: 2, Replies: true,
 		BusyPoll: 50 * time.Microsecond, Pin: true, MaxLen: 128, Modes: []string{modePool}, JSON: "f",
 	}
@@ -49,23 +54,47 @@ func TestFlagsAreTaken(t *testing.T) {
 
 func TestWrongFlagsAreOneSentence(t *testing.T) {
 	for args, want := range map[string]string{
-		"-nope":             "not defined: -nope",
-		"-rate fast":        "-rate",
-		"-rate -1":          "-rate -1",
-		"-rate NaN":         "-rate NaN",
-		"-rate Inf":         "-rate +Inf",
-		"-duration 1ms":     "-duration 1ms",
-		"-duration 24h":     "-duration 24h",
-		"-size 35":          "-size 35 is not between 36 and 65535",
-		"-batch -1":         "-batch -1",
-		"-batch 1025":       "-batch 1025",
-		"-workers -1":       "-workers -1",
-		"-queues 0":         "-queues 0",
-		"-maxlen 65537":     "-maxlen 65537",
-		"-busy-poll -1s":    "-busy-poll -1s",
-		"-modes fast":       `no mode "fast"`,
-		"-modes pool,pool":  "pool is named twice",
-		"-duration 1s -- x": `"x"`,
+		"-nope":                                 "not defined: -nope",
+		"-rate fast":                            "-rate",
+		"-rate -1":                              "-rate -1",
+		"-rate NaN":                             "-rate NaN",
+		"-rate Inf":                             "-rate +Inf",
+		"-duration 1ms":                         "-duration 1ms",
+		"-duration 24h":                         "-duration 24h",
+		"-size 35":                              "-size 35 is not between 36 and 65535",
+		"-batch -1":                             "-batch -1",
+		"-batch 1025":                           "-batch 1025",
+		"-workers -1":                           "-workers -1",
+		"-queues 0":                             "-queues 0",
+		"-maxlen 65537":                         "-maxlen 65537",
+		"-busy-poll -1s":                        "-busy-poll -1s",
+		"-modes fast":                           `no mode "fast"`,
+		"-modes pool,pool":                      "pool is named twice",
+		"-duration 1s -- x":                     `"x"`,
+		"-rounds 0":                             "-rounds 0",
+		"-rounds 200 -duration 1s":              "between 2s",
+		"-flows 65537":                          "-flows 65537",
+		"-scenario fast":                        `no "fast", only icmp, udp, forward, churn`,
+		"-handler fast":                         `no "fast"`,
+		"-handler accept:1":                     `":1"`,
+		"-handler mix":                          "mix:10",
+		"-handler mix:101":                      "0 to 100",
+		"-handler mix:NaN":                      "0 to 100",
+		"-handler spin":                         "spin:50us",
+		"-handler sleep:2s":                     "up to 1s",
+		"-patterns f":                           "-handler inspect",
+		"-tcp":                                  "-scenario forward",
+		"-gso=false":                            "-gso is for TCP",
+		"-imix -size 100":                       "exclude each other",
+		"-6 -size 55":                           "-size 55 is not between 56",
+		"-handler inspect -patterns /nowhere/f": "/nowhere/f",
+		"-handler inspect -patterns /dev/null":  "no pattern",
+		"-scenario udp -replies":                "-scenario icmp",
+		"-scenario forward -size 9001":          "9000",
+		"-scenario forward -tcp -rate 5":        "-rate",
+		"-scenario forward -tcp -size 5":        "-size",
+		"-scenario churn -imix":                 "-imix",
+		"-scenario forward -tcp -handler rewrite": "-gso=false",
 	} {
 		_, err := parseFlags(strings.Fields(args))
 		if err == nil {
@@ -84,7 +113,7 @@ func TestHelpNamesEveryFlag(t *testing.T) {
 	}
 	var usage strings.Builder
 	printUsage(&usage)
-	for _, name := range strings.Fields("duration rate size batch workers queues busy-poll pin maxlen modes json") {
+	for _, name := range strings.Fields("duration rate size batch workers queues busy-poll pin maxlen modes json scenario handler patterns 6 tcp gso imix flows rounds") {
 		if !strings.Contains(usage.String(), "\n  -"+name) {
 			t.Errorf("the usage does not explain -%s", name)
 		}

@@ -14,11 +14,12 @@ import (
 func printHeader(w io.Writer, rep *report) {
 	width := textWidth(w)
 	m, p, s := &rep.Machine, &rep.Parameters, &rep.Setup
+	sc := p.scenario()
 	for _, line := range []struct{ label, text string }{
 		{"machine", m.describe()},
 		{"place", s.describe()},
-		{"queue", p.queue(s)},
-		{"flood", p.flood(s)},
+		{"queue", sc.describe(p) + p.queue(s)},
+		{p.loadLabel(), sc.load(p) + ", by " + p.senders(s)},
 		{"consumer", p.consumer(s)},
 		{"run", p.run(rep)},
 	} {
@@ -43,8 +44,17 @@ func (s *setup) describe() string {
 	return "a private network namespace, " + rights + "; the machine's own network is not touched"
 }
 
+// scenario is the one of the report.
+func (p *parameters) scenario() scenario {
+	o := options{Scenario: p.Scenario, TCP: p.TCP && p.Scenario == scenarioForward}
+	return o.scenario()
+}
+
 func (p *parameters) queue(s *setup) string {
-	text := fmt.Sprintf("ICMP echo requests on loopback, by %s; ", article(s.Rule))
+	if s.Rule == "" {
+		return ", not queued"
+	}
+	text := ", by " + article(s.Rule) + "; "
 	if p.Queues == 1 {
 		return text + fmt.Sprintf("room for %s packets", commas(uint64(p.MaxLen)))
 	}
@@ -56,21 +66,21 @@ func (p *parameters) queue(s *setup) string {
 		p.Queues, balance, commas(uint64(p.MaxLen)))
 }
 
-func (p *parameters) flood(s *setup) string {
-	rate := "at full speed"
-	if p.Rate > 0 {
-		rate = fixed(p.Rate, 0) + "/s"
+func (p *parameters) loadLabel() string {
+	if p.TCP {
+		return "traffic"
 	}
-	processes := "a process"
+	return "flood"
+}
+
+func (p *parameters) senders(s *setup) string {
+	if p.TCP {
+		return "a client and a server on " + cpuList(s.Flood)
+	}
 	if len(s.Flood) > 1 {
-		processes = fmt.Sprintf("%d processes", len(s.Flood))
+		return fmt.Sprintf("%d processes on %s", len(s.Flood), cpuList(s.Flood))
 	}
-	end := "dropped on arrival"
-	if p.Replies {
-		end = "answered by the kernel"
-	}
-	return fmt.Sprintf("%d-byte packets, %s flows, %s, by %s on %s, %s",
-		p.Size, commas(uint64(p.Flows)), rate, processes, cpuList(s.Flood), end)
+	return "a process on " + cpuList(s.Flood)
 }
 
 func (p *parameters) consumer(s *setup) string {
@@ -85,7 +95,11 @@ func (p *parameters) consumer(s *setup) string {
 	if p.BusyPoll > 0 {
 		text += fmt.Sprintf(", busy poll %v", p.BusyPoll)
 	}
-	return text + "; it accepts every packet"
+	h, err := parseHandling(p.Handler)
+	if err != nil {
+		return text
+	}
+	return text + "; it " + h.describe()
 }
 
 func (p *parameters) batches() string {
@@ -99,6 +113,10 @@ func (p *parameters) run(rep *report) string {
 	var titles []string
 	for _, name := range p.Modes {
 		titles = append(titles, rep.title(name))
+	}
+	last := len(titles) - 1
+	if last > 0 {
+		titles = []string{strings.Join(titles[:last], ", "), titles[last]}
 	}
 	return fmt.Sprintf("%s, %d rounds each: %v warm-up, %v measured; %v a mode, %v in all",
 		strings.Join(titles, " and "), p.Rounds, p.WarmUp, p.Window, p.Duration, p.total().Round(time.Second))

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"math"
+	"slices"
 )
 
 // A view is what the notes look at, over all modes with a round.
@@ -30,6 +31,9 @@ func (rep *report) look() (v view, ok bool) {
 			continue
 		}
 		ok = true
+		if m.Name == modeUnqueued {
+			continue
+		}
 		verdicts, lost := m.Summary[verdictRate], m.Summary[lostShare].Median
 		v.offered = min(v.offered, m.Summary[offeredRate].Median)
 		v.decided = min(v.decided, verdicts.Median)
@@ -63,6 +67,10 @@ func (rep *report) notes() []string {
 	note := func(format string, args ...any) { notes = append(notes, fmt.Sprintf(format, args...)) }
 
 	rate := rep.Parameters.Rate
+	queued := slices.ContainsFunc(rep.Modes, func(m mode) bool { return m.Name != modeUnqueued && len(m.Rounds) > 0 })
+	if rep.Parameters.TCP || !queued {
+		return rep.otherNotes(v, queued)
+	}
 	switch {
 	case rate == 0 && v.lost >= noticeable:
 		note("Lost in the kernel: the queue was full, because the flood offers more than the consumer can "+
@@ -96,19 +104,59 @@ func (rep *report) notes() []string {
 			"see net.core.rmem_max, or choose a lower -maxlen.",
 			fixed(share, 0), commas(uint64(rep.Setup.ReadBuffer)/1024))
 	}
-	if b := &rep.Books; b.Arrived < b.Verdicts {
-		note("%s packets were accepted but did not arrive: the kernel dropped them behind the queue "+
-			"(net.core.netdev_max_backlog).", commas(b.Verdicts-b.Arrived))
+	if b := &rep.Books; b.Arrived < b.Accepted+b.Passed {
+		note("%s packets went on but did not arrive: the kernel dropped them behind the queue "+
+			"(net.core.netdev_max_backlog).", commas(b.Accepted+b.Passed-b.Arrived))
+	}
+	if b := &rep.Books; b.Sent > b.Ruled+b.Passed {
+		note("%s packets were sent but did not come to the rule: the kernel dropped them before it.",
+			commas(b.Sent-b.Ruled-b.Passed))
 	}
 	switch {
 	case v.busy < 0.5:
 		note("The consumer lost packets while it got only %s %% of a CPU: something else keeps this machine "+
 			"busy, and the figures are worth little.", fixed(100*v.busy, 0))
-	case v.wobble > 0.15:
+	case v.wobble > noisy:
 		note("Verdicts/s vary by %s %% between rounds: something else keeps this machine busy.", fixed(100*v.wobble, 0))
 	}
 	return notes
 }
+
+// otherNotes are those where no packets are offered to a queue, but connections,
+// or where there is none.
+func (rep *report) otherNotes(v view, queued bool) []string {
+	var notes []string
+	note := func(format string, args ...any) { notes = append(notes, fmt.Sprintf(format, args...)) }
+	p := &rep.Parameters
+	switch {
+	case !queued:
+		note("This is the path without a queue: what the senders and the kernel can do here.")
+	case p.kind() == onBulk && !p.GSO:
+		note("Goodput is what the server has read. Every super-packet was cut into segments before the queue, and " +
+			"each was decided: that is what -gso saves.")
+	case p.kind() == onBulk:
+		note("Goodput is what the server has read. A packet here is what TCP sends at once, up to 64 KiB.")
+	case p.kind() == onChurn:
+		note("A connection is timed from when it was begun, or due, to the server's end of it: some ten packets, " +
+			"each of them queued.")
+	}
+	if queued && v.guessed {
+		note("~: the kernel shows this user no count of what it dropped; this is what is missing.")
+	}
+	main := p.main()
+	for i := range rep.Modes {
+		m := &rep.Modes[i]
+		if s := m.Summary[main.name]; s.Median > 0 && (s.Max-s.Min)/s.Median > noisy {
+			note("%s: %s varies by %s %% between rounds: something else keeps this machine busy.",
+				rep.title(m.Name), main.label, fixed(100*(s.Max-s.Min)/s.Median, 0))
+		}
+	}
+	return notes
+}
+
+// noisy is how much of the median may lie between the least and the most of a
+// figure until it is marked.
+const noisy = 0.15
 
 // bearable returns a round rate of about half the packets a second that a
 // saturated consumer decides.

@@ -17,6 +17,9 @@ type progress struct {
 	live   bool      // w is a terminal
 	finish time.Time // about when the run is over
 	title  string    // of the round
+	rounds int       // of each mode
+	kind   kinds     // of the scenario
+	queued bool      // this round
 	last   sample
 	lines  bool // some were printed
 }
@@ -25,12 +28,16 @@ func newProgress(w io.Writer) *progress {
 	return &progress{w: w, live: terminalWidth(w) > 0}
 }
 
-// start begins a run that takes about so long.
-func (p *progress) start(total time.Duration) { p.finish = time.Now().Add(total) }
+// start begins a run.
+func (p *progress) start(run *parameters) {
+	p.rounds, p.kind = run.Rounds, run.kind()
+	p.finish = time.Now().Add(run.total())
+}
 
 // begin begins a round.
-func (p *progress) begin(n int, title string) {
-	p.title = fmt.Sprintf("%d/%d %s", n, rounds, title)
+func (p *progress) begin(n int, title string, queued bool) {
+	p.queued = queued
+	p.title = fmt.Sprintf("%d/%d %s", n, p.rounds, title)
 	if p.live {
 		p.rewrite("warming up")
 	}
@@ -43,15 +50,18 @@ func (p *progress) measure(begin sample) { p.last = begin }
 func (p *progress) tick(now sample) {
 	rd := between(p.last, now)
 	p.last = now
-	p.rewrite(rates(&rd))
+	p.rewrite(p.rates(&rd))
 }
 
 // done ends a round.
 func (p *progress) done(rd *round) {
 	if !p.live {
 		p.lines = true
-		cpu := ratio(uint64(rd.CPU), rd.Verdicts)
-		fmt.Fprintf(p.w, "round %s: %s, CPU %s ns/packet\n", p.title, rates(rd), fixed(cpu, 0))
+		fmt.Fprintf(p.w, "round %s: %s", p.title, p.rates(rd))
+		if rd.Verdicts > 0 {
+			fmt.Fprintf(p.w, ", CPU %s ns/packet", fixed(ratio(uint64(rd.CPU), rd.Verdicts), 0))
+		}
+		fmt.Fprintln(p.w)
 	}
 }
 
@@ -80,7 +90,17 @@ func (p *progress) rewrite(text string) {
 	io.WriteString(p.w, "\r"+line+clearToEnd)
 }
 
-func rates(rd *round) string {
+func (p *progress) rates(rd *round) string {
+	switch p.kind {
+	case onBulk:
+		return fmt.Sprintf("%s Mbit/s, %s verdicts/s", fixed(8e-6*rd.perSecond(rd.Bytes), 0), fixed(rd.perSecond(rd.Verdicts), 0))
+	case onChurn:
+		return fmt.Sprintf("%s connections/s, %s verdicts/s",
+			fixed(rd.perSecond(rd.Connections), 0), fixed(rd.perSecond(rd.Verdicts), 0))
+	}
+	if !p.queued {
+		return fmt.Sprintf("%s arrived/s of %s offered", fixed(rd.perSecond(rd.Arrived), 0), fixed(rd.perSecond(rd.Sent), 0))
+	}
 	sign := ""
 	if !rd.QueueKnown {
 		sign = "~"

@@ -38,8 +38,14 @@ type parameters struct {
 	Window   time.Duration `json:"window_ns"`       // measured time of one round
 	WarmUp   time.Duration `json:"warm_up_ns"`      // before each window
 	Rate     float64       `json:"rate_per_second"` // of all floods; 0: as many as go
-	Size     int           `json:"size_bytes"`      // from the IP header on
-	Flows    int           `json:"flows"`           // of each flood
+	Scenario string        `json:"scenario"`
+	Handler  string        `json:"handler"`
+	IPv6     bool          `json:"ipv6"`
+	TCP      bool          `json:"tcp"`        // connections, of which the flows are
+	GSO      bool          `json:"gso"`        // super-packets are queued whole
+	IMIX     bool          `json:"imix"`       // a mix of sizes
+	Size     int           `json:"size_bytes"` // from the IP header on, unless TCP or IMIX
+	Flows    int           `json:"flows"`      // of each flood
 	Queues   int           `json:"queues"`
 	MaxLen   int           `json:"maxlen"`  // packets, each queue
 	Batch    int           `json:"batch"`   // packets for one recvmmsg; 0: the mode's default
@@ -54,8 +60,8 @@ type setup struct {
 	// Root tells whether the process has root's rights over the machine, not
 	// only over its namespaces: they raise the socket buffers.
 	Root bool `json:"root"`
-	// Rule is the kind of rule that queues: "nft queue expression" or
-	// "NFQUEUE target".
+	// Rule is the kind of rule that queues: "nft queue expression", "NFQUEUE
+	// target" or, without a queue, "".
 	Rule string `json:"rule"`
 	placement
 	GOMAXPROCS int `json:"gomaxprocs"`
@@ -69,7 +75,7 @@ type setup struct {
 
 // A mode is what was measured of one way of running handlers.
 type mode struct {
-	Name string `json:"mode"` // "inline" or "pool"
+	Name string `json:"mode"` // "inline", "pool" or "unqueued"
 	// Summary has the spread over the rounds of each of metrics, by name; it
 	// is empty without a round.
 	Summary map[string]spread `json:"summary"`

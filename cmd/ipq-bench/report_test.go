@@ -20,9 +20,9 @@ func sampleReport(scale uint64, verdicts ...uint64) *report {
 		Time:    time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
 		Machine: machine{Kernel: "6.18.44", Arch: "amd64", CPU: "AMD EPYC", CPUs: 2, Go: "go1.26.8", Goipq: "v1.0.0"},
 		Parameters: parameters{
-			Modes: []string{modeInline, modePool}, Duration: 6 * time.Second, Rounds: rounds,
+			Modes: []string{modeInline, modePool}, Duration: 6 * time.Second, Rounds: usualRounds,
 			Window: 1200 * time.Millisecond, WarmUp: 300 * time.Millisecond,
-			Size: 64, Flows: flows, Queues: 1, MaxLen: 1024, Batch: 16, Workers: 2,
+			Scenario: scenarioICMP, Handler: handleAccept, Size: 64, Flows: 1024, Queues: 1, MaxLen: 1024, Batch: 16, Workers: 2,
 		},
 		Setup: setup{
 			Root: true, Rule: "NFQUEUE target",
@@ -36,13 +36,13 @@ func sampleReport(scale uint64, verdicts ...uint64) *report {
 		for i, n := range verdicts {
 			n *= scale
 			counts := tally{
-				Sent: 2 * n, Received: n, Batches: n / 16, Verdicts: n, Messages: n / 16, Writes: n / 8,
+				Sent: 2 * n, Ruled: 2 * n, Arrived: n, Accepted: n, Received: n, Batches: n / 16, Verdicts: n, Messages: n / 16, Writes: n / 8,
 				QueueDropped: n - 10, SocketDropped: 10, QueueKnown: true,
 			}
 			rd := round{
 				Round: i + 1, Window: 2 * time.Second, CPU: time.Duration(1250 * n), Mallocs: n / 100,
 				tally: counts,
-				Life:  life{tally: counts, Ruled: 2 * n, Arrived: n},
+				Life:  life{tally: counts, Queued: true, Counted: true},
 			}
 			rep.Books.enter(name, &rd.Life)
 			m.Rounds = append(m.Rounds, rd)
@@ -175,14 +175,20 @@ func TestRoundsWithoutPacketsCostNothing(t *testing.T) {
 
 func TestBooks(t *testing.T) {
 	good := life{
-		tally: tally{Sent: 10, Received: 6, Verdicts: 6, QueueDropped: 3, SocketDropped: 1, QueueKnown: true},
-		Ruled: 10, Arrived: 6,
+		tally: tally{
+			Sent: 10, Ruled: 10, Received: 6, Verdicts: 6, Accepted: 5, HandlerDropped: 1, Arrived: 5,
+			QueueDropped: 3, SocketDropped: 1, QueueKnown: true,
+		},
+		Queued: true, Counted: true,
 	}
 	for name, spoil := range map[string]func(*life){
 		"":               func(*life) {},
 		"the floods":     func(l *life) { l.Sent++ },
 		"the rule":       func(l *life) { l.QueueDropped-- },
 		"decided":        func(l *life) { l.Verdicts-- },
+		"and 2 dropped":  func(l *life) { l.HandlerDropped++ },
+		"bytes were":     func(l *life) { l.BytesIn = 1 },
+		"bytes only":     func(l *life) { l.BytesOut, l.Orderly = 1, true },
 		"arrived":        func(l *life) { l.Arrived = 7 },
 		"refused":        func(l *life) { l.Refused = 1 },
 		"not be decoded": func(l *life) { l.Undecodable = 1 },
@@ -211,7 +217,7 @@ func TestBooks(t *testing.T) {
 
 func TestExitStatus(t *testing.T) {
 	good, bad := sampleReport(1), sampleReport(1)
-	bad.Books.enter("round 1, inline", &life{Ruled: 1})
+	bad.Books.enter("round 1, inline", &life{tally: tally{Ruled: 1}, Queued: true, Counted: true})
 	for _, c := range []struct {
 		rep   *report
 		cause error
@@ -323,8 +329,8 @@ func TestJSONFileBehindLink(t *testing.T) {
 func TestPlainProgress(t *testing.T) {
 	var text strings.Builder
 	p := newProgress(&text)
-	p.start(time.Second)
-	p.begin(2, "pool of 2")
+	p.start(&parameters{Rounds: usualRounds})
+	p.begin(2, "pool of 2", true)
 	p.done(&sampleReport(1000, 600).Modes[1].Rounds[0])
 	p.end()
 	want := "round 2/5 pool of 2: 300,000 verdicts/s of 600,000 offered, 50.0 % lost, CPU 1,250 ns/packet\n\n"

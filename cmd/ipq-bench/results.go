@@ -32,15 +32,27 @@ func (b *books) sum() string {
 	if !b.LostKnown {
 		sign = "~"
 	}
-	return fmt.Sprintf("%s sent, %s queued by the rule: %s received, %s decided, %s%s lost in the kernel",
-		commas(b.Sent), commas(b.Ruled), commas(b.Received), commas(b.Verdicts), sign, commas(b.Lost))
+	text := ""
+	if b.Sent > 0 || b.Ruled == 0 {
+		text = commas(b.Sent) + " sent, "
+	}
+	text += fmt.Sprintf("%s queued by the rule: %s received, %s decided, %s%s lost in the kernel",
+		commas(b.Ruled), commas(b.Received), commas(b.Verdicts), sign, commas(b.Lost))
+	if b.Passed > 0 {
+		text += fmt.Sprintf("; %s passed unqueued", commas(b.Passed))
+	}
+	if b.Bytes > 0 {
+		text += fmt.Sprintf("; %s bytes of TCP arrived", commas(b.Bytes))
+	}
+	return text
 }
 
 // finish makes the summaries.
 func (rep *report) finish(interrupted bool) {
 	rep.Interrupted = interrupted
+	rep.compare()
 	for i := range rep.Modes {
 		m := &rep.Modes[i]
-		m.Summary = summarise(m.Rounds)
+		m.Summary = rep.Parameters.summarise(m)
 	}
 }

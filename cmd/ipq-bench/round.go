@@ -8,9 +8,13 @@ type round struct {
 	Round   int           `json:"round"`   // counted from 1
 	Partial bool          `json:"partial"` // a signal cut the window short
 	Window  time.Duration `json:"window_ns"`
-	CPU     time.Duration `json:"cpu_ns"`  // of this process, user and system
-	Mallocs uint64        `json:"mallocs"` // objects allocated
+	// OfUnqueued is the rate of the scenario's first figure in it as a share of
+	// that of the same round unqueued; 0 without one.
+	OfUnqueued float64       `json:"of_unqueued,omitempty"`
+	CPU        time.Duration `json:"cpu_ns"`  // of this process, user and system
+	Mallocs    uint64        `json:"mallocs"` // objects allocated
 	tally
+	Latency *latency `json:"latency,omitempty"` // of churn's connections
 	// Life has the counts from opening the queue to unbinding it, the warm-up
 	// included: what the books are made from.
 	Life life `json:"life"`
@@ -18,34 +22,47 @@ type round struct {
 
 // A tally counts packets and the calls that they took.
 type tally struct {
-	Sent     uint64 `json:"sent"` // by the floods
+	Sent     uint64 `json:"sent"`    // by the floods
+	Ruled    uint64 `json:"ruled"`   // packets that came to the rule that queues
+	Arrived  uint64 `json:"arrived"` // packets that came to the other end
 	Received uint64 `json:"received"`
 	Batches  uint64 `json:"batches"` // recvmmsg calls that brought any
 	Verdicts uint64 `json:"verdicts"`
-	Messages uint64 `json:"messages"` // netlink messages that carried verdicts
-	Writes   uint64 `json:"writes"`   // sendmsg calls that carried messages
-	Parks    uint64 `json:"parks"`    // a receive loop went to sleep
-	Waits    uint64 `json:"waits"`    // a receive loop waited for a free batch
+	Accepted uint64 `json:"accepted"` // of the verdicts
+	// HandlerDropped counts the verdicts that drop.
+	HandlerDropped uint64 `json:"handler_dropped"`
+	Messages       uint64 `json:"messages"` // netlink messages that carried verdicts
+	Writes         uint64 `json:"writes"`   // sendmsg calls that carried messages
+	Parks          uint64 `json:"parks"`    // a receive loop went to sleep
+	Waits          uint64 `json:"waits"`    // a receive loop waited for a free batch
 	// QueueDropped counts packets that the kernel dropped because the queue
 	// was full; the kernel does not tell everybody, see QueueKnown.
 	// SocketDropped counts those that did not fit into the socket's buffer.
 	QueueDropped  uint64 `json:"queue_dropped"`
 	SocketDropped uint64 `json:"socket_dropped"`
 	QueueKnown    bool   `json:"queue_dropped_known"`
+	Sequence      uint64 `json:"sequence"` // packets that the queue took, if QueueKnown
+	delivery
 }
 
 // minus returns the counts since before.
 func (t tally) minus(before tally) tally {
 	t.Sent -= before.Sent
+	t.Ruled -= before.Ruled
+	t.Arrived -= before.Arrived
 	t.Received -= before.Received
 	t.Batches -= before.Batches
 	t.Verdicts -= before.Verdicts
+	t.Accepted -= before.Accepted
+	t.HandlerDropped -= before.HandlerDropped
 	t.Messages -= before.Messages
 	t.Writes -= before.Writes
 	t.Parks -= before.Parks
 	t.Waits -= before.Waits
 	t.QueueDropped -= before.QueueDropped
 	t.SocketDropped -= before.SocketDropped
+	t.Sequence -= before.Sequence
+	t.delivery = t.delivery.minus(before.delivery)
 	return t
 }
 
@@ -55,17 +72,28 @@ func (t *tally) lost() uint64 {
 	if t.QueueKnown {
 		return t.QueueDropped + t.SocketDropped
 	}
-	if t.Sent < t.Received {
+	queued := max(t.Sent, t.Ruled) // a window's peek has no Ruled, connections no Sent
+	if queued < t.Received {
 		return 0 // the window began with packets that waited in the queue
 	}
-	return t.Sent - t.Received
+	return queued - t.Received
 }
 
 // A life is all that happened to one queue.
 type life struct {
 	tally
-	Ruled       uint64 `json:"ruled"`        // packets that the rule queued
-	Arrived     uint64 `json:"arrived"`      // packets that came to the other end of the loopback link
+	// Queued tells that there was a queue, Counted that the senders counted
+	// their packets, Routed that there were links before the queue, which may
+	// lose some, and Segmented that the queue cut super-packets into segments.
+	Queued    bool `json:"queued"`
+	Counted   bool `json:"counted"`
+	Routed    bool `json:"routed"`
+	Segmented bool `json:"segmented"`
+	// BytesOut and BytesIn are what all connections carried, at their senders
+	// and receivers; Orderly tells that they came to an end in time.
+	BytesOut    uint64 `json:"bytes_out"`
+	BytesIn     uint64 `json:"bytes_in"`
+	Orderly     bool   `json:"orderly"`
 	MissedTurns uint64 `json:"missed_turns"` // packets that a paced flood had no room to send
 	// Refused counts verdicts that the kernel did not take, Undecodable
 	// messages that goipq could not read: none, or there is a bug.

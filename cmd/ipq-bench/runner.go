@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
+	"math/bits"
 	"runtime"
 	"runtime/debug"
 	"slices"
-	"syscall"
 	"time"
 
-	"github.com/goipq/goipq/internal/flood"
 	"github.com/goipq/goipq/internal/netlab"
 	"github.com/goipq/goipq/ipq"
 )
@@ -23,12 +23,12 @@ const usualSendBuffer = 212992
 
 // A runner measures all rounds into its report.
 type runner struct {
-	opts   options
-	lab    *netlab.NS
-	ruled  counted // by the rule that queues
-	sunk   counted // by the rule where they arrive
-	show   *progress
-	report *report
+	opts     options
+	scenario scenario
+	handler  ipq.Handler
+	sites    map[bool]*site // by whether there is a queue
+	show     *progress
+	report   *report
 }
 
 // newRunner prepares everything that can go wrong before the first round.
@@ -51,49 +51,45 @@ func newRunner(opts options, show *progress) (*runner, error) {
 	if opts.Workers == 0 {
 		opts.Workers = max(2, runtime.GOMAXPROCS(0))
 	}
-
-	// Not the namespace that Enter made: there, the kernel shows its queues'
-	// drop counters to root of the machine only.
-	lab, err := netlab.New()
-	if err != nil {
-		return nil, err
+	r := &runner{
+		opts:     opts,
+		scenario: opts.scenario(),
+		handler:  opts.Handler.handler(opts.Patterns),
+		sites:    make(map[bool]*site),
+		show:     show,
 	}
-	r := &runner{opts: opts, lab: lab, show: show}
-	if err := r.install(where.Fanout); err != nil {
-		return nil, errors.Join(err, lab.Close())
+	if err := r.build(where.Fanout); err != nil {
+		return nil, errors.Join(err, r.close())
 	}
 	r.report = r.newReport(len(allowed), where)
 	return r, nil
 }
 
-// install puts the rules in place. Unless replies are asked for, what the
-// consumer has accepted is dropped on its arrival: the kernel would answer
-// within the consumer's own system call, and the answer costs as much CPU as
-// everything else.
-func (r *runner) install(fanout bool) (err error) {
-	pings := netlab.Match{Family: syscall.AF_INET, EchoRequest: true}
-	if r.opts.Replies {
-		r.sunk.rules, err = r.lab.InstallCounter(netlab.Input, 0, pings)
-	} else {
-		r.sunk.rules, err = r.lab.InstallDrop(netlab.Input, 0, pings)
+// build makes the networks that the modes need: one with a queue and one
+// without, so that no rule changes between rounds.
+func (r *runner) build(fanout bool) error {
+	for _, mode := range r.opts.Modes {
+		queued := mode != modeUnqueued
+		if r.sites[queued] != nil {
+			continue
+		}
+		s, err := r.scenario.build(&r.opts)
+		if err != nil {
+			return err
+		}
+		r.sites[queued] = s
+		if err := s.install(queued, fanout, r.opts.Queues); err != nil {
+			return err
+		}
 	}
-	if err != nil {
-		return err
-	}
-	r.ruled.rules, err = r.lab.InstallQueue(netlab.Rule{
-		Hook:      netlab.Output,
-		Match:     pings,
-		Queues:    r.opts.Queues,
-		FanoutCPU: fanout,
-	})
-	return err
+	return nil
 }
 
 func (r *runner) newReport(cpus int, where placement) *report {
 	o := &r.opts
-	rule := "nft queue expression"
-	if r.ruled.rules.UsesTarget() {
-		rule = "NFQUEUE target"
+	rule := ""
+	if s := r.sites[true]; s != nil {
+		rule = s.kind()
 	}
 	version := "unknown"
 	if info, ok := debug.ReadBuildInfo(); ok {
@@ -113,12 +109,18 @@ func (r *runner) newReport(cpus int, where placement) *report {
 		Parameters: parameters{
 			Modes:    o.Modes,
 			Duration: o.Duration,
-			Rounds:   rounds,
+			Rounds:   o.Rounds,
 			Window:   o.window(),
 			WarmUp:   o.warmUp(),
 			Rate:     o.Rate,
 			Size:     o.Size,
-			Flows:    flows,
+			Flows:    o.flows(),
+			Scenario: o.Scenario,
+			Handler:  o.Handler.String(),
+			IPv6:     o.IPv6,
+			TCP:      o.tcp(),
+			GSO:      o.gso(),
+			IMIX:     o.IMIX,
 			Queues:   o.Queues,
 			MaxLen:   o.MaxLen,
 			Batch:    o.Batch,
@@ -144,18 +146,24 @@ func (r *runner) newReport(cpus int, where placement) *report {
 	return rep
 }
 
-func (r *runner) close() { r.lab.Close() }
+func (r *runner) close() error {
+	var errs []error
+	for _, s := range r.sites {
+		errs = append(errs, s.close())
+	}
+	return errors.Join(errs...)
+}
 
 // run measures all rounds, or as many as it can until ctx ends. That is not an
 // error.
 func (r *runner) run(ctx context.Context) error {
-	r.show.start(r.report.Parameters.total())
+	r.show.start(&r.report.Parameters)
 	defer r.show.end()
 	var order []*mode
 	for i := range r.report.Modes {
 		order = append(order, &r.report.Modes[i])
 	}
-	for n := 1; n <= rounds; n++ {
+	for n := 1; n <= r.opts.Rounds; n++ {
 		for _, m := range order {
 			if ctx.Err() != nil {
 				return nil
@@ -171,24 +179,24 @@ func (r *runner) run(ctx context.Context) error {
 
 // round measures round n of a mode.
 func (r *runner) round(ctx context.Context, m *mode, n int) error {
-	s, err := startSession(r.lab, r.queueConfig(m.Name), r.floodConfigs())
+	at := r.sites[m.Name != modeUnqueued]
+	s, err := startSession(at, r.queueConfig(m.Name), r.handler, func() (*load, error) {
+		return r.scenario.start(at, &r.opts, r.report.Setup.placement, r.report.Setup.SendBuffer)
+	})
 	if err != nil {
 		return err
 	}
-	r.report.Setup.ReadBuffer = s.queue.Stats().ReadBuffer
+	if s.queue != nil {
+		r.report.Setup.ReadBuffer = s.queue.Stats().ReadBuffer
+	}
 	title := r.report.title(m.Name)
-	r.show.begin(n, title)
-	rd, ok := s.measure(ctx, r.opts.warmUp(), r.opts.window(), r.show)
-	life, err := s.end()
-	if err != nil {
+	r.show.begin(n, title, at.queued)
+	rd, ok, err := s.measure(ctx, r.opts.warmUp(), r.opts.window(), r.show)
+	life, endErr := s.end()
+	if err := errors.Join(err, endErr); err != nil {
 		return err
 	}
-	if life.Ruled, err = r.ruled.more(); err != nil {
-		return err
-	}
-	if life.Arrived, err = r.sunk.more(); err != nil {
-		return err
-	}
+	life.Segmented = r.opts.tcp() && !r.opts.gso()
 	r.report.Books.enter(fmt.Sprintf("round %d, %s", n, title), &life)
 	if ok {
 		rd.Round, rd.Life = n, life
@@ -198,34 +206,17 @@ func (r *runner) round(ctx context.Context, m *mode, n int) error {
 	return nil
 }
 
-// counted is a ruleset with what its counters stood at.
-type counted struct {
-	rules   *netlab.Ruleset
-	packets uint64
-}
-
-// more returns how many packets were counted since it was last asked.
-func (c *counted) more() (uint64, error) {
-	counters, err := c.rules.Counters()
-	if err != nil {
-		return 0, err
-	}
-	before := c.packets
-	c.packets = 0
-	for _, counter := range counters {
-		c.packets += counter.Packets
-	}
-	return c.packets - before, nil
-}
-
+// queueConfig is where the queue of a mode is configured.
 func (r *runner) queueConfig(mode string) ipq.Config {
 	cfg := ipq.Config{
-		Queues:    r.opts.Queues,
-		MaxLen:    r.opts.MaxLen,
-		Workers:   r.opts.Workers,
-		BatchSize: r.opts.Batch,
-		BusyPoll:  r.opts.BusyPoll,
-		PinCPU:    r.opts.Pin,
+		Queues:     r.opts.Queues,
+		MaxLen:     r.opts.MaxLen,
+		Workers:    r.opts.Workers,
+		BatchSize:  r.opts.Batch,
+		BusyPoll:   r.opts.BusyPoll,
+		PinCPU:     r.opts.Pin,
+		GSO:        r.opts.gso(),
+		ReadBuffer: r.opts.readBuffer(),
 	}
 	if mode == modeInline {
 		cfg.Workers = ipq.Inline
@@ -233,18 +224,14 @@ func (r *runner) queueConfig(mode string) ipq.Config {
 	return cfg
 }
 
-func (r *runner) floodConfigs() []flood.Config {
-	var cfgs []flood.Config
-	cpus := r.report.Setup.Flood
-	for _, cpu := range cpus {
-		cfgs = append(cfgs, flood.Config{
-			Flows: flows,
-			Size:  r.opts.Size,
-			Rate:  r.opts.Rate / float64(len(cpus)),
-			CPUs:  []int{cpu},
-			// 0, all that it may take, where it has a CPU to itself.
-			SendBuffer: r.report.Setup.SendBuffer,
-		})
+// readBuffer is the size of a queue's socket buffer: goipq's own choice, except
+// for frames that are larger than it reckons with. The kernel charges the
+// packet's data rounded up to a power of two (8448 bytes for 4000, 16640 for
+// 9000), which holds its own header of some 320 bytes, too, and 256 beside it.
+func (o *options) readBuffer() int {
+	if o.Size <= usualMTU || o.tcp() {
+		return 0
 	}
-	return cfgs
+	data := 1 << bits.Len(uint(o.Size+320-1))
+	return min(o.MaxLen*(data+256), math.MaxInt32)
 }

@@ -4,7 +4,7 @@ import (
 	"runtime"
 	"time"
 
-	"github.com/goipq/goipq/ipq"
+	"github.com/goipq/goipq/internal/flood"
 )
 
 // A sample is the state of all counts at a time.
@@ -13,37 +13,46 @@ type sample struct {
 	tally
 	cpu     time.Duration
 	mallocs uint64
+	times   []flood.LatencyCount
 }
 
 // peek takes a sample of packets, without cpu and mallocs. It allocates little.
 func (s *session) peek() sample {
 	at := time.Now()
-	var sent uint64
-	for _, f := range s.floods {
-		sent += f.Stats().Sent
+	t := s.tally()
+	t.Sent = s.load.sent()
+	t.delivery = s.load.delivered()
+	if s.queue == nil {
+		t.Ruled, t.Arrived, _ = s.site.passed() // shown only
 	}
-	return sample{at: at, tally: tallyOf(s.queue.Stats(), sent)}
+	return sample{at: at, tally: t}
 }
 
 // begin takes the sample that a window begins with, and finish the one that it
 // ends with. Reading the allocator's figures stops the world: they do it outside
 // the window, and outside the CPU time that they measure.
-func (s *session) begin() sample {
+func (s *session) begin() (sample, error) {
+	times := s.load.latencies()
+	ruled, arrived, err := s.site.passed()
 	var mem runtime.MemStats
 	runtime.ReadMemStats(&mem)
 	p := s.peek()
+	p.Ruled, p.Arrived, p.times = ruled, arrived, times
 	p.mallocs, p.cpu = mem.Mallocs, processCPU()
-	return p
+	return p, err
 }
 
-func (s *session) finish() sample {
+func (s *session) finish() (sample, error) {
 	cpu := processCPU()
 	p := s.peek()
 	p.cpu = cpu
 	var mem runtime.MemStats
 	runtime.ReadMemStats(&mem)
 	p.mallocs = mem.Mallocs
-	return p
+	var err error
+	p.Ruled, p.Arrived, err = s.site.passed()
+	p.times = s.load.latencies()
+	return p, err
 }
 
 // between returns the round that the two samples enclose.
@@ -53,21 +62,29 @@ func between(begin, end sample) round {
 		CPU:     end.cpu - begin.cpu,
 		Mallocs: end.mallocs - begin.mallocs,
 		tally:   end.tally.minus(begin.tally),
+		Latency: latencyBetween(begin.times, end.times),
 	}
 }
 
-func tallyOf(s ipq.Stats, sent uint64) tally {
+// tally returns the queue's counts, if there is one.
+func (s *session) tally() tally {
+	if s.queue == nil {
+		return tally{QueueKnown: true}
+	}
+	st := s.queue.Stats()
 	return tally{
-		Sent:          sent,
-		Received:      s.Received,
-		Batches:       s.Batches,
-		Verdicts:      s.Verdicts,
-		Messages:      s.Messages,
-		Writes:        s.Writes,
-		Parks:         s.Parks,
-		Waits:         s.Waits,
-		QueueDropped:  s.QueueDropped,
-		SocketDropped: s.SocketDropped,
-		QueueKnown:    s.Kernel,
+		Received:       st.Received,
+		Batches:        st.Batches,
+		Verdicts:       st.Verdicts,
+		Accepted:       st.Accepted,
+		HandlerDropped: st.Dropped,
+		Messages:       st.Messages,
+		Writes:         st.Writes,
+		Parks:          st.Parks,
+		Waits:          st.Waits,
+		QueueDropped:   st.QueueDropped,
+		SocketDropped:  st.SocketDropped,
+		QueueKnown:     st.Kernel,
+		Sequence:       st.Sequence,
 	}
 }

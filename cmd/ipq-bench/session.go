@@ -5,92 +5,104 @@ import (
 	"errors"
 	"time"
 
-	"github.com/goipq/goipq/internal/flood"
-	"github.com/goipq/goipq/internal/netlab"
 	"github.com/goipq/goipq/ipq"
 )
 
-// A session is one queue, served, under its floods.
+// A session is one queue, served, under its load, or the load alone.
 type session struct {
-	queue  *ipq.Queue
-	floods []*flood.Flood
+	site   *site
+	queue  *ipq.Queue // nil when there is none
+	load   *load
 	cancel context.CancelFunc
 	done   chan struct{} // closed when the queue is no longer served
 	runErr error         // why, once done is closed
 }
 
-var accept = ipq.HandlerFunc(func(*ipq.Packet) ipq.Verdict { return ipq.Accept })
-
-// startSession opens the queue that cfg describes, serves it and starts a flood
-// of each config.
-func startSession(lab *netlab.NS, cfg ipq.Config, floods []flood.Config) (*session, error) {
-	cfg.NetNS = lab.FD()
-	q, err := ipq.Open(cfg)
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	s := &session{queue: q, cancel: cancel, done: make(chan struct{})}
-	go func() {
-		defer close(s.done)
-		s.runErr = q.Run(ctx, accept)
-	}()
-	for _, cfg := range floods {
-		var f *flood.Flood
-		err := lab.Do(func() (err error) {
-			f, err = flood.Start(context.Background(), cfg)
-			return err
-		})
-		if err != nil {
-			_, endErr := s.end()
-			return nil, errors.Join(err, endErr)
+// startSession opens the queue that cfg describes, if the site has a rule for
+// one, serves it, and starts the load.
+func startSession(at *site, cfg ipq.Config, handler ipq.Handler, start func() (*load, error)) (*session, error) {
+	s := &session{site: at, load: new(load), cancel: func() {}, done: make(chan struct{})}
+	if at.queued {
+		if err := s.serve(cfg, handler); err != nil {
+			return nil, err
 		}
-		s.floods = append(s.floods, f)
+	}
+	err := errors.Join(at.mark(), at.open())
+	if err == nil {
+		s.load, err = start()
+	}
+	if err != nil {
+		_, endErr := s.end()
+		return nil, errors.Join(err, endErr)
 	}
 	return s, nil
 }
 
-// end stops the floods, then the queue when it has decided all that they sent,
-// and returns what happened in all.
+func (s *session) serve(cfg ipq.Config, handler ipq.Handler) error {
+	cfg.NetNS = s.site.at.FD()
+	q, err := ipq.Open(cfg)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	s.queue, s.cancel = q, cancel
+	go func() {
+		defer close(s.done)
+		s.runErr = q.Run(ctx, handler)
+	}()
+	return nil
+}
+
+// end stops the load, then the queue when it has decided all that was sent, and
+// returns what happened in all.
 func (s *session) end() (life, error) {
-	var sent, missed uint64
-	var errs []error
-	for _, f := range s.floods {
-		st, err := f.Stop()
-		sent += st.Sent
-		missed += st.Refused
-		errs = append(errs, err)
+	said, loadErr := s.load.stop()
+	errs := []error{loadErr, s.site.shut(), s.site.settle()}
+	var l life
+	if s.queue != nil {
+		s.cancel()
+		<-s.done
+		st := s.queue.Stats()
+		l.Refused = st.UnknownVerdicts + st.RefusedVerdicts
+		l.Undecodable = st.Undecodable
 	}
-	s.cancel()
-	<-s.done
-	st := s.queue.Stats()
-	l := life{
-		tally:       tallyOf(st, sent),
-		MissedTurns: missed,
-		Refused:     st.UnknownVerdicts + st.RefusedVerdicts,
-		Undecodable: st.Undecodable,
+	l.tally = s.tally()
+	l.Sent, l.MissedTurns = said.sent, said.missed
+	l.delivery = s.load.delivered()
+	l.BytesOut, l.BytesIn = said.bytesOut, said.bytesIn
+	l.Orderly = said.orderly
+	l.Queued, l.Counted = s.queue != nil, s.site.sent
+	l.Routed = s.site.client != s.site.at
+	var err error
+	l.Ruled, l.Arrived, err = s.site.passed()
+	errs = append(errs, err)
+	if s.queue != nil {
+		errs = append(errs, s.runErr, s.queue.Close())
 	}
-	errs = append(errs, s.runErr, s.queue.Close())
 	return l, errors.Join(errs...)
 }
 
 // shortest is the least of a window that a signal may leave and that still
-// counts: that of the shortest -duration.
-const shortest = minDuration / rounds
+// counts: that of the shortest round.
+const shortest = minWindow
 
 // measure returns the figures of one window after a warm-up. They are partial
 // if ctx, or the queue, has ended it; ok is false if there are none worth
 // having.
-func (s *session) measure(ctx context.Context, warmUp, window time.Duration, show *progress) (rd round, ok bool) {
+func (s *session) measure(ctx context.Context, warmUp, window time.Duration, show *progress) (rd round, ok bool, err error) {
 	if !s.wait(ctx, warmUp, nil) {
-		return round{}, false
+		return round{}, false, nil
 	}
-	begin := s.begin()
+	begin, err := s.begin()
+	if err != nil {
+		return round{}, false, err
+	}
 	show.measure(begin)
 	whole := s.wait(ctx, window, show)
-	rd = between(begin, s.finish())
+	end, err := s.finish()
+	rd = between(begin, end)
 	rd.Partial = !whole
-	return rd, whole || rd.Window >= shortest
+	return rd, err == nil && (whole || rd.Window >= shortest), err
 }
 
 // wait lets time pass, showing progress if there is show. It reports whether

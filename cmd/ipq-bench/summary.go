@@ -25,10 +25,15 @@ func spreadOf(values []float64) spread {
 
 // Metrics that more than the table look at.
 const (
-	offeredRate = "offered_per_second"
-	verdictRate = "verdicts_per_second"
-	lostShare   = "lost_percent"
-	cpuCost     = "cpu_ns_per_packet"
+	offeredRate     = "offered_per_second"
+	arrivedRate     = "arrived_per_second"
+	goodput         = "goodput_bits_per_second"
+	connectionRate  = "connections_per_second"
+	handlerDropRate = "handler_dropped_per_second"
+	ofUnqueued      = "of_unqueued_percent"
+	verdictRate     = "verdicts_per_second"
+	lostShare       = "lost_percent"
+	cpuCost         = "cpu_ns_per_packet"
 )
 
 // A metric is what one row of the table says about a round.
@@ -38,18 +43,100 @@ type metric struct {
 	decimals int
 	of       func(*round) float64
 	loss     bool // made from tally.lost, so a guess where that is
+	on       kinds
+}
+
+// kinds are where a metric means something: in which kind of scenario, and
+// whether without a queue, too.
+type kinds uint8
+
+const (
+	onPackets kinds = 1 << iota
+	onBulk
+	onChurn
+	withoutQueue
+	besideUnqueued // only where the unqueued path is measured, too
+
+	onAll = onPackets | onBulk | onChurn
+)
+
+// kind is that of the report's scenario.
+func (p *parameters) kind() kinds {
+	switch {
+	case p.Scenario == scenarioChurn:
+		return onChurn
+	case p.TCP:
+		return onBulk
+	}
+	return onPackets
+}
+
+// measures reports whether a metric means something in a mode.
+func (p *parameters) measures(x metric, mode string) bool {
+	if x.on&p.kind() == 0 || mode == modeUnqueued && x.on&withoutQueue == 0 {
+		return false
+	}
+	return x.on&besideUnqueued == 0 || slices.Contains(p.Modes, modeUnqueued)
 }
 
 var metrics = []metric{
-	{offeredRate, "offered/s", 0, func(r *round) float64 { return r.perSecond(r.Sent) }, false},
-	{"received_per_second", "received/s", 0, func(r *round) float64 { return r.perSecond(r.Received) }, false},
-	{verdictRate, "verdicts/s", 0, func(r *round) float64 { return r.perSecond(r.Verdicts) }, false},
-	{"lost_per_second", "lost in the kernel/s", 0, func(r *round) float64 { return r.perSecond(r.lost()) }, true},
-	{lostShare, "lost in the kernel, %", 1, func(r *round) float64 { return 100 * ratio(r.lost(), r.Sent) }, true},
-	{cpuCost, "CPU ns per packet", 0, func(r *round) float64 { return ratio(uint64(r.CPU), r.Verdicts) }, false},
-	{"packets_per_recvmmsg", "packets per recvmmsg", 1, func(r *round) float64 { return ratio(r.Received, r.Batches) }, false},
-	{"verdicts_per_write", "verdicts per write", 1, func(r *round) float64 { return ratio(r.Verdicts, r.Writes) }, false},
-	{"allocations_per_packet", "allocations per packet", 3, func(r *round) float64 { return ratio(r.Mallocs, r.Verdicts) }, false},
+	{offeredRate, "offered/s", 0, func(r *round) float64 { return r.perSecond(r.Sent) }, false, onPackets | withoutQueue},
+	{"received_per_second", "received/s", 0, func(r *round) float64 { return r.perSecond(r.Received) }, false, onAll},
+	{verdictRate, "verdicts/s", 0, func(r *round) float64 { return r.perSecond(r.Verdicts) }, false, onAll},
+	{arrivedRate, "arrived/s", 0, func(r *round) float64 { return r.perSecond(r.Arrived) }, false, onAll | withoutQueue},
+	{goodput, "goodput, Mbit/s", 0, func(r *round) float64 { return 8e-6 * r.perSecond(r.Bytes) }, false, onBulk | withoutQueue},
+	{connectionRate, "connections/s", 0, func(r *round) float64 { return r.perSecond(r.Connections) }, false, onChurn | withoutQueue},
+	{"connection_p50_us", "connection, µs, median", 0, func(r *round) float64 { return r.Latency.us(median) }, false, onChurn | withoutQueue},
+	{"connection_p99_us", "connection, µs, 99 %", 0, func(r *round) float64 { return r.Latency.us(p99) }, false, onChurn | withoutQueue},
+	{"failed_connections_per_second", "failed connections/s", 0, func(r *round) float64 { return r.perSecond(r.Failed) }, false, onChurn | withoutQueue},
+	{ofUnqueued, "of unqueued, %", 1, func(r *round) float64 { return r.ofUnqueued() }, false, onAll | besideUnqueued},
+	{"lost_per_second", "lost in the kernel/s", 0, func(r *round) float64 { return r.perSecond(r.lost()) }, true, onAll},
+	{lostShare, "lost in the kernel, %", 1, func(r *round) float64 { return 100 * ratio(r.lost(), r.Sent) }, true, onPackets},
+	{handlerDropRate, "dropped by the handler/s", 0, func(r *round) float64 { return r.perSecond(r.HandlerDropped) }, false, onAll},
+	{cpuCost, "CPU ns per packet", 0, func(r *round) float64 { return ratio(uint64(r.CPU), r.Verdicts) }, false, onAll},
+	{"packets_per_recvmmsg", "packets per recvmmsg", 1, func(r *round) float64 { return ratio(r.Received, r.Batches) }, false, onAll},
+	{"verdicts_per_write", "verdicts per write", 1, func(r *round) float64 { return ratio(r.Verdicts, r.Writes) }, false, onAll},
+	{"allocations_per_packet", "allocations per packet", 3, func(r *round) float64 { return ratio(r.Mallocs, r.Verdicts) }, false, onAll},
+}
+
+// main is the metric that a scenario is judged by.
+func (p *parameters) main() metric {
+	name := arrivedRate
+	switch p.kind() {
+	case onBulk:
+		name = goodput
+	case onChurn:
+		name = connectionRate
+	}
+	return metrics[slices.IndexFunc(metrics, func(x metric) bool { return x.name == name })]
+}
+
+func (r *round) ofUnqueued() float64 {
+	if r.OfUnqueued == 0 {
+		return math.NaN()
+	}
+	return 100 * r.OfUnqueued
+}
+
+// compare sets the rounds' OfUnqueued.
+func (rep *report) compare() {
+	i := slices.IndexFunc(rep.Modes, func(m mode) bool { return m.Name == modeUnqueued })
+	if i < 0 {
+		return
+	}
+	of := rep.Parameters.main().of
+	bare := make(map[int]float64)
+	for _, rd := range rep.Modes[i].Rounds {
+		bare[rd.Round] = of(&rd)
+	}
+	for j := range rep.Modes {
+		for k := range rep.Modes[j].Rounds {
+			rd := &rep.Modes[j].Rounds[k]
+			if base := bare[rd.Round]; j != i && base > 0 {
+				rd.OfUnqueued = of(rd) / base
+			}
+		}
+	}
 }
 
 func (r *round) perSecond(n uint64) float64 { return float64(n) / r.Window.Seconds() }
@@ -62,20 +149,40 @@ func ratio(a, b uint64) float64 {
 	return float64(a) / float64(b)
 }
 
-// summarise returns the spread of each metric over the rounds in which it has
-// a value; without any it is left out.
-func summarise(rounds []round) map[string]spread {
+// summarise returns the spread of each metric that means something in a mode,
+// over the rounds in which it has a value; without any it is left out.
+func (p *parameters) summarise(m *mode) map[string]spread {
 	summary := make(map[string]spread)
-	for _, m := range metrics {
+	for _, x := range metrics {
+		if !p.measures(x, m.Name) {
+			continue
+		}
 		var values []float64
-		for i := range rounds {
-			if v := m.of(&rounds[i]); !math.IsNaN(v) {
+		for i := range m.Rounds {
+			if v := x.of(&m.Rounds[i]); !math.IsNaN(v) {
 				values = append(values, v)
 			}
 		}
 		if len(values) > 0 {
-			summary[m.name] = spreadOf(values)
+			summary[x.name] = spreadOf(values)
 		}
 	}
 	return summary
+}
+
+// rows are the metrics that the table shows.
+func (rep *report) rows() []metric {
+	var rows []metric
+	p := &rep.Parameters
+	accepts := p.Handler == handleAccept && !slices.Contains(p.Modes, modeUnqueued)
+	for _, x := range metrics {
+		switch {
+		case !slices.ContainsFunc(p.Modes, func(mode string) bool { return p.measures(x, mode) }):
+		case accepts && (x.name == arrivedRate || x.name == handlerDropRate):
+			// The same as verdicts, and none.
+		default:
+			rows = append(rows, x)
+		}
+	}
+	return rows
 }

@@ -1,0 +1,172 @@
+package main
+
+import (
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/goipq/goipq/ipq"
+)
+
+// The kinds of handlers that -handler chooses from.
+const (
+	handleAccept  = "accept"
+	handleDrop    = "drop"
+	handleMix     = "mix"
+	handleParse   = "parse"
+	handleInspect = "inspect"
+	handleRewrite = "rewrite"
+	handleSpin    = "spin"
+	handleSleep   = "sleep"
+)
+
+// A handling is a -handler: what the consumer does with each packet.
+type handling struct {
+	kind  string
+	share float64       // of packets that are dropped, for mix
+	time  time.Duration // for spin and sleep
+}
+
+func parseHandling(text string) (handling, error) {
+	kind, arg, hasArg := strings.Cut(text, ":")
+	h := handling{kind: kind}
+	switch kind {
+	case handleAccept, handleDrop, handleParse, handleInspect, handleRewrite:
+		if hasArg {
+			return h, fmt.Errorf("-handler %s takes nothing after it, but there is %q", kind, ":"+arg)
+		}
+	case handleMix:
+		percent, err := strconv.ParseFloat(strings.TrimSuffix(arg, "%"), 64)
+		if err != nil || !(percent >= 0 && percent <= 100) {
+			return h, fmt.Errorf("-handler %s: want mix:P with P from 0 to 100 percent to drop, such as mix:10", text)
+		}
+		h.share = percent / 100
+	case handleSpin, handleSleep:
+		d, err := time.ParseDuration(arg)
+		if err != nil || d <= 0 || d > time.Second {
+			return h, fmt.Errorf("-handler %s: want %s:TIME up to 1s, such as %s:50us", text, kind, kind)
+		}
+		h.time = d
+	default:
+		return h, fmt.Errorf("-handler: there is no %q, only accept, drop, mix:P, parse, inspect, rewrite, spin:TIME and sleep:TIME", text)
+	}
+	return h, nil
+}
+
+// String returns the handling as -handler reads it.
+func (h handling) String() string {
+	switch h.kind {
+	case handleMix:
+		return h.kind + ":" + strconv.FormatFloat(100*h.share, 'g', -1, 64)
+	case handleSpin, handleSleep:
+		return h.kind + ":" + h.time.String()
+	}
+	return h.kind
+}
+
+// describe completes "it ...".
+func (h handling) describe() string {
+	switch h.kind {
+	case handleDrop:
+		return "drops every packet"
+	case handleMix:
+		return fmt.Sprintf("drops %s %% of the packets, evenly, and accepts the others", strconv.FormatFloat(100*h.share, 'g', 4, 64))
+	case handleParse:
+		return "looks each packet's five-tuple up in a table of " + commas(blockedFlows)
+	case handleInspect:
+		return "searches each payload for all patterns at once"
+	case handleRewrite:
+		return "changes each packet's payload, which then gets new checksums"
+	case handleSpin:
+		return fmt.Sprintf("computes for %v on each packet", h.time)
+	case handleSleep:
+		return fmt.Sprintf("sleeps for %v on each packet", h.time)
+	}
+	return "accepts every packet"
+}
+
+// handler returns the handler itself. Many goroutines may run it. The patterns
+// are those of inspect.
+func (h handling) handler(patterns [][]byte) ipq.Handler {
+	switch h.kind {
+	case handleDrop:
+		return ipq.HandlerFunc(func(*ipq.Packet) ipq.Verdict { return ipq.Drop })
+	case handleMix:
+		return mix(h.share)
+	case handleParse:
+		return newBlocklist()
+	case handleInspect:
+		return newInspector(patterns)
+	case handleRewrite:
+		return ipq.HandlerFunc(rewrite)
+	case handleSpin:
+		return ipq.HandlerFunc(func(*ipq.Packet) ipq.Verdict {
+			for end := time.Now().Add(h.time); time.Now().Before(end); {
+			}
+			return ipq.Accept
+		})
+	case handleSleep:
+		return ipq.HandlerFunc(func(*ipq.Packet) ipq.Verdict {
+			time.Sleep(h.time)
+			return ipq.Accept
+		})
+	}
+	return ipq.HandlerFunc(func(*ipq.Packet) ipq.Verdict { return ipq.Accept })
+}
+
+// mix drops a share of the packets. Their ids count up: packet n is dropped when
+// the share of n reaches another whole number.
+type mix float64
+
+func (m mix) HandlePacket(p *ipq.Packet) ipq.Verdict {
+	id := float64(p.ID())
+	if uint64(id*float64(m)) != uint64((id+1)*float64(m)) {
+		return ipq.Drop
+	}
+	return ipq.Accept
+}
+
+// blockedFlows is how many flows a blocklist knows: more than the nearest cache
+// holds.
+const blockedFlows = 1 << 14
+
+// A blocklist drops flows that are in it. None that is sent is.
+type blocklist map[ipq.Flow]struct{}
+
+func newBlocklist() blocklist {
+	b := make(blocklist, blockedFlows)
+	for i := range uint16(blockedFlows) {
+		b[ipq.Flow{
+			Src:      netip.AddrFrom4([4]byte{192, 0, 2, 1}), // TEST-NET-1
+			Dst:      netip.AddrFrom4([4]byte{198, 51, 100, byte(i)}),
+			SrcPort:  i,
+			DstPort:  443,
+			Protocol: syscall.IPPROTO_TCP,
+		}] = struct{}{}
+	}
+	return b
+}
+
+func (b blocklist) HandlePacket(p *ipq.Packet) ipq.Verdict {
+	if _, blocked := b[p.Flow()]; blocked {
+		return ipq.Drop
+	}
+	return ipq.Accept
+}
+
+// rewrite changes the last byte of a packet, if that is payload; otherwise it
+// lets the packet go as it is.
+func rewrite(p *ipq.Packet) ipq.Verdict {
+	if len(transportPayload(p)) == 0 {
+		return ipq.Accept
+	}
+	b, err := p.EditPayload()
+	if err != nil {
+		return ipq.Accept // a super-packet cannot be edited
+	}
+	b[len(b)-1] ^= 0xff
+	return ipq.Accept
+}

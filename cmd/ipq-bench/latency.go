@@ -1,0 +1,61 @@
+package main
+
+import (
+	"math"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"github.com/goipq/goipq/internal/flood"
+)
+
+// A latency is how long things took. Its percentiles are upper bounds, less
+// than 1 % above the value itself.
+type latency struct {
+	Count uint64        `json:"count"`
+	P50   time.Duration `json:"p50_ns"`
+	P90   time.Duration `json:"p90_ns"`
+	P99   time.Duration `json:"p99_ns"`
+	P999  time.Duration `json:"p999_ns"`
+	Max   time.Duration `json:"max_ns"`
+}
+
+// latencyBetween returns what was counted between two readings, nil if nothing
+// was.
+func latencyBetween(begin, end []flood.LatencyCount) *latency {
+	counts := make(map[time.Duration]int64)
+	for _, c := range end {
+		counts[c.Upper] += int64(c.Count)
+	}
+	for _, c := range begin {
+		counts[c.Upper] -= int64(c.Count)
+	}
+	// Three digits, up to an hour.
+	h := hdrhistogram.New(1, int64(time.Hour), 3)
+	for upper, n := range counts {
+		if n > 0 {
+			h.RecordValues(min(int64(upper), int64(time.Hour)), n)
+		}
+	}
+	if h.TotalCount() == 0 {
+		return nil
+	}
+	at := func(percent float64) time.Duration { return time.Duration(h.ValueAtQuantile(percent)) }
+	return &latency{
+		Count: uint64(h.TotalCount()),
+		P50:   at(50), P90: at(90), P99: at(99), P999: at(99.9),
+		Max: time.Duration(h.Max()),
+	}
+}
+
+// us is a percentile in microseconds, not a number when nothing was timed.
+func (l *latency) us(of func(*latency) time.Duration) float64 {
+	if l == nil {
+		return math.NaN()
+	}
+	return float64(of(l)) / 1e3
+}
+
+func median(l *latency) time.Duration { return l.P50 }
+
+func p99(l *latency) time.Duration { return l.P99 }

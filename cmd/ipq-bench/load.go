@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/goipq/goipq/internal/flood"
+	"github.com/goipq/goipq/internal/netlab"
+)
+
+// A load is the processes that send during a round, and those that receive.
+type load struct {
+	senders, receivers []*flood.Flood
+}
+
+// context is that of the processes: they end when they are told.
+func (*load) context() context.Context { return context.Background() }
+
+// add starts a process in a namespace and puts it to the others of its kind.
+func (l *load) add(kind *[]*flood.Flood, ns *netlab.NS, start func() (*flood.Flood, error)) error {
+	return ns.Do(func() error {
+		f, err := start()
+		if err == nil {
+			*kind = append(*kind, f)
+		}
+		return err
+	})
+}
+
+// A delivery is what a load has done.
+type delivery struct {
+	Bytes       uint64 `json:"bytes,omitempty"`       // of TCP's payload that was received
+	Connections uint64 `json:"connections,omitempty"` // that were begun, answered and ended
+	Failed      uint64 `json:"failed_connections,omitempty"`
+}
+
+func (d delivery) minus(before delivery) delivery {
+	d.Bytes -= before.Bytes
+	d.Connections -= before.Connections
+	d.Failed -= before.Failed
+	return d
+}
+
+// sent is how many packets the senders counted.
+func (l *load) sent() (sent uint64) {
+	for _, f := range l.senders {
+		sent += f.Stats().Sent
+	}
+	return sent
+}
+
+func (l *load) delivered() (d delivery) {
+	for _, f := range l.senders {
+		st := f.Stats()
+		d.Connections += st.Finished
+		d.Failed += st.Failed
+	}
+	for _, f := range l.receivers {
+		d.Bytes += f.Stats().Bytes
+	}
+	return d
+}
+
+// latencies returns those of all connections so far.
+func (l *load) latencies() []flood.LatencyCount {
+	var all []flood.LatencyCount
+	for _, f := range l.senders {
+		all = append(all, f.Latencies()...)
+	}
+	return all
+}
+
+// A settlement is what a load says at its end.
+type settlement struct {
+	sent, missed      uint64
+	bytesOut, bytesIn uint64
+	orderly           bool // all of them ended well before the receivers were stopped
+}
+
+// stop ends the senders, waits until the receivers have what was sent, and ends
+// them.
+func (l *load) stop() (settlement, error) {
+	var all settlement
+	var errs []error
+	var failed uint64
+	for _, f := range l.senders {
+		st, err := f.Stop()
+		failed += st.Failed
+		all.sent += st.Sent
+		all.missed += st.Refused
+		all.bytesOut += st.Bytes
+		errs = append(errs, err)
+	}
+	all.orderly = l.awaitEnds()
+	for _, f := range l.receivers {
+		st, err := f.Stop()
+		failed += st.Failed
+		all.bytesIn += st.Bytes
+		errs = append(errs, err)
+	}
+	all.orderly = all.orderly && failed == 0
+	return all, errors.Join(errs...)
+}
+
+// awaitEnds waits until the receivers' connections are over, and reports
+// whether they were in time: what a handler drops comes again, but later and
+// later.
+func (l *load) awaitEnds() bool {
+	const longest = 500 * time.Millisecond
+	for end := time.Now().Add(longest); ; time.Sleep(time.Millisecond) {
+		var open uint64
+		for _, f := range l.receivers {
+			st := f.Stats()
+			open += st.Opened - st.Finished - st.Failed
+		}
+		if open == 0 {
+			return true
+		}
+		if time.Now().After(end) {
+			return false
+		}
+	}
+}

@@ -1,0 +1,131 @@
+package main
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"syscall"
+)
+
+// A scenario is a private network with a queue in it and a load that passes it.
+type scenario interface {
+	// describe says what is queued where, and load what is sent.
+	describe(p *parameters) string
+	load(p *parameters) string
+	// build makes the network, without any rule.
+	build(o *options) (*site, error)
+	// start starts the load. What was started before an error is in it.
+	start(s *site, o *options, on placement, sendBuffer int) (*load, error)
+}
+
+// The names of scenarios that -scenario chooses from.
+const (
+	scenarioICMP    = "icmp"
+	scenarioUDP     = "udp"
+	scenarioForward = "forward"
+	scenarioChurn   = "churn"
+)
+
+var scenarioNames = []string{scenarioICMP, scenarioUDP, scenarioForward, scenarioChurn}
+
+// scenario returns the one that the options choose; they have been checked.
+func (o *options) scenario() scenario {
+	switch {
+	case o.Scenario == scenarioUDP:
+		return udp{}
+	case o.Scenario == scenarioForward && o.TCP:
+		return forwardTCP{}
+	case o.Scenario == scenarioForward:
+		return forwardUDP{}
+	case o.Scenario == scenarioChurn:
+		return churn{}
+	}
+	return icmp{}
+}
+
+// checkScenario says what in the options does not go with the scenario.
+func (o *options) checkScenario(set map[string]bool) error {
+	if !slices.Contains(scenarioNames, o.Scenario) {
+		return fmt.Errorf("-scenario: there is no %q, only %s", o.Scenario, strings.Join(scenarioNames, ", "))
+	}
+	loopback := o.Scenario == scenarioICMP || o.Scenario == scenarioUDP
+	tcp := o.tcp()
+	for _, c := range []struct {
+		wrong bool
+		text  string
+	}{
+		{o.Replies && o.Scenario != scenarioICMP, "-replies is for -scenario icmp"},
+		{o.TCP && o.Scenario != scenarioForward, "-tcp is for -scenario forward"},
+		{set["gso"] && !tcp, "-gso is for TCP: -scenario churn, or forward with -tcp"},
+		{o.Rate > 0 && tcp && o.Scenario != scenarioChurn, "-rate is not for -tcp, which sends what its streams carry"},
+		{set["size"] && tcp, "-size is not for TCP, which makes its own packets"},
+		{o.IMIX && tcp, "-imix is not for TCP, which makes its own packets"},
+		{o.IMIX && set["size"], "-imix and -size exclude each other"},
+		{!loopback && o.Size > maxRouted, fmt.Sprintf("-size %d is more than the %d bytes of the links' jumbo frames", o.Size, maxRouted)},
+		{o.IPv6 && !tcp && !o.IMIX && o.Size < 56, fmt.Sprintf("-size %d is not between 56 and 65535 over IPv6", o.Size)},
+		{o.Handler.kind == handleRewrite && tcp && o.GSO, "-handler rewrite needs -gso=false: super-packets cannot be edited"},
+	} {
+		if c.wrong {
+			return fmt.Errorf("%s", c.text)
+		}
+	}
+	return nil
+}
+
+// tcp tells that connections are measured rather than packets.
+func (o *options) tcp() bool { return o.TCP || o.Scenario == scenarioChurn }
+
+// gso tells that TCP's super-packets are queued whole.
+func (o *options) gso() bool { return o.GSO && o.tcp() }
+
+// imix is the packet mix that testers of routers use: of twelve packets seven
+// are small, four middling and one is a full frame. The sizes of Ethernet frames
+// in it, 64, 594 and 1518, less 18 for their headers, would be 46, 576 and 1500;
+// over IPv6 46 bytes have no room for a number, so the small ones have 64. The
+// mean is 354 bytes.
+var imix = []int{64, 576, 64, 64, 576, 64, 1500, 64, 576, 64, 576, 64}
+
+// sizes are what packets have in turn.
+func (o *options) sizes() []int {
+	if o.IMIX {
+		return imix
+	}
+	return []int{o.Size}
+}
+
+func (o *options) family() uint8 {
+	if o.IPv6 {
+		return syscall.AF_INET6
+	}
+	return syscall.AF_INET
+}
+
+// Addresses that networks are tested with (RFC 2544, RFC 5180). All of them are
+// the receiver's, so that a flow has an address of its own.
+var (
+	testNet4 = netip.MustParsePrefix("198.19.0.0/16")
+	testNet6 = netip.MustParsePrefix("2001:2:0:1::/112")
+)
+
+func (o *options) testNet() netip.Prefix {
+	if o.IPv6 {
+		return testNet6
+	}
+	return testNet4
+}
+
+// flows is over how many flows each sender spreads its load, unless -flows says
+// it: of packets many times the workers of any pool, so that all are busy; of
+// connections as many as share a link without waiting for each other's turn.
+func (o *options) flows() int {
+	switch {
+	case o.Flows > 0:
+		return o.Flows
+	case o.Scenario == scenarioChurn:
+		return 32
+	case o.TCP:
+		return 8
+	}
+	return 1024
+}

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// Each scenario and handler runs, decides what it should, and balances its
+// books.
+func TestScenarios(t *testing.T) {
+	patterns := filepath.Join(t.TempDir(), "patterns")
+	// The floods' filling after the number, which counts up.
+	if err := os.WriteFile(patterns, []byte("# a comment\n\nnever\n !\"#$%&'()*+\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	type want func(t *testing.T, rep *report)
+	allOf := func(pick func(*life) (got, of uint64)) want {
+		return func(t *testing.T, rep *report) {
+			for _, m := range rep.Modes {
+				for _, rd := range m.Rounds {
+					if got, of := pick(&rd.Life); m.Name != modeUnqueued && (got != of || of == 0) {
+						t.Errorf("%s: %d of %d: %+v", m.Name, got, of, rd.Life)
+					}
+				}
+			}
+		}
+	}
+	accepted := allOf(func(l *life) (uint64, uint64) { return l.Accepted, l.Verdicts })
+	dropped := allOf(func(l *life) (uint64, uint64) { return l.HandlerDropped, l.Verdicts })
+	delivered := func(t *testing.T, rep *report) {
+		for _, m := range rep.Modes {
+			main := rep.Parameters.main()
+			if s := m.Summary[main.name]; s.Max == 0 {
+				t.Errorf("%s: %s is %+v", m.Name, main.label, s)
+			}
+		}
+	}
+	for _, c := range []struct {
+		args  string
+		wants []want
+	}{
+		{"-6 -modes inline -handler parse", []want{accepted, delivered}},
+		{"-6 -scenario udp -flows 3000 -modes unqueued,inline,pool -handler mix:25", []want{delivered, func(t *testing.T, rep *report) {
+			b := rep.Books
+			if quarter := float64(b.Verdicts-b.Accepted) / float64(b.Verdicts); quarter < 0.249 || quarter > 0.251 {
+				t.Errorf("of %d verdicts %d accept", b.Verdicts, b.Accepted)
+			}
+			if b.Passed == 0 || rep.Modes[1].Summary[ofUnqueued].Max <= 0 {
+				t.Errorf("nothing to compare with: %+v", b)
+			}
+		}}},
+		{"-scenario udp -imix -modes inline -handler inspect", []want{accepted, delivered}},
+		{"-scenario udp -modes pool -size 100 -handler inspect -patterns " + patterns, []want{dropped}},
+		{"-scenario forward -modes unqueued,inline -size 9000 -handler rewrite -rate 5000", []want{accepted, delivered,
+			allOf(func(l *life) (uint64, uint64) { return l.Arrived, l.Accepted })}},
+		{"-6 -scenario forward -modes inline -handler drop", []want{dropped}},
+		{"-scenario forward -tcp -modes unqueued,inline", []want{accepted, delivered}},
+		{"-6 -scenario forward -tcp -gso=false -modes pool -handler rewrite", []want{accepted, delivered}},
+		{"-scenario churn -modes unqueued,pool -handler sleep:1us", []want{accepted, delivered}},
+		{"-scenario churn -modes inline -rate 200 -6 -handler spin:1us", []want{accepted, delivered}},
+	} {
+		t.Run(strings.ReplaceAll(c.args, patterns, "f"), func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "report.json")
+			cmd := command(append(strings.Fields(c.args), "-duration", "200ms", "-rounds", "2", "-json", file)...)
+			var stdout, stderr bytes.Buffer
+			cmd.Stdout, cmd.Stderr = &stdout, &stderr
+			err := cmd.Run()
+			skipWithoutNamespaces(t, stderr.String())
+			if err != nil || stderr.Len() > 0 {
+				t.Fatalf("%v: %s\n%s", err, stderr.String(), stdout.String())
+			}
+			rep := readReport(t, file)
+			if !rep.Books.Balanced {
+				t.Errorf("books: %+v", rep.Books)
+			}
+			for _, w := range c.wants {
+				w(t, rep)
+			}
+			wantLines(t, stdout.String(), 100)
+			if t.Failed() {
+				t.Log(stdout.String())
+			}
+		})
+	}
+}

@@ -1,0 +1,167 @@
+package main
+
+import (
+	"errors"
+	"time"
+
+	"github.com/goipq/goipq/internal/netlab"
+)
+
+// A site is the private network of a scenario, with the rules in it.
+type site struct {
+	// client and server are where the load begins and ends; at is where the
+	// queue is. They may be one.
+	client, at, server *netlab.NS
+	spaces             []*netlab.NS // each once
+
+	rule netlab.Rule // what is queued
+	// sinks are where packets arrive behind the queue.
+	sinks []sink
+	// sent tells whether the senders count their packets.
+	sent bool
+
+	queued bool // there is a queue; otherwise packets pass
+	ruled  counted
+	sunk   []counted
+	gates  []*netlab.Ruleset // closed while there are any
+}
+
+// A sink is a place where packets arrive, and may end.
+type sink struct {
+	at    *netlab.NS
+	hook  netlab.Hook
+	match netlab.Match
+	drop  bool
+}
+
+// install puts the rules in place: a counter where packets arrive, and the
+// queue, or for comparison a counter in its place.
+func (s *site) install(queued, fanout bool, queues int) (err error) {
+	s.queued = queued
+	for _, sink := range s.sinks {
+		var c counted
+		if sink.drop {
+			c.rules, err = sink.at.InstallDrop(sink.hook, 0, sink.match)
+		} else {
+			c.rules, err = sink.at.InstallCounter(sink.hook, 0, sink.match)
+		}
+		if err != nil {
+			return err
+		}
+		s.sunk = append(s.sunk, c)
+	}
+	if !queued {
+		s.ruled.rules, err = s.at.InstallCounter(s.rule.Hook, s.rule.Priority, s.rule.Match)
+		return err
+	}
+	s.rule.Queues, s.rule.FanoutCPU = queues, fanout
+	s.ruled.rules, err = s.at.InstallQueue(s.rule)
+	return err
+}
+
+// kind says what stands where the queue is to be.
+func (s *site) kind() string {
+	if s.ruled.rules.UsesTarget() {
+		return "NFQUEUE target"
+	}
+	return "nft queue expression"
+}
+
+// passed returns how many packets came to the rule, and to the other end, since
+// the round began.
+func (s *site) passed() (ruled, arrived uint64, err error) {
+	if ruled, err = s.ruled.sinceMark(); err != nil {
+		return 0, 0, err
+	}
+	for i := range s.sunk {
+		n, err := s.sunk[i].sinceMark()
+		if err != nil {
+			return 0, 0, err
+		}
+		arrived += n
+	}
+	return ruled, arrived, nil
+}
+
+// mark begins the round's counts.
+func (s *site) mark() error {
+	err := s.ruled.mark()
+	for i := range s.sunk {
+		err = errors.Join(err, s.sunk[i].mark())
+	}
+	return err
+}
+
+// shut keeps connections of the round that has ended from sending any more:
+// their kernels would, for minutes, what was lost. open ends that.
+func (s *site) shut() error {
+	if s.sent || len(s.gates) > 0 {
+		return nil
+	}
+	for _, ns := range []*netlab.NS{s.client, s.server} {
+		gate, err := ns.InstallDrop(netlab.Output, 0, netlab.Match{L4Proto: s.rule.Match.L4Proto})
+		if err != nil {
+			return err
+		}
+		s.gates = append(s.gates, gate)
+	}
+	return nil
+}
+
+func (s *site) open() error {
+	var errs []error
+	for _, gate := range s.gates {
+		errs = append(errs, gate.Remove())
+	}
+	s.gates = nil
+	return errors.Join(errs...)
+}
+
+// settle waits until no more packets come to the rule: two readings some time
+// apart are the same.
+func (s *site) settle() error {
+	const apart, longest = 5 * time.Millisecond, time.Second
+	before, _, err := s.passed()
+	for end := time.Now().Add(longest); err == nil && time.Now().Before(end); {
+		time.Sleep(apart)
+		now, _, readErr := s.passed()
+		if now == before {
+			return readErr
+		}
+		before, err = now, readErr
+	}
+	return err
+}
+
+func (s *site) close() error {
+	var errs []error
+	for _, ns := range s.spaces {
+		errs = append(errs, ns.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// counted is a ruleset with what its counters stood at.
+type counted struct {
+	rules  *netlab.Ruleset
+	marked uint64
+}
+
+func (c *counted) total() (uint64, error) {
+	counters, err := c.rules.Counters()
+	var sum uint64
+	for _, counter := range counters {
+		sum += counter.Packets
+	}
+	return sum, err
+}
+
+func (c *counted) mark() (err error) {
+	c.marked, err = c.total()
+	return err
+}
+
+func (c *counted) sinceMark() (uint64, error) {
+	now, err := c.total()
+	return now - c.marked, err
+}
