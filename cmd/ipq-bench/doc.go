@@ -74,10 +74,21 @@
 // at the other, when all have ended in order. Where super-packets are cut up for
 // the queue, its own numbering of the segments is what must agree.
 //
+// # Soak
+//
+// -soak TIME runs each mode for that long under the load, instead of rounds. Some
+// 200 times the live heap (after a garbage collection), resident memory,
+// goroutines and descriptors are looked at. The first quarter is warm-up; what is
+// larger in the last quarter than in the second is not flat: memory by more than
+// a twentieth and a mebibyte, the heap by more than a twentieth and 128 KiB, the
+// others by any. Under overload resident memory may also come to no more than a
+// tenth above what it is when idle plus the queue's packet buffers, and nothing
+// may outlive the queue.
+//
 // # Exit status
 //
 //	0    measured, and the books balance
-//	1    the run failed, or the books do not balance
+//	1    the run failed, the books do not balance, or a soak was not flat
 //	2    wrong flag or value, or no private namespace to be had: nothing was run
 //	130  ended by SIGINT; the table and the JSON file have what was measured
 //	143  the same, by SIGTERM

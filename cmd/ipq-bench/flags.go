@@ -47,6 +47,7 @@ type options struct {
 	Flows    int           // 0: the scenario's
 	Duration time.Duration // of all rounds of a mode
 	Rounds   int
+	Soak     time.Duration // 0: measure instead
 	Rate     float64
 	Size     int
 	Batch    int
@@ -88,6 +89,7 @@ func newFlagSet(o *options, t *texts) *flag.FlagSet {
 	fs.IntVar(&o.Flows, "flows", 0, "`number` of flows of each flood, or of TCP connections at once;\n0 means 1024, of TCP 8, of churn 32")
 	fs.DurationVar(&o.Duration, "duration", 6*time.Second, "measured `time` for each mode, in all its rounds; 1s makes a quick run")
 	fs.IntVar(&o.Rounds, "rounds", usualRounds, "`number` of rounds of each mode, which take turns")
+	fs.DurationVar(&o.Soak, "soak", 0, "run each mode for this `time` under load and fail unless memory, goroutines and\ndescriptors stay flat, instead of measuring")
 	fs.Float64Var(&o.Rate, "rate", 0, "`packets` a second to offer, over all queues (of churn: connections); 0 offers as many as go")
 	fs.IntVar(&o.Size, "size", 64, "`bytes` of each packet, from the IP header on")
 	fs.IntVar(&o.Batch, "batch", 0, "most `packets` for one recvmmsg; 0 means goipq's default for the mode")
@@ -132,6 +134,9 @@ func parseFlags(args []string) (options, error) {
 	if err := o.check(); err != nil {
 		return o, err
 	}
+	if o.Soak > 0 && (set["duration"] || set["rounds"]) {
+		return o, errors.New("-soak has no rounds: -duration and -rounds are not for it")
+	}
 	return o, o.checkScenario(set)
 }
 
@@ -152,6 +157,12 @@ func (o *options) check() error {
 	}
 	if !(o.Rate == 0 || o.Rate >= 1 && o.Rate <= 1e9) { // NaN, too
 		return fmt.Errorf("-rate %v is neither 0 nor between 1 and 1e9 packets a second", o.Rate)
+	}
+	if o.Soak != 0 && (o.Soak < minSoak || o.Soak > maxSoak) {
+		return fmt.Errorf("-soak %v is not between %v and %v", o.Soak, minSoak, maxSoak)
+	}
+	if o.Soak > 0 && slices.Contains(o.Modes, modeUnqueued) {
+		return errors.New("-soak watches queues: the mode unqueued has none")
 	}
 	if o.BusyPoll < 0 || o.BusyPoll > time.Second {
 		return fmt.Errorf("-busy-poll %v is not between 0 and 1s", o.BusyPoll)
@@ -192,13 +203,15 @@ Examples:
   ipq-bench                       what is the most that this machine carries?
   ipq-bench -rate 150000          what does a packet cost at a load that it bears?
   ipq-bench -queues 2 -pin        two queues, each with a receive loop on its CPU
-  ipq-bench -duration 1s -json f  a quick run, with every figure in a file
+  ipq-bench -soak 10m             does it stay flat under overload?
+  ipq-bench -duration 1s -json f a quick run, with every figure in a file
   ipq-bench -scenario forward -tcp -modes unqueued,inline
                                   routed TCP, and how much of it the queue costs
   ipq-bench -scenario udp -imix -handler inspect
                                   an IPS: many flows, each payload searched
 
-Exit status: 0 measured; 1 the run failed or its books do not balance; 2 wrong flag, or no
-namespace to be had; 130 ended by SIGINT and 143 by SIGTERM, with what was measured so far.
+Exit status: 0 measured; 1 the run failed, its books do not balance or a soak is not flat;
+2 wrong flag, or no namespace to be had; 130 ended by SIGINT and 143 by SIGTERM, with what
+was measured so far.
 `)
 }

@@ -73,6 +73,9 @@ func TestWrongFlagsAreOneSentence(t *testing.T) {
 		"-duration 1s -- x":                     `"x"`,
 		"-rounds 0":                             "-rounds 0",
 		"-rounds 200 -duration 1s":              "between 2s",
+		"-soak 1s":                              "-soak 1s is not between 2s",
+		"-soak 3s -duration 1s":                 "-duration and -rounds",
+		"-soak 3s -modes unqueued":              "unqueued",
 		"-flows 65537":                          "-flows 65537",
 		"-scenario fast":                        `no "fast", only icmp, udp, forward, churn`,
 		"-handler fast":                         `no "fast"`,
@@ -113,7 +116,7 @@ func TestHelpNamesEveryFlag(t *testing.T) {
 	}
 	var usage strings.Builder
 	printUsage(&usage)
-	for _, name := range strings.Fields("duration rate size batch workers queues busy-poll pin maxlen modes json scenario handler patterns 6 tcp gso imix flows rounds") {
+	for _, name := range strings.Fields("duration rate size batch workers queues busy-poll pin maxlen modes json scenario handler patterns 6 tcp gso imix flows rounds soak") {
 		if !strings.Contains(usage.String(), "\n  -"+name) {
 			t.Errorf("the usage does not explain -%s", name)
 		}

@@ -114,6 +114,9 @@ func (p *parameters) run(rep *report) string {
 	for _, name := range p.Modes {
 		titles = append(titles, rep.title(name))
 	}
+	if p.Soak > 0 {
+		return fmt.Sprintf("%s, %v each without a pause", strings.Join(titles, " and "), p.Soak)
+	}
 	last := len(titles) - 1
 	if last > 0 {
 		titles = []string{strings.Join(titles[:last], ", "), titles[last]}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"slices"
 	"syscall"
 	"time"
 
@@ -63,9 +64,13 @@ func bench(ctx context.Context, opts options, stdout, stderr io.Writer) int {
 	defer r.close()
 	printHeader(stdout, r.report)
 
-	runErr := r.run(ctx)
+	run, print := r.run, printResults
+	if opts.Soak > 0 {
+		run, print = r.soak, printSoak
+	}
+	runErr := run(ctx)
 	r.report.finish(ctx.Err() != nil)
-	printResults(stdout, r.report)
+	print(stdout, r.report)
 	if opts.JSON != "" {
 		runErr = errors.Join(runErr, r.report.write(opts.JSON))
 	}
@@ -80,7 +85,7 @@ func bench(ctx context.Context, opts options, stdout, stderr io.Writer) int {
 func (rep *report) status(cause error) int {
 	var sig caught
 	switch {
-	case !rep.Books.Balanced:
+	case !rep.Books.Balanced, slices.ContainsFunc(rep.Soaks, func(k soak) bool { return len(k.Problems) > 0 }):
 		return exitFailed
 	case errors.As(cause, &sig):
 		return sig.status()

@@ -91,14 +91,19 @@ func (p *progress) rewrite(text string) {
 }
 
 func (p *progress) rates(rd *round) string {
+	text := ""
 	switch p.kind {
 	case onBulk:
-		return fmt.Sprintf("%s Mbit/s, %s verdicts/s", fixed(8e-6*rd.perSecond(rd.Bytes), 0), fixed(rd.perSecond(rd.Verdicts), 0))
+		text = fixed(8e-6*rd.perSecond(rd.Bytes), 0) + " Mbit/s"
 	case onChurn:
-		return fmt.Sprintf("%s connections/s, %s verdicts/s",
-			fixed(rd.perSecond(rd.Connections), 0), fixed(rd.perSecond(rd.Verdicts), 0))
+		text = fixed(rd.perSecond(rd.Connections), 0) + " connections/s"
 	}
-	if !p.queued {
+	switch {
+	case text != "" && p.queued:
+		return fmt.Sprintf("%s, %s verdicts/s", text, fixed(rd.perSecond(rd.Verdicts), 0))
+	case text != "":
+		return text
+	case !p.queued:
 		return fmt.Sprintf("%s arrived/s of %s offered", fixed(rd.perSecond(rd.Arrived), 0), fixed(rd.perSecond(rd.Sent), 0))
 	}
 	sign := ""

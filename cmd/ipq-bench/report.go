@@ -16,7 +16,8 @@ type report struct {
 	Machine     machine    `json:"machine"`
 	Parameters  parameters `json:"parameters"`
 	Setup       setup      `json:"setup"`
-	Modes       []mode     `json:"modes"` // in the order of -modes
+	Modes       []mode     `json:"modes"`           // in the order of -modes
+	Soaks       []soak     `json:"soaks,omitempty"` // with -soak, instead of rounds
 	Books       books      `json:"books"`
 }
 
@@ -35,9 +36,10 @@ type parameters struct {
 	Modes    []string      `json:"modes"`
 	Duration time.Duration `json:"duration_ns"` // measured time for each mode
 	Rounds   int           `json:"rounds"`
-	Window   time.Duration `json:"window_ns"`       // measured time of one round
-	WarmUp   time.Duration `json:"warm_up_ns"`      // before each window
-	Rate     float64       `json:"rate_per_second"` // of all floods; 0: as many as go
+	Window   time.Duration `json:"window_ns"`         // measured time of one round
+	WarmUp   time.Duration `json:"warm_up_ns"`        // before each window
+	Soak     time.Duration `json:"soak_ns,omitempty"` // time for each mode, without rounds
+	Rate     float64       `json:"rate_per_second"`   // of all floods; 0: as many as go
 	Scenario string        `json:"scenario"`
 	Handler  string        `json:"handler"`
 	IPv6     bool          `json:"ipv6"`
@@ -86,5 +88,8 @@ type mode struct {
 // queue, start the floods and stop them.
 func (p *parameters) total() time.Duration {
 	const around = 40 * time.Millisecond
+	if p.Soak > 0 {
+		return time.Duration(len(p.Modes)) * (p.Soak + around)
+	}
 	return time.Duration(p.Rounds*len(p.Modes)) * (p.WarmUp + p.Window + around)
 }

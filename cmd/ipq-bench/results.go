@@ -16,7 +16,10 @@ func printResults(w io.Writer, rep *report) {
 	for _, text := range rep.notes() {
 		printField(w, width, "note", text)
 	}
-	b := &rep.Books
+	printBooks(w, width, &rep.Books)
+}
+
+func printBooks(w io.Writer, width int, b *books) {
 	if b.Balanced {
 		printField(w, width, "books", "balanced: "+b.sum())
 		return

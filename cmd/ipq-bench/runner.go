@@ -110,6 +110,7 @@ func (r *runner) newReport(cpus int, where placement) *report {
 			Modes:    o.Modes,
 			Duration: o.Duration,
 			Rounds:   o.Rounds,
+			Soak:     o.Soak,
 			Window:   o.window(),
 			WarmUp:   o.warmUp(),
 			Rate:     o.Rate,

@@ -15,6 +15,10 @@ func keepTo([]int) error { return errors.ErrUnsupported }
 
 func processCPU() time.Duration { return 0 }
 
+func residentMemory() (uint64, error) { return 0, errors.ErrUnsupported }
+
+func openDescriptors() (int, error) { return 0, errors.ErrUnsupported }
+
 func kernelRelease() string { return "" }
 
 func cpuModel() string { return "" }
