@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -95,7 +96,7 @@ func TestSoak(t *testing.T) {
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err := cmd.Run()
 	skipWithoutNamespaces(t, stderr.String())
-	if err != nil || stderr.Len() > 0 {
+	if err != nil && !underRace || stderr.Len() > 0 {
 		t.Fatalf("%v: %s\n%s", err, stderr.String(), stdout.String())
 	}
 	rep := readReport(t, file)
@@ -103,6 +104,9 @@ func TestSoak(t *testing.T) {
 		t.Errorf("%d soaks, books %+v", len(rep.Soaks), rep.Books)
 	}
 	for _, k := range rep.Soaks {
+		if underRace {
+			k.Problems = slices.DeleteFunc(k.Problems, func(p string) bool { return strings.HasPrefix(p, "resident memory") })
+		}
 		if len(k.Problems) > 0 || len(k.Samples) < fewest || k.Life.Verdicts == 0 || k.Duration < rep.Parameters.Soak {
 			t.Errorf("%+v", k)
 		}

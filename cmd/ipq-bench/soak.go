@@ -104,7 +104,9 @@ func (r *runner) soakMode(ctx context.Context, name string) (*soak, error) {
 	r.show.begin(1, r.report.title(name), true)
 	r.show.measure(s.peek())
 	began, readErr := time.Now(), error(nil)
-	for readErr == nil && time.Since(began) < r.opts.Soak && s.wait(ctx, soakEvery(r.opts.Soak), r.show) {
+	// A machine so busy that there are too few samples gets more time.
+	more := func() bool { return time.Since(began) < r.opts.Soak || len(k.Samples) < fewest }
+	for readErr == nil && more() && s.wait(ctx, soakEvery(r.opts.Soak), r.show) {
 		var u usage
 		u, readErr = readUsage()
 		u.At = time.Since(began)
