@@ -95,7 +95,7 @@ func TestPacketAttributes(t *testing.T) {
 			{"cgroup class", p.CgroupClass(), 0x10001},
 			{"security context", string(p.SecurityContext()), "system_u:object_r"},
 			{"checksum verified", p.ChecksumVerified(), false}, {"checksum ready", p.ChecksumReady(), true}, {"GSO", p.GSO(), false},
-			{"length", p.Len(), 28}, {"source port", p.Flow().SrcPort, 53},
+			{"length", p.Len(), 28}, {"source port", p.Flow().SrcPort, 53}, {"transport", len(p.Transport()), 8},
 		})
 	})
 }
@@ -115,7 +115,7 @@ func TestPacketWithoutAttributes(t *testing.T) {
 			{"numbers", p.Mark() + p.Priority() + p.CgroupClass(), 0},
 			{"checksum verified", p.ChecksumVerified(), true}, {"checksum ready", p.ChecksumReady(), true},
 			{"GSO", p.GSO(), false}, {"truncated", p.Truncated(), false},
-			{"payload", p.Payload() == nil, true}, {"length", p.Len(), 0}, {"flow", p.Flow(), Flow{}},
+			{"payload", p.Payload() == nil, true}, {"length", p.Len(), 0}, {"flow", p.Flow(), Flow{}}, {"transport", p.Transport() == nil, true},
 		})
 	})
 }

@@ -154,6 +154,17 @@ func (p *Packet) Flow() Flow {
 	return flowOf(p.Payload())
 }
 
+// Transport returns the packet from its upper-layer header on, as far as it was
+// copied: that of the protocol that [Flow.Protocol] names, behind IPv4 options
+// and IPv6 extension headers. It is nil for what is not an IP packet, for
+// fragments (the first, too), and where the headers before it are cut off.
+func (p *Packet) Transport() []byte {
+	if !p.isIP() {
+		return nil
+	}
+	return zerocopy.Transport(p.Payload())
+}
+
 const (
 	etherTypeIPv4 = 0x0800 // ETH_P_IP
 	etherTypeIPv6 = 0x86dd // ETH_P_IPV6

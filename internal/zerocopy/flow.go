@@ -75,6 +75,27 @@ func HashFlow(ip []byte, seed uint64) uint64 {
 	return hash4(0, 0, 0, 0, 0, seed)
 }
 
+// Transport returns the part of an IP packet from its upper-layer header on:
+// what FlowKey.Proto names. It is nil for a fragment, the first included, and
+// where the headers before it are cut off or too many.
+func Transport(ip []byte) []byte {
+	var u upper
+	switch version(ip) {
+	case 4:
+		u = upper4(ip)
+	case 6:
+		if u = upper6(ip); isExtHeader(u.proto) {
+			return nil
+		}
+	default:
+		return nil
+	}
+	if u.fragment || u.off > len(ip) {
+		return nil
+	}
+	return ip[u.off:]
+}
+
 // version returns 4 or 6 if ip begins with such a header, else 0.
 func version(ip []byte) uint8 {
 	if len(ip) < ipv4HeaderLen {

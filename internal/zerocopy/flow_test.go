@@ -88,6 +88,37 @@ func TestFlowKeyParse(t *testing.T) {
 	}
 }
 
+func TestTransport(t *testing.T) {
+	long := []byte{}
+	for range maxExtHeaders {
+		long = append(long, ext(60, 0)...)
+	}
+	l4 := l4(1000, 2000)
+	for _, tt := range []struct {
+		name string
+		ip   []byte
+		want []byte
+	}{
+		{"v4", ipv4(protoTCP, 0x4000, nil, l4), l4},
+		{"v4 options", ipv4(protoTCP, 0, make([]byte, 40), l4), l4},
+		{"v4 nothing behind", ipv4(protoTCP, 0, nil, nil), []byte{}},
+		{"v4 options cut", ipv4(protoTCP, 0, make([]byte, 40), nil)[:44], nil},
+		{"v4 first fragment", ipv4(protoUDP, 0x2000, nil, l4), nil},
+		{"v4 last fragment", ipv4(protoUDP, 0x0001, nil, l4), nil},
+		{"v6", ipv6(protoTCP, l4), l4},
+		{"v6 extensions", ipv6(0, ext(60, 0), ext(43, 1), ext(protoUDP, 3), l4), l4},
+		{"v6 atomic fragment", ipv6(44, fragmentHdr(protoUDP, 0), l4), l4},
+		{"v6 fragment", ipv6(44, fragmentHdr(protoUDP, 1), l4), nil},
+		{"v6 extension cut", ipv6(60, ext(protoUDP, 0)[:7]), nil},
+		{"v6 endless extensions", ipv6(60, long, ext(protoUDP, 0), l4), nil},
+		{"not IP", []byte("not an IP packet at all"), nil},
+	} {
+		if got := Transport(tt.ip); !bytes.Equal(got, tt.want) || (got == nil) != (tt.want == nil) {
+			t.Errorf("%s: %x, want %x", tt.name, got, tt.want)
+		}
+	}
+}
+
 func TestFlowKeyUnparsable(t *testing.T) {
 	for _, b := range [][]byte{
 		nil, {0x45}, ipv4(protoTCP, 0, nil, nil)[:19], ipv6(protoTCP)[:39],
