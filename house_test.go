@@ -24,7 +24,7 @@ const module = "github.com/goipq/goipq"
 // folders without any line, are free.
 var mayImport = map[string][]string{
 	"ipq":               {"worker", "ring", "internal/zerocopy", "golang.org/x/sys", "github.com/mdlayher/netlink", "github.com/mdlayher/socket"},
-	"ipq/bypass":        {"ipq", "golang.org/x/sys", "github.com/cilium/ebpf"},
+	"ipq/bypass":        {"ipq", "golang.org/x/sys", "github.com/cilium/ebpf", "github.com/google/nftables"},
 	"worker":            {"github.com/panjf2000/ants/v2"},
 	"ring":              {"golang.org/x/sys"},
 	"internal/zerocopy": {},

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+
+/* From a packet to its flow's key: what ipq.Flow is, for those flows that can
+ * be told apart for certain. key.go builds the same keys. */
+
+#pragma once
+
+#include "kernel.h"
+
+enum {
+	IPPROTO_HOPOPTS = 0,
+	IPPROTO_ICMP = 1,
+	IPPROTO_TCP = 6,
+	IPPROTO_UDP = 17,
+	IPPROTO_DCCP = 33,
+	IPPROTO_ROUTING = 43,
+	IPPROTO_FRAGMENT = 44,
+	IPPROTO_AH = 51,
+	IPPROTO_ICMPV6 = 58,
+	IPPROTO_NONE = 59,
+	IPPROTO_DSTOPTS = 60,
+	IPPROTO_SCTP = 132,
+	IPPROTO_MH = 135,
+	IPPROTO_UDPLITE = 136,
+	IPPROTO_HIP = 139,
+	IPPROTO_SHIM6 = 140,
+};
+
+enum {
+	ICMP_ECHOREPLY = 0,
+	ICMP_ECHO = 8,
+	ICMPV6_ECHO_REQUEST = 128,
+	ICMPV6_ECHO_REPLY = 129,
+
+	TCP_SYN = 0x02,
+	TCP_ACK = 0x10,
+
+	MAX_EXTENSION_HEADERS = 16,
+};
+
+/* An endpoint's address is in network order, an IPv4 one in the first word. */
+struct endpoint {
+	__u32 addr[4];
+};
+
+/* One key stands for both directions: the endpoint whose address, then port,
+ * compares lower in memory order of its words comes first. */
+struct flow_key {
+	struct endpoint lo, hi;
+	__u16 lo_port, hi_port; /* network order */
+	__u8 proto;
+	__u8 version; /* of IP: an IPv4 address is not its IPv4-mapped IPv6 one */
+	__u16 zero;
+};
+
+struct packet {
+	struct flow_key key;
+	__u8 opens; /* a TCP segment that opens a connection: SYN without ACK */
+};
+
+static __always_inline int is_extension(__u8 proto)
+{
+	switch (proto) {
+	case IPPROTO_HOPOPTS:
+	case IPPROTO_ROUTING:
+	case IPPROTO_FRAGMENT:
+	case IPPROTO_AH:
+	case IPPROTO_DSTOPTS:
+	case IPPROTO_MH:
+	case IPPROTO_HIP:
+	case IPPROTO_SHIM6:
+		return 1;
+	}
+	return 0;
+}
+
+/* ports_of reads what tells a flow of this protocol apart into ports, source
+ * first. It returns 0 if the packet belongs to no flow for certain. */
+static __always_inline int ports_of(struct __sk_buff *skb, __u32 off, __u8 proto, __u8 version,
+				    __u16 ports[2], __u8 *opens)
+{
+	union {
+		__u16 ports[2];
+		__u8 byte[14];
+		__u16 half[7];
+	} h;
+
+	switch (proto) {
+	case IPPROTO_TCP: /* up to the flags */
+		if (bpf_skb_load_bytes(skb, off, &h, 14))
+			return 0;
+		*opens = (h.byte[13] & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+		break;
+	case IPPROTO_UDP:
+	case IPPROTO_DCCP:
+	case IPPROTO_SCTP:
+	case IPPROTO_UDPLITE:
+		if (bpf_skb_load_bytes(skb, off, &h, 4))
+			return 0;
+		break;
+	case IPPROTO_ICMP:
+	case IPPROTO_ICMPV6:
+		if (bpf_skb_load_bytes(skb, off, &h, 6))
+			return 0;
+		if (version == 4 && proto == IPPROTO_ICMP) {
+			if (h.byte[0] != ICMP_ECHO && h.byte[0] != ICMP_ECHOREPLY)
+				return 0;
+		} else if (version == 6 && proto == IPPROTO_ICMPV6) {
+			if (h.byte[0] != ICMPV6_ECHO_REQUEST && h.byte[0] != ICMPV6_ECHO_REPLY)
+				return 0;
+		} else {
+			return 0;
+		}
+		ports[0] = ports[1] = h.half[2];
+		return 1;
+	default: /* addresses and protocol are the flow, unless headers hide what follows */
+		return proto != IPPROTO_NONE && !is_extension(proto);
+	}
+	ports[0] = h.ports[0];
+	ports[1] = h.ports[1];
+	return ports[0] || ports[1];
+}
+
+/* upper6 finds the upper-layer header, as internal/zerocopy does. It returns 0
+ * for fragments, and for headers that are cut or too many. */
+static __always_inline int upper6(struct __sk_buff *skb, __u8 *proto, __u32 *off)
+{
+	__u8 h[8];
+
+	for (int i = 0; i < MAX_EXTENSION_HEADERS && is_extension(*proto); i++) {
+		__u32 len;
+
+		if (bpf_skb_load_bytes(skb, *off, h, sizeof(h)))
+			return 0;
+		switch (*proto) {
+		case IPPROTO_FRAGMENT: /* an atomic one is whole (RFC 6946) */
+			if (h[2] || h[3] & 0xf9)
+				return 0;
+			len = 8;
+			break;
+		case IPPROTO_AH:
+			len = 8 + h[1] * 4;
+			break;
+		default:
+			len = 8 + h[1] * 8;
+		}
+		*off += len;
+		if (*off > skb->len)
+			return 0;
+		*proto = h[0];
+	}
+	return 1;
+}
+
+/* sort puts the endpoints of the key in order. */
+static __always_inline void sort(struct flow_key *k)
+{
+	struct endpoint e;
+	__u16 port;
+	int swap = k->lo_port > k->hi_port;
+
+	for (int i = 3; i >= 0; i--)
+		if (k->lo.addr[i] != k->hi.addr[i])
+			swap = k->lo.addr[i] > k->hi.addr[i];
+	if (!swap)
+		return;
+	e = k->lo;
+	k->lo = k->hi;
+	k->hi = e;
+	port = k->lo_port;
+	k->lo_port = k->hi_port;
+	k->hi_port = port;
+}
+
+static __always_inline int parse4(struct __sk_buff *skb, struct packet *p)
+{
+	union {
+		__u8 byte[20];
+		__u16 half[10];
+		__u32 word[5];
+	} ip;
+	__u16 ports[2] = {};
+	__u32 off;
+
+	if (bpf_skb_load_bytes(skb, 0, &ip, sizeof(ip)))
+		return 0;
+	off = (ip.byte[0] & 0xf) * 4;
+	if (off < sizeof(ip) || off > skb->len)
+		return 0;
+	if (ip.byte[6] & 0x3f || ip.byte[7]) /* MF and offset, not DF */
+		return 0;
+	if (!ports_of(skb, off, ip.byte[9], 4, ports, &p->opens))
+		return 0;
+	p->key.lo.addr[0] = ip.word[3];
+	p->key.hi.addr[0] = ip.word[4];
+	p->key.lo_port = ports[0];
+	p->key.hi_port = ports[1];
+	p->key.proto = ip.byte[9];
+	p->key.version = 4;
+	return 1;
+}
+
+static __always_inline int parse6(struct __sk_buff *skb, struct packet *p)
+{
+	union {
+		__u8 byte[40];
+		__u32 word[10];
+	} ip;
+	__u16 ports[2] = {};
+	__u32 off = sizeof(ip);
+	__u8 proto;
+
+	if (bpf_skb_load_bytes(skb, 0, &ip, sizeof(ip)))
+		return 0;
+	proto = ip.byte[6];
+	if (!upper6(skb, &proto, &off))
+		return 0;
+	if (!ports_of(skb, off, proto, 6, ports, &p->opens))
+		return 0;
+	for (int i = 0; i < 4; i++) {
+		p->key.lo.addr[i] = ip.word[2 + i];
+		p->key.hi.addr[i] = ip.word[6 + i];
+	}
+	p->key.lo_port = ports[0];
+	p->key.hi_port = ports[1];
+	p->key.proto = proto;
+	p->key.version = 6;
+	return 1;
+}
+
+/* parse reports whether the packet belongs to a flow that can be told apart for
+ * certain, and which. p is zero when it is called. */
+static __always_inline int parse(struct __sk_buff *skb, struct packet *p)
+{
+	__u8 version;
+
+	if (bpf_skb_load_bytes(skb, 0, &version, 1))
+		return 0;
+	switch (version >> 4) {
+	case 4:
+		if (!parse4(skb, p))
+			return 0;
+		break;
+	case 6:
+		if (!parse6(skb, p))
+			return 0;
+		break;
+	default:
+		return 0;
+	}
+	sort(&p->key);
+	return 1;
+}

@@ -1,0 +1,139 @@
+package bypass
+
+import (
+	"errors"
+	"sync/atomic"
+
+	"github.com/goipq/goipq/ipq"
+)
+
+// A Bypasser settles flows in the kernel. It is what [ipq.Config.Bypass] takes.
+// Its methods may be called from any goroutine, none of them after or during Close.
+type Bypasser struct {
+	cfg     Config
+	backend Backend
+	table   *Table
+	lease   *lease
+	// armed is set once there are rules that read marks.
+	armed  atomic.Bool
+	closed atomic.Bool
+}
+
+// New makes a Bypasser: with EBPF it loads the programs and allocates the
+// table. Rules must lead packets past it; see [Bypasser.Install] and
+// [Bypasser.Lines]. Make it, and its rules, before the queue is opened.
+//
+// The error matches [ErrConfig], is an [UnavailableError], or is one of the
+// kernel's.
+func New(cfg Config) (*Bypasser, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	clock, err := newClock()
+	if err != nil {
+		return nil, err
+	}
+	b := &Bypasser{cfg: cfg, backend: ConnMark, table: &Table{}}
+	if cfg.Backend != ConnMark {
+		o, err := loadObjects(cfg)
+		switch {
+		case err == nil:
+			b.backend = EBPF
+			b.table = newTable(o, clock, cfg.Limits)
+			b.lease, err = startLease(o.lease, clock, cfg)
+			if err != nil {
+				return nil, errors.Join(err, o.close())
+			}
+		case cfg.Backend == EBPF:
+			return nil, &UnavailableError{EBPF: err}
+		case errors.Is(err, ErrConfig):
+			return nil, err
+		case cfg.marksCan() != nil:
+			return nil, &UnavailableError{EBPF: err, ConnMark: cfg.marksCan()}
+		default:
+			cfg.Logger.Warn("bypass: no eBPF: falling back to connection marks, which know no time-outs: "+
+				"a settled flow stays so for as long as it is tracked", "err", err)
+		}
+	}
+	cfg.Logger.Info("bypass: ready", "backend", b.backend.String())
+	return b, nil
+}
+
+// Backend returns the means in use: [EBPF] or [ConnMark].
+func (b *Bypasser) Backend() Backend { return b.backend }
+
+// Table returns the kernel's flow table. With [ConnMark] its methods return
+// [ErrNoTable].
+func (b *Bypasser) Table() *Table { return b.table }
+
+// Bypass implements [ipq.Bypasser]. With EBPF the flow of p, in both
+// directions, is in the table when it returns, with fresh limits and counters;
+// the error is that of [Table.Insert], or [ErrMarked], or [ErrFlow] for packets
+// whose flow cannot be told for certain. With ConnMark the verdict that it
+// returns carries the mark that the rules move to the connection; a drop
+// becomes an accept, and those rules drop the packet.
+func (b *Bypasser) Bypass(p *ipq.Packet, v ipq.Verdict) (ipq.Verdict, error) {
+	if b.closed.Load() {
+		return v, ErrClosed
+	}
+	action, err := actionOf(v)
+	if err != nil {
+		return v, err
+	}
+	if b.backend == ConnMark {
+		return b.mark(p, v)
+	}
+	if _, marked := v.Mark(); marked {
+		return v, ErrMarked
+	}
+	key, err := keyOfPacket(p)
+	if err != nil {
+		return v, err
+	}
+	return v, b.table.put(&key, action, &b.cfg.Limits)
+}
+
+// mark returns the verdict that has the rules settle the connection of p.
+func (b *Bypasser) mark(p *ipq.Packet, v ipq.Verdict) (ipq.Verdict, error) {
+	if !b.armed.Load() {
+		return v, ErrNoRules
+	}
+	mark, marked := v.Mark()
+	if !marked {
+		mark = p.Mark() // WithMark replaces the whole
+	}
+	mark &^= b.cfg.AcceptMark | b.cfg.DropMark
+	if v&actionBits == ipq.Drop {
+		return ipq.Accept.WithMark(mark | b.cfg.DropMark), nil
+	}
+	return v.WithMark(mark | b.cfg.AcceptMark), nil
+}
+
+// actionBits are those of a verdict that hold the kernel's number.
+const actionBits ipq.Verdict = 0xff
+
+// The actions of bpf/bypass.c.
+const (
+	actionDrop   = uint64(ipq.Drop)
+	actionAccept = uint64(ipq.Accept)
+)
+
+func actionOf(v ipq.Verdict) (uint64, error) {
+	switch action := uint64(v & actionBits); action {
+	case actionDrop, actionAccept:
+		return action, nil
+	}
+	return 0, ErrVerdict
+}
+
+// Close releases the programs and the table. Rules that are still installed
+// keep both alive in the kernel, where settled flows stay so until their
+// [Limits]; with [Config.Lease] they end now. To end them otherwise, call
+// [Table.Flush] before, or remove the rules. A second Close does nothing.
+func (b *Bypasser) Close() error {
+	if b.closed.Swap(true) || b.backend == ConnMark {
+		return nil
+	}
+	return errors.Join(b.lease.end(), b.table.objects.close())
+}

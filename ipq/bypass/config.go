@@ -1,0 +1,197 @@
+package bypass
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"time"
+)
+
+// Defaults that the zero [Config] and [Limits] stand for.
+const (
+	DefaultSize    = 1 << 16
+	DefaultTimeout = 5 * time.Minute
+	DefaultIdle    = 30 * time.Second
+	// DefaultAcceptMark and DefaultDropMark are the bits of the packet mark and
+	// the connection mark that [ConnMark] uses.
+	DefaultAcceptMark = 1 << 29
+	DefaultDropMark   = 1 << 30
+)
+
+// maxSize bounds [Config.Size]: 2^26 flows take some 13 GB of kernel memory.
+const maxSize = 1 << 26
+
+// minLease is the shortest [Config.Lease]. It is renewed four times within its
+// length, and a program that is merely slow should not lose it.
+const minLease = 100 * time.Millisecond
+
+// A Backend is the means by which the kernel decides settled flows.
+type Backend uint8
+
+const (
+	// Auto is [EBPF] where the kernel and the caller's privileges allow it, else
+	// [ConnMark] unless the configuration needs EBPF. What was chosen, and why,
+	// goes to [Config.Logger].
+	Auto Backend = iota
+	// EBPF is a flow table in the kernel that programs consult before the queue
+	// rule: everything that this package describes. It needs Linux 5.11 with
+	// CONFIG_BPF_SYSCALL and CONFIG_NETFILTER_XT_MATCH_BPF, and CAP_BPF with
+	// CAP_NET_ADMIN, or CAP_SYS_ADMIN, in the initial user namespace.
+	EBPF
+	// ConnMark is a mark on the kernel's connection tracking entry, which rules
+	// check before the queue rule. It works in user namespaces and on old
+	// kernels, but for tracked packets only, and it knows neither time-outs nor
+	// budgets nor a table: a flow stays settled as long as conntrack has it.
+	ConnMark
+)
+
+// String returns the name of the constant.
+func (b Backend) String() string {
+	switch b {
+	case Auto:
+		return "auto"
+	case EBPF:
+		return "eBPF"
+	case ConnMark:
+		return "connection mark"
+	}
+	return fmt.Sprintf("backend %d", uint8(b))
+}
+
+// Limits say for how long a flow stays settled. Past the first that it reaches,
+// its packets are queued again, and the handler may settle it anew. The kernel
+// keeps the time, to within a tick of its clock (at most 10 ms).
+type Limits struct {
+	// Timeout is the time from settling on; 0 means DefaultTimeout, negative no
+	// limit.
+	Timeout time.Duration
+	// Idle is the time without a packet in either direction; 0 means
+	// DefaultIdle, negative no limit. It should be shorter than the time after
+	// which hosts use ports again, except for TCP, see the package's
+	// documentation.
+	Idle time.Duration
+	// MaxPackets and MaxBytes (from the IP header on) are how much the kernel
+	// decides by itself; 0 means no limit. Packets that several CPUs handle at
+	// the same moment may exceed them, by one for each CPU. A GSO super-packet
+	// counts as one packet.
+	MaxPackets, MaxBytes uint64
+}
+
+// Config configures a [Bypasser]. The zero value is useful.
+type Config struct {
+	// Size is how many flows the table holds; 0 means DefaultSize. All the
+	// memory (some 200 bytes a flow) is allocated by [New]. When the table is
+	// full, the flows that were used least recently make room, approximately,
+	// and are queued again.
+	Size int
+	// Limits apply to flows that [ipq.Verdict.Bypass] settles.
+	Limits Limits
+
+	// Lease says what becomes of settled flows when the program ends, however it
+	// does, and while its rules stay. With 0 the kernel goes on deciding them,
+	// until their Limits. Otherwise the table as a whole is valid for so long
+	// only, and the Bypasser renews that four times as often; so a crash, or a
+	// stopped process, leaves every packet to the queue rule, which drops it or,
+	// with its bypass flag, lets it go on. At least 100 ms. [Bypasser.Close]
+	// ends a lease at once.
+	Lease time.Duration
+
+	// Backend chooses the means.
+	Backend Backend
+	// AcceptMark and DropMark are bits of the mark that nothing else uses, for
+	// [ConnMark]; 0 means DefaultAcceptMark and DefaultDropMark.
+	AcceptMark, DropMark uint32
+
+	// PinDir is a directory below a BPF file system (/sys/fs/bpf) in which the
+	// programs and maps are pinned, for rules that are not ours: see
+	// [Bypasser.Lines]. What a former process has pinned there is taken over,
+	// with all its flows, so that rules which refer to it stay good; Size must
+	// then be the same. Close leaves it; see [Bypasser.Unpin].
+	PinDir string
+
+	// NetNS is a descriptor of the network namespace that [Bypasser.Install]
+	// works in; 0 means the caller's.
+	NetNS int
+	// Logger takes notes of what was chosen and of a lease that cannot be
+	// renewed; nil means none.
+	Logger *slog.Logger
+}
+
+// withDefaults returns c with its zero values replaced, or an error that
+// matches ErrConfig.
+func (c Config) withDefaults() (Config, error) {
+	if c.Size == 0 {
+		c.Size = DefaultSize
+	}
+	if c.AcceptMark == 0 {
+		c.AcceptMark = DefaultAcceptMark
+	}
+	if c.DropMark == 0 {
+		c.DropMark = DefaultDropMark
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	switch {
+	case c.Size < 1 || c.Size > maxSize:
+		return c, fmt.Errorf("%w: Size is %d, want 1 to %d", ErrConfig, c.Size, maxSize)
+	case c.Lease != 0 && c.Lease < minLease:
+		return c, fmt.Errorf("%w: Lease is %v, want 0 or at least %v", ErrConfig, c.Lease, minLease)
+	case c.AcceptMark&c.DropMark != 0:
+		return c, fmt.Errorf("%w: AcceptMark %#x and DropMark %#x share bits", ErrConfig, c.AcceptMark, c.DropMark)
+	case c.Backend > ConnMark:
+		return c, fmt.Errorf("%w: there is no %v", ErrConfig, c.Backend)
+	case c.NetNS < 0:
+		return c, fmt.Errorf("%w: NetNS is %d, want a file descriptor", ErrConfig, c.NetNS)
+	}
+	if err := c.marksCan(); c.Backend == ConnMark && err != nil {
+		return c, err
+	}
+	return c, nil
+}
+
+// marksCan returns an error if the configuration asks for what connection marks
+// cannot do.
+func (c Config) marksCan() error {
+	switch {
+	case c.Limits.MaxPackets != 0 || c.Limits.MaxBytes != 0:
+		return fmt.Errorf("%w: Limits.MaxPackets and MaxBytes", errNeedsEBPF)
+	case c.Lease != 0:
+		return fmt.Errorf("%w: Lease", errNeedsEBPF)
+	case c.PinDir != "":
+		return fmt.Errorf("%w: PinDir", errNeedsEBPF)
+	}
+	return nil
+}
+
+// state returns a new entry of the table, as of now on the kernel's clock.
+func (l Limits) state(action uint64, now uint64) kernelFlowState {
+	s := kernelFlowState{
+		Deadline: math.MaxUint64, Idle: math.MaxInt64,
+		MaxPackets: l.MaxPackets, MaxBytes: l.MaxBytes,
+		LastSeen: now, Action: action,
+	}
+	if timeout := orDefault(l.Timeout, DefaultTimeout); timeout > 0 {
+		s.Deadline = now + uint64(timeout)
+	}
+	if idle := orDefault(l.Idle, DefaultIdle); idle > 0 {
+		s.Idle = uint64(idle)
+	}
+	if s.MaxPackets == 0 {
+		s.MaxPackets = math.MaxUint64
+	}
+	if s.MaxBytes == 0 {
+		s.MaxBytes = math.MaxUint64
+	}
+	return s
+}
+
+func orDefault(d, def time.Duration) time.Duration {
+	if d == 0 {
+		return def
+	}
+	return d
+}
+
+var errNeedsEBPF = fmt.Errorf("connection marks have no such thing: %w", errors.ErrUnsupported)

@@ -1,0 +1,80 @@
+package bypass
+
+import (
+	"errors"
+	"fmt"
+	"os"
+)
+
+// Errors that callers compare with [errors.Is].
+var (
+	// ErrClosed is returned by what is called after Close.
+	ErrClosed = os.ErrClosed
+	// ErrConfig reports a [Config], [Rules] or [Inspection] that makes no sense.
+	ErrConfig = errors.New("bypass: bad config")
+	// ErrFlow is returned for a packet or flow that the kernel could not tell
+	// apart for certain, so that it is never settled: fragments, ICMP other than
+	// echo, headers that are cut off, what is not IP, and every packet of a
+	// queue with [ipq.CopyMeta].
+	ErrFlow = errors.New("bypass: no flow that the kernel could recognise")
+	// ErrMarked is returned for a verdict with a mark: packets that the kernel
+	// decides by itself would go on without it.
+	ErrMarked = errors.New("bypass: the verdict sets a mark, which the rest of the flow would not get")
+	// ErrVerdict is returned for verdicts other than Accept and Drop.
+	ErrVerdict = errors.New("bypass: neither Accept nor Drop")
+	// ErrNotFound is returned for a flow that is not in the table.
+	ErrNotFound = errors.New("bypass: no such flow in the table")
+	// ErrNoRules is returned while flows cannot be settled because the rules of
+	// [ConnMark] are missing: call [Bypasser.Install], or [Bypasser.Lines] and
+	// load what it returns.
+	ErrNoRules = errors.New("bypass: the rules that read connection marks are not installed")
+	// ErrNoTable is returned by the methods of the [Table] of a Bypasser whose
+	// backend is [ConnMark]. It matches errors.ErrUnsupported.
+	ErrNoTable = fmt.Errorf("bypass: connection marks have no table: %w", errors.ErrUnsupported)
+)
+
+// Reasons behind ErrFlow. They are made once, so that a packet costs no
+// allocation.
+var (
+	errNotIP     = fmt.Errorf("%w: no IP packet, or none was copied", ErrFlow)
+	errFragment  = fmt.Errorf("%w: a fragment", ErrFlow)
+	errHeaders   = fmt.Errorf("%w: headers are cut off, or too many", ErrFlow)
+	errNoPorts   = fmt.Errorf("%w: no ports", ErrFlow)
+	errNotEcho   = fmt.Errorf("%w: ICMP, but no echo", ErrFlow)
+	errAddresses = fmt.Errorf("%w: addresses of different families", ErrFlow)
+)
+
+// UnavailableError says that the kernel, or the caller's lack of privileges,
+// rules out the backend that was asked for, or both. It matches
+// [errors.ErrUnsupported], and its causes.
+type UnavailableError struct {
+	// EBPF and ConnMark are why each backend failed; nil if it was not tried.
+	EBPF, ConnMark error
+}
+
+// Error implements error.
+func (e *UnavailableError) Error() string {
+	switch {
+	case e.ConnMark == nil:
+		return fmt.Sprintf("bypass: no eBPF: %v: run as root outside of user namespaces, on Linux 5.11 or newer with "+
+			"CONFIG_BPF_SYSCALL, CONFIG_NFT_COMPAT and CONFIG_NETFILTER_XT_MATCH_BPF, or choose Config.Backend ConnMark", e.EBPF)
+	case e.EBPF == nil:
+		return fmt.Sprintf("bypass: no connection marks: %v: they need CONFIG_NF_CONNTRACK_MARK and CONFIG_NFT_CT", e.ConnMark)
+	}
+	return fmt.Sprintf("bypass: neither eBPF (%v) nor connection marks (%v): run as root outside of user namespaces, "+
+		"or change what the latter cannot do", e.EBPF, e.ConnMark)
+}
+
+// Unwrap returns the causes.
+func (e *UnavailableError) Unwrap() []error {
+	var causes []error
+	for _, err := range []error{e.EBPF, e.ConnMark} {
+		if err != nil {
+			causes = append(causes, err)
+		}
+	}
+	return causes
+}
+
+// Is reports whether target is errors.ErrUnsupported.
+func (e *UnavailableError) Is(target error) bool { return target == errors.ErrUnsupported }

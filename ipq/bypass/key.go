@@ -1,0 +1,155 @@
+package bypass
+
+import (
+	"encoding/binary"
+	"net/netip"
+
+	"github.com/goipq/goipq/ipq"
+)
+
+// IP protocol numbers (IPPROTO_*), as in bpf/flow.h.
+const (
+	protoICMP    = 1
+	protoTCP     = 6
+	protoUDP     = 17
+	protoDCCP    = 33
+	protoICMPv6  = 58
+	protoNone    = 59
+	protoSCTP    = 132
+	protoUDPLite = 136
+)
+
+// Lengths of headers, as far as the programs read them.
+const (
+	tcpFlags = 13 // offset of the flags
+	icmpID   = 4  // offset of an echo's identifier
+)
+
+// hasPorts reports whether the two ports at the start of the transport header
+// tell flows of the protocol apart.
+func hasPorts(proto uint8) bool {
+	switch proto {
+	case protoTCP, protoUDP, protoDCCP, protoSCTP, protoUDPLite:
+		return true
+	}
+	return false
+}
+
+// hides reports whether a flow of the "protocol" is not what its packets are
+// about: IPv6 extension headers that could not be passed, and no header at all.
+func hides(proto uint8) bool {
+	switch proto {
+	case 0, 43, 44, 51, protoNone, 60, 135, 139, 140:
+		return true
+	}
+	return false
+}
+
+// isEcho reports whether an ICMP message of the protocol is an echo request or
+// reply over IP of that version.
+func isEcho(transport []byte, proto uint8, v4 bool) bool {
+	if len(transport) < icmpID+2 {
+		return false
+	}
+	switch typ := transport[0]; {
+	case v4 && proto == protoICMP:
+		return typ == 8 || typ == 0
+	case !v4 && proto == protoICMPv6:
+		return typ == 128 || typ == 129
+	}
+	return false
+}
+
+// keyOfPacket returns the key of the flow that the kernel's programs will see
+// in packets like p, or why they will see none.
+func keyOfPacket(p *ipq.Packet) (kernelFlowKey, error) { return recognise(p.Flow(), p.Transport()) }
+
+func recognise(f ipq.Flow, transport []byte) (kernelFlowKey, error) {
+	switch {
+	case !f.IsValid():
+		return kernelFlowKey{}, errNotIP
+	case f.Fragment:
+		return kernelFlowKey{}, errFragment
+	case transport == nil:
+		return kernelFlowKey{}, errHeaders
+	case f.Protocol == protoTCP && len(transport) <= tcpFlags:
+		return kernelFlowKey{}, errHeaders
+	case isICMP(f.Protocol) && !isEcho(transport, f.Protocol, f.Src.Is4()):
+		return kernelFlowKey{}, errNotEcho
+	}
+	return keyOf(f)
+}
+
+func isICMP(proto uint8) bool { return proto == protoICMP || proto == protoICMPv6 }
+
+// keyOf returns the key of a flow, the same for both directions. ICMP is taken
+// to be echo, which a Flow does not tell.
+func keyOf(f ipq.Flow) (k kernelFlowKey, err error) {
+	switch {
+	case !f.IsValid():
+		return k, errNotIP
+	case f.Src.Is4() != f.Dst.Is4():
+		return k, errAddresses
+	case f.Fragment:
+		return k, errFragment
+	case hides(f.Protocol):
+		return k, errHeaders
+	case hasPorts(f.Protocol) && f.SrcPort == 0 && f.DstPort == 0:
+		return k, errNoPorts
+	case isICMP(f.Protocol) && (f.SrcPort != f.DstPort || f.Src.Is4() != (f.Protocol == protoICMP)):
+		return k, errNotEcho
+	case !hasPorts(f.Protocol) && !isICMP(f.Protocol) && (f.SrcPort != 0 || f.DstPort != 0):
+		return k, errNoPorts
+	}
+	k.Proto, k.LoPort, k.HiPort = f.Protocol, swap16(f.SrcPort), swap16(f.DstPort)
+	if f.Src.Is4() {
+		src, dst := f.Src.As4(), f.Dst.As4()
+		k.Version = 4
+		k.Lo.Addr[0], k.Hi.Addr[0] = binary.NativeEndian.Uint32(src[:]), binary.NativeEndian.Uint32(dst[:])
+	} else {
+		src, dst := f.Src.As16(), f.Dst.As16()
+		k.Version = 6
+		for i := range k.Lo.Addr {
+			k.Lo.Addr[i], k.Hi.Addr[i] = binary.NativeEndian.Uint32(src[4*i:]), binary.NativeEndian.Uint32(dst[4*i:])
+		}
+	}
+	k.sort()
+	return k, nil
+}
+
+// sort puts the endpoints into the order that sort in bpf/flow.h does.
+func (k *kernelFlowKey) sort() {
+	swap := k.LoPort > k.HiPort
+	for i := len(k.Lo.Addr) - 1; i >= 0; i-- {
+		if k.Lo.Addr[i] != k.Hi.Addr[i] {
+			swap = k.Lo.Addr[i] > k.Hi.Addr[i]
+		}
+	}
+	if swap {
+		k.Lo, k.Hi = k.Hi, k.Lo
+		k.LoPort, k.HiPort = k.HiPort, k.LoPort
+	}
+}
+
+// flow returns the flow of the key, in one of its two directions.
+func (k *kernelFlowKey) flow() ipq.Flow {
+	f := ipq.Flow{SrcPort: swap16(k.LoPort), DstPort: swap16(k.HiPort), Protocol: k.Proto}
+	var src, dst [16]byte
+	for i := range k.Lo.Addr {
+		binary.NativeEndian.PutUint32(src[4*i:], k.Lo.Addr[i])
+		binary.NativeEndian.PutUint32(dst[4*i:], k.Hi.Addr[i])
+	}
+	if k.Version == 4 {
+		f.Src, f.Dst = netip.AddrFrom4([4]byte(src[:4])), netip.AddrFrom4([4]byte(dst[:4]))
+	} else {
+		f.Src, f.Dst = netip.AddrFrom16(src), netip.AddrFrom16(dst)
+	}
+	return f
+}
+
+// swap16 turns a port between the network's byte order and this machine's.
+func swap16(port uint16) uint16 {
+	var b [2]byte
+	binary.BigEndian.PutUint16(b[:], port)
+	return binary.NativeEndian.Uint16(b[:])
+}

@@ -1,0 +1,194 @@
+package bypass
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/goipq/goipq/internal/flood"
+	"github.com/goipq/goipq/internal/netlab"
+	"github.com/goipq/goipq/internal/netlab/labtest"
+	"github.com/goipq/goipq/ipq"
+	"golang.org/x/sys/unix"
+)
+
+func TestMain(m *testing.M) {
+	flood.Main()
+	helperMain()
+	labtest.Main(m)
+}
+
+const (
+	queueNumber = 11
+	// patience is for what takes milliseconds on an idle machine.
+	patience = 30 * time.Second
+)
+
+// needBPF skips the test where the kernel lets nobody but root load programs,
+// and the test runs as another. As root they load, or the test fails.
+func needBPF(t testing.TB) {
+	t.Helper()
+	labtest.Need(t)
+	if !netlab.Privileged() {
+		t.Skip("an ordinary user may not load eBPF programs")
+	}
+}
+
+// newBypasser makes a Bypasser of the backend for ns.
+func newBypasser(t testing.TB, ns *netlab.NS, cfg Config) *Bypasser {
+	t.Helper()
+	if cfg.Backend == EBPF {
+		needBPF(t)
+	}
+	cfg.NetNS = ns.FD()
+	b, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := b.Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	})
+	return b
+}
+
+func install(t testing.TB, b *Bypasser, r Rules) *Ruleset {
+	t.Helper()
+	r.Queue = queueNumber
+	set, err := b.Install(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return set
+}
+
+// serve runs a queue in ns until stop is called, or the test ends.
+func serve(t testing.TB, ns *netlab.NS, b *Bypasser, cfg ipq.Config, h ipq.Handler) (q *ipq.Queue, stop func()) {
+	t.Helper()
+	cfg.Queue, cfg.NetNS = queueNumber, ns.FD()
+	if b != nil {
+		cfg.Bypass = b
+	}
+	q, err := ipq.Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- q.Run(ctx, h) }()
+	stopped := false
+	stop = func() {
+		if stopped {
+			return
+		}
+		stopped = true
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+		if err := q.Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	}
+	t.Cleanup(stop)
+	return q, stop
+}
+
+// A pair is two UDP sockets that talk to each other, which may be in different
+// namespaces.
+type pair struct {
+	a, b *net.UDPConn
+}
+
+// newPair makes the pair at these addresses, with ports; 0 is any.
+func newPair(t testing.TB, nsA *netlab.NS, addrA string, nsB *netlab.NS, addrB string) *pair {
+	t.Helper()
+	listen := func(ns *netlab.NS, addr string) (c *net.UDPConn) {
+		if err := ns.Do(func() (err error) {
+			c, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.MustParseAddrPort(addr)))
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		return c
+	}
+	return &pair{listen(nsA, addrA), listen(nsB, addrB)}
+}
+
+func addrOf(c *net.UDPConn) netip.AddrPort {
+	addr := c.LocalAddr().(*net.UDPAddr).AddrPort()
+	return netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
+}
+
+// flow is that of the packets from a to b.
+func (p *pair) flow() ipq.Flow {
+	a, b := addrOf(p.a), addrOf(p.b)
+	return ipq.Flow{Src: a.Addr(), Dst: b.Addr(), SrcPort: a.Port(), DstPort: b.Port(), Protocol: unix.IPPROTO_UDP}
+}
+
+func send(t testing.TB, from, to *net.UDPConn, text string) {
+	t.Helper()
+	if _, err := from.WriteToUDPAddrPort([]byte(text), addrOf(to)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// receive returns the next message that comes to c.
+func receive(t testing.TB, c *net.UDPConn) string {
+	t.Helper()
+	c.SetReadDeadline(time.Now().Add(patience))
+	b := make([]byte, 65535)
+	n, _, err := c.ReadFromUDPAddrPort(b)
+	if err != nil {
+		t.Fatalf("no message: %v", err)
+	}
+	return string(b[:n])
+}
+
+// exchange sends a message each way and waits for both to arrive.
+func (p *pair) exchange(t testing.TB) {
+	t.Helper()
+	send(t, p.a, p.b, "there")
+	receive(t, p.b)
+	send(t, p.b, p.a, "back")
+	receive(t, p.a)
+}
+
+func counters(t testing.TB, b *Bypasser) Counters {
+	t.Helper()
+	c, err := b.Table().Counters()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// eachBackend runs the test with both means.
+func eachBackend(t *testing.T, test func(t *testing.T, backend Backend)) {
+	for _, backend := range []Backend{EBPF, ConnMark} {
+		t.Run(backend.String(), func(t *testing.T) { test(t, backend) })
+	}
+}
+
+// runFlood floods ns and waits for the end.
+func runFlood(t testing.TB, ns *netlab.NS, cfg flood.Config) flood.Stats {
+	t.Helper()
+	cfg.Timeout = patience
+	var f *flood.Flood
+	err := ns.Do(func() (err error) {
+		f, err = flood.Start(t.Context(), cfg)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := f.Wait()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
