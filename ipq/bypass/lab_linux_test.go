@@ -158,15 +158,6 @@ func (p *pair) exchange(t testing.TB) {
 	receive(t, p.a)
 }
 
-func counters(t testing.TB, b *Bypasser) Counters {
-	t.Helper()
-	c, err := b.Table().Counters()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
-}
-
 // eachBackend runs the test with both means.
 func eachBackend(t *testing.T, test func(t *testing.T, backend Backend)) {
 	for _, backend := range []Backend{EBPF, ConnMark} {
