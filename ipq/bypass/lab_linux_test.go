@@ -2,6 +2,7 @@ package bypass
 
 import (
 	"context"
+	"io"
 	"net"
 	"net/netip"
 	"testing"
@@ -182,4 +183,47 @@ func runFlood(t testing.TB, ns *netlab.NS, cfg flood.Config) flood.Stats {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// transfer sends bytes over TCP through the router, and returns how long it
+// takes from the first to the last.
+func transfer(t testing.TB, n *network, size int64) time.Duration {
+	t.Helper()
+	var l net.Listener
+	if err := n.server.Do(func() (err error) {
+		l, err = net.Listen("tcp", "10.2.0.1:0")
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	var c net.Conn
+	if err := n.client.Do(func() (err error) {
+		c, err = net.Dial("tcp", l.Addr().String())
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	s, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	s.SetDeadline(time.Now().Add(2 * patience))
+	began := time.Now()
+	go func() {
+		chunk := make([]byte, 1<<20)
+		for left := size; left > 0; left -= int64(len(chunk)) {
+			if _, err := c.Write(chunk[:min(left, int64(len(chunk)))]); err != nil {
+				return
+			}
+		}
+		c.(*net.TCPConn).CloseWrite()
+	}()
+	got, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{s}, make([]byte, 1<<20))
+	if err != nil || got != size {
+		t.Fatalf("%d of %d bytes: %v", got, size, err)
+	}
+	return time.Since(began)
 }

@@ -1,0 +1,207 @@
+package bypass
+
+import (
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/goipq/goipq/internal/netlab"
+	"github.com/goipq/goipq/internal/netlab/labtest"
+	"github.com/goipq/goipq/ipq"
+	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
+)
+
+// A packet that waits in the queue keeps its own verdict, and those of its flow
+// that come after settling pass it. Whatever is done to the table, packets in
+// queues are safe: no rule and no hook changes.
+func TestWaitingPacketsKeepTheirVerdicts(t *testing.T) {
+	ns := labtest.New(t)
+	b := newBypasser(t, ns, Config{Backend: EBPF})
+	install(t, b, Rules{Hook: ipq.Output, Match: udp})
+	p := newPair(t, ns, "127.0.0.1:0", ns, "127.0.0.1:0")
+	waiting, decide := make(chan struct{}), make(chan struct{})
+	q, stop := serve(t, ns, b, ipq.Config{Workers: ipq.Inline}, ipq.HandlerFunc(func(p *ipq.Packet) ipq.Verdict {
+		waiting <- struct{}{}
+		<-decide
+		return ipq.Accept
+	}))
+	send(t, p.a, p.b, "first")
+	<-waiting
+	table := b.Table()
+	if err := table.Insert(p.flow(), ipq.Accept, Limits{}); err != nil {
+		t.Fatal(err)
+	}
+	send(t, p.a, p.b, "second")
+	if got := receive(t, p.b); got != "second" {
+		t.Errorf("received %q first", got)
+	}
+	if err := table.Insert(p.flow(), ipq.Drop, Limits{}); err != nil {
+		t.Error(err)
+	}
+	if err := table.Iterate(func(ipq.Flow, Entry) bool { return true }); err != nil {
+		t.Error(err)
+	}
+	if err := table.Delete(p.flow()); err != nil {
+		t.Error(err)
+	}
+	if err := table.Flush(); err != nil {
+		t.Error(err)
+	}
+	decide <- struct{}{}
+	if got := receive(t, p.b); got != "first" {
+		t.Errorf("received %q, then", got)
+	}
+	stop()
+	if s := q.Stats(); s.Received != 1 || s.UnknownVerdicts != 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// Fragments have no ports, or none of their own: all are queued, also those of
+// a settled flow.
+func TestFragmentsAreQueued(t *testing.T) {
+	for _, addr := range []string{"127.0.0.1:0", "[::1]:0"} {
+		ns := labtest.New(t)
+		if err := ns.SetMTU("lo", 1500); err != nil {
+			t.Fatal(err)
+		}
+		b := newBypasser(t, ns, Config{Backend: EBPF})
+		// Before input, where the kernel puts datagrams together.
+		install(t, b, Rules{Hook: ipq.Prerouting, Match: udp})
+		p := newPair(t, ns, addr, ns, addr)
+		var fragments, others atomic.Uint64
+		_, stop := serve(t, ns, b, ipq.Config{}, ipq.HandlerFunc(func(p *ipq.Packet) ipq.Verdict {
+			if p.Flow().Fragment {
+				fragments.Add(1)
+			} else {
+				others.Add(1)
+			}
+			return ipq.Accept.Bypass()
+		}))
+		for range 3 {
+			p.exchange(t)
+			send(t, p.a, p.b, strings.Repeat("x", 4000))
+			if got := receive(t, p.b); len(got) != 4000 {
+				t.Errorf("%s: %d bytes", addr, len(got))
+			}
+		}
+		stop()
+		if fragments.Load() != 9 || others.Load() != 1 {
+			t.Errorf("%s: %d fragments and %d others queued, want 9 and 1", addr, fragments.Load(), others.Load())
+		}
+	}
+}
+
+// An ICMP error is about a flow, and belongs to none.
+func TestICMPErrorsAreQueued(t *testing.T) {
+	for _, addr := range []string{"127.0.0.1:0", "[::1]:0"} {
+		ns := labtest.New(t)
+		b := newBypasser(t, ns, Config{Backend: EBPF})
+		install(t, b, Rules{Hook: ipq.Input})
+		p := newPair(t, ns, addr, ns, addr)
+		errors := make(chan ipq.Flow, 10)
+		_, stop := serve(t, ns, b, ipq.Config{}, ipq.HandlerFunc(func(p *ipq.Packet) ipq.Verdict {
+			if isICMP(p.Flow().Protocol) {
+				errors <- p.Flow()
+			}
+			return ipq.Accept.Bypass()
+		}))
+		p.exchange(t)
+		p.b.Close()
+		for range 3 {
+			if _, err := p.a.WriteToUDPAddrPort([]byte("nobody home"), addrOf(p.b)); err != nil {
+				t.Fatal(err)
+			}
+			<-errors
+		}
+		stop()
+	}
+}
+
+// Address translation: behind it, at Forward, both directions of a flow have
+// one tuple. In front of it, at Prerouting, they have two; then the other
+// direction is settled for itself, never by mistake.
+func TestNAT(t *testing.T) {
+	for _, tt := range []struct {
+		hook   ipq.Hook
+		queued uint64
+	}{{ipq.Forward, 1}, {ipq.Prerouting, 2}} {
+		t.Run(tt.hook.String(), func(t *testing.T) {
+			n := newNetwork(t)
+			b := newBypasser(t, n.router, Config{Backend: EBPF})
+			install(t, b, Rules{Hook: tt.hook, Priority: -150, Match: udp}) // mangle's: before destinations are translated
+			masquerade(t, n.router, "server")
+			q, stop := serve(t, n.router, b, ipq.Config{}, ipq.HandlerFunc(func(*ipq.Packet) ipq.Verdict { return ipq.Accept.Bypass() }))
+			p := newPair(t, n.client, "10.1.0.1:0", n.server, "10.2.0.1:0")
+			const rounds = 5
+			for range rounds {
+				send(t, p.a, p.b, "there")
+				buf := make([]byte, 64)
+				_, from, err := p.b.ReadFromUDPAddrPort(buf)
+				if err != nil || from.Addr().Unmap().String() != "10.2.0.254" {
+					t.Fatalf("from %v, %v: not translated", from, err)
+				}
+				if _, err := p.b.WriteToUDPAddrPort([]byte("back"), from); err != nil {
+					t.Fatal(err)
+				}
+				receive(t, p.a)
+			}
+			stop()
+			if s := q.Stats(); s.Received != tt.queued {
+				t.Errorf("%d packets queued, want %d", s.Received, tt.queued)
+			}
+			if c := mustCount(t, b.Table()); c.AcceptedPackets != 2*rounds-tt.queued {
+				t.Errorf("%+v", c)
+			}
+		})
+	}
+}
+
+// masquerade hides what leaves by the link behind the router's address.
+func masquerade(t *testing.T, router *netlab.NS, link string) {
+	t.Helper()
+	nft, err := nftables.New(nftables.WithNetNSFd(router.FD()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	table := nft.AddTable(&nftables.Table{Name: "nat", Family: nftables.TableFamilyIPv4})
+	chain := nft.AddChain(&nftables.Chain{
+		Name: "post", Table: table, Type: nftables.ChainTypeNAT,
+		Hooknum: nftables.ChainHookPostrouting, Priority: nftables.ChainPriorityNATSource,
+	})
+	nft.AddRule(&nftables.Rule{Table: table, Chain: chain,
+		Exprs: append(Match{OutDev: link}.base(), &expr.Masq{})})
+	if err := nft.Flush(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// GSO super-packets, whose data is not in the linear part of the buffer, are
+// decided, too.
+func TestTCPWithGSO(t *testing.T) {
+	eachBackend(t, func(t *testing.T, backend Backend) {
+		if backend == EBPF {
+			needBPF(t)
+		}
+		n := newNetwork(t)
+		b := newBypasser(t, n.router, Config{Backend: backend})
+		rules := install(t, b, Rules{Hook: ipq.Forward, Match: []Match{{Protocol: protoTCP}}})
+		handler, err := b.Inspect(ipq.HandlerFunc(func(*ipq.Packet) ipq.Verdict { return ipq.Accept }), Inspection{Packets: 10})
+		if err != nil {
+			t.Fatal(err)
+		}
+		q, stop := serve(t, n.router, b, ipq.Config{GSO: true}, handler)
+		const size = 32 << 20
+		transfer(t, n, size)
+		stop()
+		c, err := rules.Counters()
+		s := q.Stats()
+		if err != nil || c.Accepted.Packets == 0 || c.Accepted.Bytes < size/2 || c.Queued.Packets != s.Received {
+			t.Errorf("%+v, %v", c, err)
+		}
+		if s.Received < 10 || s.Received > 2000 || s.Bypassed == 0 || s.BypassFailed != 0 {
+			t.Errorf("queue: %d packets, %d bypassed, %d failed", s.Received, s.Bypassed, s.BypassFailed)
+		}
+	})
+}
