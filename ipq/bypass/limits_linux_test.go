@@ -10,7 +10,6 @@ import (
 )
 
 var (
-	addr4   = netip.AddrFrom4([4]byte{192, 0, 2, 9})
 	tcpFlow = ipq.Flow{Src: addr4, Dst: netip.AddrFrom4([4]byte{192, 0, 2, 1}), SrcPort: 12345, DstPort: 80, Protocol: protoTCP}
 	udpFlow = ipq.Flow{Src: addr4, Dst: netip.AddrFrom4([4]byte{192, 0, 2, 1}), SrcPort: 1, DstPort: 2, Protocol: protoUDP}
 )
