@@ -172,30 +172,29 @@ static __always_inline void sort(struct flow_key *k)
 	k->hi_port = port;
 }
 
-static __always_inline int parse4(struct __sk_buff *skb, struct packet *p)
-{
-	union {
-		__u8 byte[20];
-		__u16 half[10];
-		__u32 word[5];
-	} ip;
-	__u16 ports[2] = {};
-	__u32 off;
+/* The first bytes of a packet: an IPv4 header, or half an IPv6 one. */
+union start {
+	__u8 byte[20];
+	__u32 word[5];
+};
 
-	if (bpf_skb_load_bytes(skb, 0, &ip, sizeof(ip)))
+static __always_inline int parse4(struct __sk_buff *skb, const union start *ip, struct packet *p)
+{
+	__u16 ports[2] = {};
+	__u32 off = (ip->byte[0] & 0xf) * 4;
+	__u8 proto = ip->byte[9];
+
+	if (off < 20 || off > skb->len)
 		return 0;
-	off = (ip.byte[0] & 0xf) * 4;
-	if (off < sizeof(ip) || off > skb->len)
+	if (ip->byte[6] & 0x3f || ip->byte[7]) /* MF and offset, not DF */
 		return 0;
-	if (ip.byte[6] & 0x3f || ip.byte[7]) /* MF and offset, not DF */
+	if (!ports_of(skb, off, proto, 4, ports, &p->opens))
 		return 0;
-	if (!ports_of(skb, off, ip.byte[9], 4, ports, &p->opens))
-		return 0;
-	p->key.lo.addr[0] = ip.word[3];
-	p->key.hi.addr[0] = ip.word[4];
+	p->key.lo.addr[0] = ip->word[3];
+	p->key.hi.addr[0] = ip->word[4];
 	p->key.lo_port = ports[0];
 	p->key.hi_port = ports[1];
-	p->key.proto = ip.byte[9];
+	p->key.proto = proto;
 	p->key.version = 4;
 	return 1;
 }
@@ -232,13 +231,13 @@ static __always_inline int parse6(struct __sk_buff *skb, struct packet *p)
  * certain, and which. p is zero when it is called. */
 static __always_inline int parse(struct __sk_buff *skb, struct packet *p)
 {
-	__u8 version;
+	union start ip;
 
-	if (bpf_skb_load_bytes(skb, 0, &version, 1))
+	if (bpf_skb_load_bytes(skb, 0, &ip, sizeof(ip)))
 		return 0;
-	switch (version >> 4) {
+	switch (ip.byte[0] >> 4) {
 	case 4:
-		if (!parse4(skb, p))
+		if (!parse4(skb, &ip, p))
 			return 0;
 		break;
 	case 6:
