@@ -152,22 +152,23 @@ static __always_inline int upper6(struct __sk_buff *skb, __u8 *proto, __u32 *off
 	return 1;
 }
 
-/* sort puts the endpoints of the key in order. */
-static __always_inline void sort(struct flow_key *k)
+/* sort puts the endpoints of the key, with addresses of so many words, in order. */
+static __always_inline void sort(struct flow_key *k, int words)
 {
-	struct endpoint e;
-	__u16 port;
+	__u16 port = k->lo_port;
 	int swap = k->lo_port > k->hi_port;
 
-	for (int i = 3; i >= 0; i--)
+	for (int i = words - 1; i >= 0; i--)
 		if (k->lo.addr[i] != k->hi.addr[i])
 			swap = k->lo.addr[i] > k->hi.addr[i];
 	if (!swap)
 		return;
-	e = k->lo;
-	k->lo = k->hi;
-	k->hi = e;
-	port = k->lo_port;
+	for (int i = 0; i < words; i++) {
+		__u32 word = k->lo.addr[i];
+
+		k->lo.addr[i] = k->hi.addr[i];
+		k->hi.addr[i] = word;
+	}
 	k->lo_port = k->hi_port;
 	k->hi_port = port;
 }
@@ -196,6 +197,7 @@ static __always_inline int parse4(struct __sk_buff *skb, const union start *ip, 
 	p->key.hi_port = ports[1];
 	p->key.proto = proto;
 	p->key.version = 4;
+	sort(&p->key, 1);
 	return 1;
 }
 
@@ -224,6 +226,7 @@ static __always_inline int parse6(struct __sk_buff *skb, struct packet *p)
 	p->key.hi_port = ports[1];
 	p->key.proto = proto;
 	p->key.version = 6;
+	sort(&p->key, 4);
 	return 1;
 }
 
@@ -237,16 +240,9 @@ static __always_inline int parse(struct __sk_buff *skb, struct packet *p)
 		return 0;
 	switch (ip.byte[0] >> 4) {
 	case 4:
-		if (!parse4(skb, &ip, p))
-			return 0;
-		break;
+		return parse4(skb, &ip, p);
 	case 6:
-		if (!parse6(skb, p))
-			return 0;
-		break;
-	default:
-		return 0;
+		return parse6(skb, p);
 	}
-	sort(&p->key);
-	return 1;
+	return 0;
 }
