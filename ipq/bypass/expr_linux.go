@@ -17,16 +17,17 @@ const reg = unix.NFT_REG32_00
 // family.
 func (m Match) exprs() [][]expr.Any {
 	switch {
-	case m.EchoRequest && m.Family == 0:
-		v4, v6 := m, m
-		v4.Family, v6.Family = familyIPv4, familyIPv6
-		return append(v4.exprs(), v6.exprs()...)
-	case m.EchoRequest && m.Family == familyIPv4:
-		m.Protocol = protoICMP
-		return [][]expr.Any{append(m.base(), transport(0, []byte{8})...)}
-	case m.EchoRequest:
-		m.Protocol = protoICMPv6
-		return [][]expr.Any{append(m.base(), transport(0, []byte{128})...)}
+	case m.EchoRequest: // the protocol tells the family
+		var all [][]expr.Any
+		family := m.Family
+		m.Family = 0
+		if m.Protocol = protoICMP; family != familyIPv6 {
+			all = append(all, append(m.base(), transport(0, []byte{8})...))
+		}
+		if m.Protocol = protoICMPv6; family != familyIPv4 {
+			all = append(all, append(m.base(), transport(0, []byte{128})...))
+		}
+		return all
 	case m.Port != 0:
 		port := binary.BigEndian.AppendUint16(nil, m.Port)
 		return [][]expr.Any{append(m.base(), transport(0, port)...), append(m.base(), transport(2, port)...)}
