@@ -1,0 +1,98 @@
+// Package bypass has the kernel decide flows that a handler has settled, so that
+// their packets are queued no more.
+//
+//	b, err := bypass.New(bypass.Config{})
+//	...
+//	rules, err := b.Install(bypass.Rules{Hook: ipq.Forward, Queue: 0})
+//	...
+//	q, err := ipq.Open(ipq.Config{Queue: 0, Bypass: b})
+//	...
+//	err = q.Run(ctx, ipq.HandlerFunc(func(p *ipq.Packet) ipq.Verdict {
+//		if harmless(p) {
+//			return ipq.Accept.Bypass() // this packet, and the rest of its flow
+//		}
+//		return ipq.Accept
+//	}))
+//
+// Make the Bypasser and its rules first, then open the queue; at the end close
+// the queue, then remove the rules and close the Bypasser. [Bypasser.Inspect]
+// wraps a handler so that each flow is settled after its first packets.
+//
+// # The way of a packet
+//
+// A hash table in the kernel holds the settled flows. Two eBPF programs look
+// packets up in it, as "match" expressions (xt_bpf) in front of the queue rule:
+// the first one's rule accepts, the second one's drops, the third rule queues.
+// [ipq.Verdict.Bypass] writes the entry before the verdict leaves, so the
+// flow's next packet meets it. Nothing but the table changes then: no rule, no
+// chain.
+//
+// Packets that were queued before keep their places and their own verdicts. So
+// those that come later pass them: at the moment of settling a flow may be
+// reordered, by as much as was waiting.
+//
+// Accepted means what it does in a verdict: the packet goes on at the next
+// chain.
+//
+// # What is a flow
+//
+// The key is the whole five-tuple and the version of IP; there are no
+// collisions. One entry stands for both directions. ICMP and ICMPv6 echo goes
+// by its identifier, other protocols without ports by addresses and protocol.
+// What cannot be told for certain is never decided by the kernel, and settling
+// it fails with [ErrFlow]: fragments, the first included; ICMP errors and other
+// messages; headers that are cut off; more than 16 IPv6 extension headers.
+// Where the kernel puts datagrams together first, which connection tracking
+// does, there are no fragments to see.
+//
+// The flow is that of the packet as its handler leaves it. A handler that
+// rewrites addresses or ports must not settle: the kernel would not rewrite.
+//
+// # When a flow ends
+//
+// [Limits] end it: a time-out, idle time, a budget of packets or bytes. Then
+// its packets are queued again, and the handler may settle it anew. A TCP
+// segment that opens a connection (SYN without ACK) on an accepted flow ends it
+// at once, so that a connection which uses the ports again is looked at from
+// its beginning. Packets of the old connection that still wait in front of that
+// SYN might settle the flow once more; an [Inspector] sees to it, other
+// handlers that settle TCP flows should call [Table.Delete] when they meet a
+// SYN. On a dropped flow a SYN is one more try, and dropped. Other protocols
+// have no such sign: their idle time should be shorter than the time after
+// which ports are used again.
+//
+// # Address translation and hooks
+//
+// A tuple is that of one hook. At Forward, and everywhere without NAT, both
+// directions of a flow have the same; at Prerouting before the translation
+// (priority -100) they may have two, and then each direction is settled for
+// itself. The key does not have the interface: where address spaces overlap,
+// have one Bypasser for each.
+//
+// # Without eBPF
+//
+// Loading programs needs privileges in the initial user namespace. Without, or
+// on kernels before 5.11, [New] falls back to connection marks and tells so in
+// the log: the verdict marks the packet, a later chain moves the mark to the
+// connection, and the queueing chain accepts or drops by that. This needs
+// connection tracking, which also has its own mind: packets that it does not
+// track are never settled, and the second packet of a new flow is dropped if it
+// comes while the first one still waits for its verdict. There are no limits,
+// no table and no lease then; a configuration that asks for them fails with an
+// [UnavailableError].
+//
+// # The end of the program
+//
+// Rules stay when a program ends without removing them, and with them the
+// programs and the table: see [Config.Lease] for what they do then. A second
+// run finds the rules' table name taken; delete it, or choose another.
+//
+// # Costs
+//
+// Measured on a virtual machine with kernel 6.18: the program takes 62 ns for a
+// packet of a settled IPv4 flow, 70 ns for IPv6, 42 and 47 ns for a packet of
+// another flow (which meets it twice); xt_bpf and nft add some 90 ns around it.
+// Counters are exact, so they are atomic, which is 13 ns of that. Settling
+// costs a system call, of some 3 µs when the table is full, and allocates
+// nothing. Separate tables for IPv4 and IPv6 would save 6 ns.
+package bypass
