@@ -1,0 +1,115 @@
+package bypass
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/goipq/goipq/internal/netlab"
+	"github.com/goipq/goipq/internal/netlab/labtest"
+	"github.com/goipq/goipq/ipq"
+)
+
+// envUnprivileged marks a process without privileges in the initial user
+// namespace.
+const envUnprivileged = "GOIPQ_BYPASS_TEST_UNPRIVILEGED"
+
+// Who may not load programs gets connection marks, and is told; or an error, if
+// marks are not enough or not wanted.
+func TestWithoutPrivileges(t *testing.T) {
+	labtest.Need(t)
+	if netlab.Privileged() {
+		cmd := exec.Command("/proc/self/exe", "-test.run=^(TestWithoutPrivileges|TestSettledDrops)$", "-test.v")
+		cmd.Env = append(os.Environ(), envUnprivileged+"=1")
+		cmd.SysProcAttr = &syscall.SysProcAttr{
+			Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNET,
+			UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}},
+			GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}},
+		}
+		if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "--- PASS: TestWithoutPrivileges") {
+			t.Errorf("%v\n%s", err, out)
+		}
+		return
+	}
+	var log bytes.Buffer
+	b, err := New(Config{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	if b.Backend() != ConnMark || !strings.Contains(log.String(), "level=WARN") || !strings.Contains(log.String(), "connection marks") {
+		t.Errorf("%v, log %q", b.Backend(), &log)
+	}
+	if _, err := b.Table().Counters(); !errors.Is(err, ErrNoTable) || !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("Counters: %v", err)
+	}
+	for _, cfg := range []Config{
+		{Backend: EBPF}, {Limits: Limits{MaxPackets: 1}}, {Limits: Limits{MaxBytes: 1}}, {Lease: time.Second}, {PinDir: "/sys/fs/bpf/x"},
+	} {
+		b, err := New(cfg)
+		var unavailable *UnavailableError
+		if b != nil || !errors.As(err, &unavailable) || !errors.Is(err, errors.ErrUnsupported) || !errors.Is(err, fs.ErrPermission) && cfg.Backend == EBPF {
+			t.Errorf("%+v: %v", cfg, err)
+		}
+	}
+}
+
+// Until there are rules that read marks, none is given: a drop would be an
+// accept.
+func TestMarksNeedRules(t *testing.T) {
+	ns := labtest.New(t)
+	b := newBypasser(t, ns, Config{Backend: ConnMark})
+	if v, err := b.Bypass(nil, ipq.Drop); v != ipq.Drop || !errors.Is(err, ErrNoRules) {
+		t.Errorf("%v, %v", v, err)
+	}
+	if _, err := b.Install(Rules{Hook: ipq.Output, Priority: -200}); !errors.Is(err, ErrConfig) {
+		t.Errorf("where connections are not known yet: %v", err)
+	}
+	install(t, b, Rules{Hook: ipq.Output})
+	if v, err := b.Bypass(nil, ipq.Drop.WithMark(7)); v != ipq.Accept.WithMark(7|DefaultDropMark) || err != nil {
+		t.Errorf("%v, %v", v, err)
+	}
+	if v, err := b.Bypass(nil, ipq.Accept.WithMark(7|DefaultDropMark)); v != ipq.Accept.WithMark(7|DefaultAcceptMark) || err != nil {
+		t.Errorf("%v, %v", v, err)
+	}
+	if _, err := b.Install(Rules{Hook: ipq.Input}); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("a second table of that name: %v", err)
+	}
+}
+
+func TestBadConfigs(t *testing.T) {
+	for _, cfg := range []Config{
+		{Size: -1}, {Size: maxSize + 1}, {Lease: time.Millisecond}, {Lease: -time.Second}, {Backend: 9}, {NetNS: -1},
+		{AcceptMark: 3, DropMark: 2}, {AcceptMark: DefaultDropMark},
+	} {
+		if _, err := New(cfg); !errors.Is(err, ErrConfig) {
+			t.Errorf("%+v: %v", cfg, err)
+		}
+	}
+	for _, r := range []Rules{
+		{Hook: 5}, {Table: "a-b"}, {Table: strings.Repeat("x", 256)}, {Priority: 1<<31 - 1}, {Queues: -1}, {Queue: 65535, Queues: 2},
+		{Match: []Match{{Family: 7}}}, {Match: []Match{{Port: 5}}}, {Match: []Match{{Port: 5, Protocol: 1}}},
+		{Match: []Match{{EchoRequest: true, Protocol: 1}}}, {Match: []Match{{InDev: strings.Repeat("x", 16)}}},
+	} {
+		if _, err := r.withDefaults(); !errors.Is(err, ErrConfig) {
+			t.Errorf("%+v: %v", r, err)
+		}
+	}
+	b := &Bypasser{}
+	h := ipq.HandlerFunc(func(*ipq.Packet) ipq.Verdict { return ipq.Accept })
+	for _, i := range []Inspection{{}, {Packets: 1, Flows: -1}} {
+		if _, err := b.Inspect(h, i); !errors.Is(err, ErrConfig) {
+			t.Errorf("%+v: %v", i, err)
+		}
+	}
+	if _, err := b.Inspect(nil, Inspection{Packets: 1}); !errors.Is(err, ErrConfig) {
+		t.Errorf("no handler: %v", err)
+	}
+}
