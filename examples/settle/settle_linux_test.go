@@ -1,0 +1,48 @@
+package main
+
+import (
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/goipq/goipq/examples/internal/extest"
+	"github.com/goipq/goipq/internal/netlab/labtest"
+)
+
+func TestMain(m *testing.M) { extest.Main(m, main) }
+
+// The program inspects as many packets of a flow as it is told, and the kernel
+// accepts the others.
+func TestSettlesFlows(t *testing.T) {
+	ns := labtest.New(t)
+	var conn *net.UDPConn
+	if err := ns.Do(func() (err error) {
+		conn, err = net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	p := extest.Start(t, ns, "-packets", "3")
+	p.WaitFor(t, "waiting for packets")
+	// To itself, one after the other. Until the program is served, some are
+	// dropped.
+	knocks := 0
+	for received := 0; received < 10; knocks++ {
+		if knocks == 1000 {
+			t.Fatal("nothing passes")
+		}
+		if _, err := conn.WriteTo([]byte("x"), conn.LocalAddr()); err != nil {
+			t.Fatal(err)
+		}
+		conn.SetReadDeadline(time.Now().Add(time.Second))
+		if _, err := conn.Read(make([]byte, 8)); err == nil {
+			received++
+		}
+	}
+	output := p.Interrupt(t)
+	if !strings.Contains(output, "queued 3 packets, the kernel accepted 7 and dropped 0") {
+		t.Errorf("output %q", output)
+	}
+}
