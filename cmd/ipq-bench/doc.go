@@ -85,6 +85,15 @@
 // tenth above what it is when idle plus the queue's packet buffers, and nothing
 // may outlive the queue.
 //
+// # Doctor
+//
+// ipq-bench doctor says what this kernel, these limits and this user allow, and
+// what to change, a sentence a line. It tries each thing for real, in private
+// namespaces: it has packets queued and accepted, asks for every flag of a
+// queue, loads the eBPF programs, and, as root, sees whether ordinary users may
+// have namespaces. Its exit status is 0 if goipq can work here at all, and 2 if
+// it cannot.
+//
 // # Exit status
 //
 //	0    measured, and the books balance
