@@ -33,6 +33,7 @@ var mayImport = map[string][]string{
 		"github.com/vishvananda/netlink", "github.com/vishvananda/netns",
 	},
 	"internal/flood":    {"golang.org/x/sys"},
+	"internal/peers":    {},
 	"examples":          {"ipq", "worker", "ring"},
 	"examples/internal": {"internal/netlab"},
 }
