@@ -19,6 +19,7 @@ type subcommand struct {
 func subcommands() []subcommand {
 	return []subcommand{
 		{"doctor", "doctor [namespace]", "what this kernel, these limits and this user allow, and what to change", doctor},
+		{"compare", compareUsage, "two files of -json or of peers: the medians, their ratio, and whether\n        it got slower (exit status 1), for use in CI", compare},
 	}
 }
 
