@@ -49,7 +49,7 @@ func (d *document) describe() string {
 	} else {
 		at, version, interrupted = d.peers.Time, d.peers.Versions["goipq"], d.peers.Interrupted
 	}
-	text := fmt.Sprintf("%s: goipq %s, %s", d.path, version, at.UTC().Format("2006-01-02 15:04 UTC"))
+	text := fmt.Sprintf("%s: goipq %s, %s", d.path, version, at.UTC().Format(dateFormat))
 	if interrupted {
 		text += "; interrupted, so it is not all that was asked for"
 	}

@@ -108,6 +108,14 @@
 // a slower machine changes neither. Rounds of one run have the machine's mood of
 // that time in common: compare runs of one machine, and let it be idle.
 //
+// # Pages and plots
+//
+// -html writes a page with all figures and plots of the run, as HTML with SVG
+// in it, which needs no network and suits light and dark, wide and narrow
+// screens. ipq-bench html -o page.html results.json... makes one of reports that
+// -json or bench/peers has written, several on a page; ipq-bench svg -o folder
+// results.json... makes each plot a file of its own, for documents.
+//
 // # Exit status
 //
 //	0    measured, and the books balance

@@ -93,7 +93,8 @@ func checkReport(t *testing.T, rep *report, stdout string) {
 
 func TestRun(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "report.json")
-	cmd := command("-duration", "200ms", "-json", file)
+	page := filepath.Join(t.TempDir(), "page.html")
+	cmd := command("-duration", "200ms", "-json", file, "-html", page)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err := cmd.Run()
@@ -103,6 +104,9 @@ func TestRun(t *testing.T) {
 	}
 	rep := readReport(t, file)
 	checkReport(t, rep, stdout.String())
+	if text, err := os.ReadFile(page); err != nil || !strings.Contains(string(text), "<svg ") {
+		t.Errorf("a page of %d bytes without plots: %v", len(text), err)
+	}
 	if rep.Machine.CPUs > 1 && rep.Setup.shared() {
 		t.Errorf("the flood runs on CPUs %v, the consumer on %v", rep.Setup.Flood, rep.Setup.Consumer)
 	}
@@ -221,6 +225,10 @@ func TestRefusals(t *testing.T) {
 		{[]string{"-size", "9"}, "-size 9"},
 		{[]string{"doctor", "who"}, "doctor who"},
 		{[]string{"-json", filepath.Join(t.TempDir(), "none", "f")}, "-json"},
+		{[]string{"-html", filepath.Join(t.TempDir(), "none", "f")}, "-html"},
+		{[]string{"compare", "none", "none"}, "none"},
+		{[]string{"html", "none"}, "-o"},
+		{[]string{"svg", "-o", "f", "none"}, "none"},
 	} {
 		out, err := command(c.args...).CombinedOutput()
 		skipWithoutNamespaces(t, string(out))

@@ -59,6 +59,7 @@ type options struct {
 	Replies  bool
 	Modes    []string
 	JSON     string
+	HTML     string
 }
 
 // kind is what kind of run it is.
@@ -109,6 +110,7 @@ func newFlagSet(o *options, t *texts) *flag.FlagSet {
 	fs.BoolVar(&o.Replies, "replies", false, "let the kernel answer the echo requests, which it does in the consumer's time")
 	fs.StringVar(&t.modes, "modes", modeInline+","+modePool, "`list` of what to measure: inline, pool, and unqueued, which is the\nsame path without a queue")
 	fs.StringVar(&o.JSON, "json", "", "write every figure to this `file` as well")
+	fs.StringVar(&o.HTML, "html", "", "write a page with plots to this `file` as well, which needs nothing else")
 	return fs
 }
 

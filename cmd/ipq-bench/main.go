@@ -55,8 +55,11 @@ func bench(ctx context.Context, opts options, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "ipq-bench:", err)
 		return status
 	}
-	if opts.JSON != "" {
-		if err := checkWritable(opts.JSON); err != nil {
+	for flag, name := range map[string]string{"-json": opts.JSON, "-html": opts.HTML} {
+		if name == "" {
+			continue
+		}
+		if err := checkWritable(flag, name); err != nil {
 			return complain(exitUsage, err)
 		}
 	}
@@ -76,6 +79,9 @@ func bench(ctx context.Context, opts options, stdout, stderr io.Writer) int {
 	print(stdout, r.report)
 	if opts.JSON != "" {
 		runErr = errors.Join(runErr, r.report.write(opts.JSON))
+	}
+	if opts.HTML != "" {
+		runErr = errors.Join(runErr, r.report.writeHTML(opts.HTML))
 	}
 	if runErr != nil {
 		return complain(exitFailed, runErr)

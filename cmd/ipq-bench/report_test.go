@@ -284,19 +284,19 @@ func readReport(t *testing.T, name string) *report {
 func TestJSONFileIsCheckedBefore(t *testing.T) {
 	dir := t.TempDir()
 	for _, bad := range []string{dir, filepath.Join(dir, "none", "f")} {
-		if err := checkWritable(bad); err == nil || !strings.HasPrefix(err.Error(), "-json") {
+		if err := checkWritable("-json", bad); err == nil || !strings.HasPrefix(err.Error(), "-json") {
 			t.Errorf("%s: %v", bad, err)
 		}
 	}
 	file := filepath.Join(dir, "f")
-	if err := checkWritable(file); err != nil {
+	if err := checkWritable("-json", file); err != nil {
 		t.Fatal(err)
 	}
 	if left, _ := os.ReadDir(dir); len(left) != 0 {
 		t.Errorf("the check left %v", left)
 	}
 	if runtime.GOOS != "windows" {
-		if err := checkWritable(os.DevNull); err != nil {
+		if err := checkWritable("-json", os.DevNull); err != nil {
 			t.Error(err)
 		}
 		if err := new(report).write(os.DevNull); err != nil {

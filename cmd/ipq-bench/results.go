@@ -20,14 +20,17 @@ func printResults(w io.Writer, rep *report) {
 }
 
 func printBooks(w io.Writer, width int, b *books) {
-	if b.Balanced {
-		printField(w, width, "books", "balanced: "+b.sum())
-		return
-	}
-	printField(w, width, "books", "DO NOT BALANCE: "+b.sum())
+	printField(w, width, "books", b.describe())
 	for _, p := range b.Problems {
 		printField(w, width, "", p)
 	}
+}
+
+func (b *books) describe() string {
+	if b.Balanced {
+		return "balanced: " + b.sum()
+	}
+	return "DO NOT BALANCE: " + b.sum()
 }
 
 func (b *books) sum() string {

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"math"
-	"strings"
 
 	"github.com/goipq/goipq/internal/peers"
 )
@@ -117,7 +116,7 @@ func peerSeries(rep *peers.Report) []series {
 		for j := range c.Contestants {
 			one := &c.Contestants[j]
 			group := fmt.Sprintf("%s, %s", c.Mode, one.Name)
-			ours := strings.HasPrefix(one.Name, "goipq")
+			ours := isOurs(one.Name)
 			value := series{group: group, figure: figure{c.Unit, 0, better, false}}
 			cpu := series{group: group, figure: figure{"CPU ns per packet", 0, -1, false}}
 			byBase := make([]series, len(c.Bases))

@@ -1,0 +1,279 @@
+package main
+
+import (
+	"bytes"
+	_ "embed"
+	"fmt"
+	"html/template"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/goipq/goipq/internal/plot"
+)
+
+// A page is what page.html shows.
+type page struct {
+	Style    template.CSS
+	Sections []section
+}
+
+// A section is one document.
+type section struct {
+	Title  string
+	Facts  []pageFact
+	Notes  []string
+	Tables []pageTable
+	Plots  []pagePlot
+}
+
+type pageFact struct{ Name, Text string }
+
+type pageTable struct {
+	Title string
+	Head  []string
+	Rows  [][]pageCell
+}
+
+// A pageCell has its figure and, smaller, what is below it.
+type pageCell struct{ Text, Below string }
+
+// A pagePlot is drawn twice, since a phone's screen is narrower than a plot
+// whose texts are large enough there.
+type pagePlot struct {
+	Title, Caption string
+	Wide, Narrow   template.HTML
+}
+
+// The widths of plots in pixels.
+const (
+	wideWidth   = 820
+	narrowWidth = 358 // a phone's 390 less the page's margins
+)
+
+//go:embed page.html
+var pageText string
+
+var pageTemplate = template.Must(template.New("page").Parse(pageText))
+
+// renderPage makes one self-contained page of all documents.
+func renderPage(docs []document) ([]byte, error) {
+	p := page{Style: template.CSS(plot.Style)}
+	for i := range docs {
+		p.Sections = append(p.Sections, docs[i].section())
+	}
+	var text bytes.Buffer
+	if err := pageTemplate.Execute(&text, p); err != nil {
+		return nil, fmt.Errorf("make the page: %w", err)
+	}
+	return text.Bytes(), nil
+}
+
+// drawings returns all plots of a document.
+func (d *document) drawings() []drawing {
+	if d.peers != nil {
+		return peerDrawings(d.peers)
+	}
+	return d.run.drawings()
+}
+
+func (d *document) section() section {
+	var s section
+	if d.peers != nil {
+		s = d.peersSection()
+	} else {
+		s = d.runSection()
+	}
+	for _, x := range d.drawings() {
+		s.Plots = append(s.Plots, pagePlot{
+			Title: x.title, Caption: x.caption,
+			// The plots escape what they write.
+			Wide:   template.HTML(x.svg(wideWidth, false)),
+			Narrow: template.HTML(x.svg(narrowWidth, false)),
+		})
+	}
+	return s
+}
+
+const dateFormat = "2006-01-02 15:04 UTC"
+
+func (d *document) peersSection() section {
+	rep := d.peers
+	m := machine{Kernel: rep.Machine.Kernel, Arch: rep.Machine.Arch, CPU: rep.Machine.CPU, CPUs: rep.Machine.CPUs, Go: rep.Machine.Go}
+	s := section{
+		Title: "goipq and its peers",
+		Facts: []pageFact{
+			{"machine", m.describe()},
+			{"when", rep.Time.UTC().Format(dateFormat)},
+		},
+		Tables: peerTables(rep),
+	}
+	for _, name := range slices.Sorted(maps.Keys(rep.Versions)) {
+		s.Facts = append(s.Facts, pageFact{name, rep.Versions[name]})
+	}
+	if rep.Interrupted {
+		s.Notes = append(s.Notes, "Interrupted: this is what was measured so far.")
+	}
+	for _, x := range rep.Missing {
+		s.Notes = append(s.Notes, fmt.Sprintf("%s did not take part: %s is not installed (%s).", x.Contestant, x.What, x.Get))
+	}
+	for i := range rep.Contests {
+		c := &rep.Contests[i]
+		for j := range c.Contestants {
+			if one := &c.Contestants[j]; one.Outran {
+				s.Notes = append(s.Notes, fmt.Sprintf("%s, %s: it decided nearly all that was sent, and might carry more.", c.Mode, one.Title))
+			}
+		}
+	}
+	return s
+}
+
+func (d *document) runSection() section {
+	rep := d.run
+	p, st := &rep.Parameters, &rep.Setup
+	sc := p.scenario()
+	s := section{
+		Title: rep.heading(),
+		Facts: []pageFact{
+			{"machine", rep.Machine.describe()},
+			{"goipq", rep.Machine.Goipq},
+			{"when", rep.Time.UTC().Format(dateFormat)},
+			{"place", st.describe()},
+			{"queue", sc.describe(p) + p.queue(st)},
+			{p.loadLabel(), sc.load(p) + ", by " + p.senders(st)},
+			{"consumer", p.consumer(st)},
+			{"run", p.run(rep)},
+			{"books", rep.Books.describe()},
+		},
+	}
+	if rep.Interrupted {
+		s.Notes = append(s.Notes, "Interrupted: this is what was measured so far.")
+	}
+	switch {
+	case rep.Sweep != nil:
+		s.Tables = rep.Sweep.tables()
+	case rep.Kind == kindThroughput:
+		s.Tables = append(s.Tables, rep.searchTable())
+	case rep.Kind == kindRounds:
+		s.Notes = append(s.Notes, rep.notes()...)
+		s.Tables = append(s.Tables, rep.table())
+	}
+	for i := range rep.Soaks {
+		s.Notes = append(s.Notes, rep.Soaks[i].Problems...)
+	}
+	s.Notes = append(s.Notes, rep.Books.Problems...)
+	return s
+}
+
+// heading says what was measured in a few words.
+func (rep *report) heading() string {
+	p := &rep.Parameters
+	what := p.Scenario
+	if p.TCP && p.Scenario == scenarioForward {
+		what += ", TCP"
+	}
+	switch {
+	case rep.Sweep != nil:
+		return what + " by " + rep.Sweep.Parameter
+	case rep.Kind == kindThroughput:
+		return what + ", throughput"
+	case rep.Kind == kindSoak:
+		return what + ", soak"
+	}
+	return what
+}
+
+// table is the one that a terminal shows.
+func (rep *report) table() pageTable {
+	t := pageTable{Title: "Figures", Head: []string{""}}
+	for i := range rep.Modes {
+		t.Head = append(t.Head, rep.title(rep.Modes[i].Name))
+	}
+	for _, x := range rep.rows() {
+		row := []pageCell{{Text: x.label}}
+		for i := range rep.Modes {
+			cell := pageCell{Text: "-"}
+			if s, ok := rep.Modes[i].Summary[x.name]; ok {
+				cell = spreadCell(s, x.decimals)
+			}
+			row = append(row, cell)
+		}
+		t.Rows = append(t.Rows, row)
+	}
+	return t
+}
+
+// searchTable has the result of each search.
+func (rep *report) searchTable() pageTable {
+	t := pageTable{Title: "Searches, packets per second", Head: []string{"round"}}
+	most := 0
+	for i := range rep.Modes {
+		m := &rep.Modes[i]
+		t.Head = append(t.Head, rep.title(m.Name))
+		if m.Throughput != nil {
+			most = max(most, len(m.Throughput.Searches))
+		}
+	}
+	for n := range most {
+		row := []pageCell{{Text: strconv.Itoa(n + 1)}}
+		for i := range rep.Modes {
+			cell := pageCell{Text: "-"}
+			if tp := rep.Modes[i].Throughput; tp != nil && n < len(tp.Searches) {
+				cell = tp.Searches[n].cell()
+			}
+			row = append(row, cell)
+		}
+		t.Rows = append(t.Rows, row)
+	}
+	return t
+}
+
+// cell says what a search found, and what kept it from finding more.
+func (s *search) cell() pageCell {
+	c := pageCell{Text: fixed(s.Rate, 0), Below: "more is lost"}
+	if s.Limit == limitSender {
+		c.Text, c.Below = "≥ "+c.Text, "more cannot be sent"
+	}
+	if len(s.Noise) > 0 {
+		c.Text += " !"
+		c.Below += "; " + strings.Join(s.Noise, "; ")
+	}
+	return c
+}
+
+func spreadCell(s spread, decimals int) pageCell {
+	c := pageCell{Text: fixed(s.Median, decimals)}
+	if low, high := fixed(s.Min, decimals), fixed(s.Max, decimals); low != high {
+		c.Below = low + " to " + high
+	}
+	if s.Noisy != "" {
+		c.Text += " !"
+		c.Below += "; " + s.Noisy
+	}
+	return c
+}
+
+// tables has one for each figure of a sweep.
+func (s *sweep) tables() []pageTable {
+	var all []pageTable
+	for _, f := range s.figures() {
+		t := pageTable{Title: f.heading(), Head: append([]string{s.Parameter}, s.modes()...)}
+		for i := range s.Points {
+			p := &s.Points[i]
+			row := []pageCell{{Text: p.Value}}
+			for _, name := range s.modes() {
+				cell := pageCell{Text: "-"}
+				if j := slices.IndexFunc(p.Modes, func(m mode) bool { return m.Name == name }); j >= 0 {
+					if sp, ok := f.of(&p.Modes[j]); ok {
+						cell = spreadCell(sp, f.decimals)
+					}
+				}
+				row = append(row, cell)
+			}
+			t.Rows = append(t.Rows, row)
+		}
+		all = append(all, t)
+	}
+	return all
+}
