@@ -11,7 +11,7 @@ type round struct {
 	// OfUnqueued is the rate of the scenario's first figure in it as a share of
 	// that of the same round unqueued; 0 without one.
 	OfUnqueued float64       `json:"of_unqueued,omitempty"`
-	CPU        time.Duration `json:"cpu_ns"`  // of this process, user and system
+	CPU        time.Duration `json:"cpu_ns"` // of this process, user and system
 	// CPUUser and CPUSystem are the parts of CPU. The kernel knows the whole
 	// exactly and the parts from samples, one a tick.
 	CPUUser   time.Duration `json:"cpu_user_ns"`
