@@ -94,9 +94,9 @@ type mode struct {
 	Rounds  []round           `json:"rounds"`
 	// Latency, BatchSizes and Lost are those of all rounds together; Lost with
 	// their warm-ups.
-	Latency    *latency `json:"latency,omitempty"`
-	BatchSizes []uint64 `json:"batch_sizes,omitempty"`
-	Lost       losses   `json:"lost"`
+	Latency    *latency   `json:"latency,omitempty"`
+	BatchSizes batchSizes `json:"batch_sizes"`
+	Lost       losses     `json:"lost"`
 	// Throughput has the searches of kindThroughput, which have no rounds.
 	Throughput *throughput `json:"throughput,omitempty"`
 }
