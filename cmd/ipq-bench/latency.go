@@ -62,4 +62,12 @@ func (l *latency) us(of func(*latency) time.Duration) float64 {
 
 func median(l *latency) time.Duration { return l.P50 }
 
+func p90(l *latency) time.Duration { return l.P90 }
+
 func p99(l *latency) time.Duration { return l.P99 }
+
+func p999(l *latency) time.Duration { return l.P999 }
+
+func p9999(l *latency) time.Duration { return l.P9999 }
+
+func longest(l *latency) time.Duration { return l.Max }

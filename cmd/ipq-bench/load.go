@@ -85,6 +85,8 @@ func (l *load) latencies() []flood.LatencyCount {
 // A settlement is what a load says at its end.
 type settlement struct {
 	sent, missed      uint64
+	rate              float64       // of packets sent a second, by the senders' clocks
+	lag               time.Duration // the furthest that one was sent behind its time
 	bytesOut, bytesIn uint64
 	orderly           bool // all of them ended well before the receivers were stopped
 }
@@ -100,6 +102,10 @@ func (l *load) stop() (settlement, error) {
 		failed += st.Failed
 		all.sent += st.Sent
 		all.missed += st.Refused
+		if st.Elapsed > 0 {
+			all.rate += float64(st.Sent) / st.Elapsed.Seconds()
+		}
+		all.lag = max(all.lag, st.MaxLag)
 		all.bytesOut += st.Bytes
 		errs = append(errs, err)
 	}

@@ -51,7 +51,10 @@ func (p *parameters) packets() string {
 		size = "packets of 64, 576 and 1500 bytes as 7:4:1"
 	}
 	rate := "at full speed"
-	if p.Rate > 0 {
+	switch {
+	case p.Trial > 0:
+		rate = "at the rates of the search"
+	case p.Rate > 0:
 		rate = fixed(p.Rate, 0) + "/s"
 	}
 	return fmt.Sprintf("%s%s, %s flows, %s", size, p.over(), commas(uint64(p.Flows)), rate)

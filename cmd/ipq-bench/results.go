@@ -145,10 +145,19 @@ func (b *books) sum() string {
 // finish makes the summaries.
 func (rep *report) finish(interrupted bool) {
 	rep.Interrupted = interrupted
+	if rep.Sweep != nil {
+		for i := range rep.Sweep.Points {
+			rep.at(&rep.Sweep.Points[i]).finish(interrupted)
+		}
+	}
 	rep.compare()
 	for i := range rep.Modes {
 		m := &rep.Modes[i]
 		m.Summary = rep.Parameters.summarise(m)
+		m.Throughput.finish()
+		if m.Throughput != nil && len(m.Throughput.Searches) > 0 {
+			m.Summary[throughputRate] = m.Throughput.Rate
+		}
 		m.Lost.Known = true
 		for j := range m.Rounds {
 			rd := &m.Rounds[j]
