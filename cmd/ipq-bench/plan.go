@@ -97,6 +97,7 @@ func (o *options) parameters() parameters {
 		Soak:     o.Soak,
 		Window:   o.window(),
 		WarmUp:   o.warmUp(),
+		Latency:  o.Latency,
 		Rate:     o.Rate,
 		Size:     o.Size,
 		Flows:    o.flows(),

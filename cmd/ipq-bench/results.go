@@ -159,10 +159,15 @@ func (rep *report) finish(interrupted bool) {
 			m.Summary[throughputRate] = m.Throughput.Rate
 		}
 		m.Lost.Known = true
+		all := make(times)
 		for j := range m.Rounds {
 			rd := &m.Rounds[j]
 			m.Lost = m.Lost.plus(rd.Life.Lost)
 			m.BatchSizes.add(rd.BatchSizes, 1)
+			all.add(rd.times)
+		}
+		if m.Latency = all.latency(); m.Latency != nil {
+			m.Latency.Points = all.points()
 		}
 	}
 }

@@ -70,6 +70,7 @@ func (s *session) end() (life, error) {
 	}
 	l.tally = s.tally()
 	l.Sent, l.MissedTurns = said.sent, said.missed
+	l.Lag, l.Untimed = said.lag, said.overflowed
 	l.delivery = s.load.delivered()
 	l.BytesOut, l.BytesIn = said.bytesOut, said.bytesIn
 	l.Orderly = said.orderly
