@@ -155,7 +155,7 @@ func (c *comparison) test(before, after series) row {
 func (c *comparison) print(w io.Writer, rows []row) int {
 	labels, cells := []string{""}, [][]string{{"old", "new", "new/old", "p", ""}}
 	group := ""
-	var slower, notes []string
+	var slower, notes, noise []string
 	for _, r := range rows {
 		b, a := r.before.median(), r.after.median()
 		if r.before.group != group {
@@ -179,7 +179,7 @@ func (c *comparison) print(w io.Writer, rows []row) int {
 		}
 		for _, s := range []series{r.before, r.after} {
 			if s.noisy != "" {
-				notes = append(notes, fmt.Sprintf("!  %s, %s: %s", group, s.label, s.noisy))
+				noise = append(noise, fmt.Sprintf("%s, %s: %s", group, s.label, s.noisy))
 			}
 		}
 	}
@@ -190,7 +190,7 @@ func (c *comparison) print(w io.Writer, rows []row) int {
 	}
 	fmt.Fprintln(w)
 	width := textWidth(w)
-	for _, note := range notes {
+	for _, note := range append(notes, marked(noise)...) {
 		printField(w, width, "note", note)
 	}
 	if len(slower) > 0 {

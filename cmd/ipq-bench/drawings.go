@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/goipq/goipq/internal/plot"
@@ -62,9 +63,19 @@ func (rep *report) drawings() []drawing {
 	return all
 }
 
-// rateBars has the figure that the scenario is judged by.
+// shown is the figure that the scenario is judged by, for plots: where nothing
+// is compared with the path without a queue, what is dropped was decided, too.
+func (p *parameters) shown() metric {
+	x := p.main()
+	if x.name == arrivedRate && !slices.Contains(p.Modes, modeUnqueued) {
+		return metricNamed(verdictRate)
+	}
+	return x
+}
+
+// rateBars has the main figure of each mode.
 func (rep *report) rateBars() (drawing, bool) {
-	x := rep.Parameters.main()
+	x := rep.Parameters.shown()
 	b := &plot.Bars{Title: heading(x), Label: x.label}
 	for i := range rep.Modes {
 		if s, ok := rep.Modes[i].Summary[x.name]; ok {
@@ -100,7 +111,7 @@ func heading(x metric) string {
 	case ofUnqueued:
 		return "Share of the path without a queue, %"
 	}
-	return x.label
+	return strings.ToUpper(x.label[:1]) + x.label[1:]
 }
 
 func (rep *report) throughputBars() (drawing, bool) {
@@ -165,7 +176,7 @@ func duration(ns float64) string {
 
 // roundsChart shows how steady the machine was.
 func (rep *report) roundsChart() (drawing, bool) {
-	x := rep.Parameters.main()
+	x := rep.Parameters.shown()
 	c := &plot.Chart{
 		Title: heading(x) + ", by round",
 		X:     plot.Axis{Label: "round", Format: plot.SI},
@@ -208,15 +219,19 @@ func (rep *report) batchChart() (drawing, bool) {
 	for i := range rep.Modes {
 		m := &rep.Modes[i]
 		var sum uint64
-		for _, n := range m.BatchSizes {
+		used := 0
+		for j, n := range m.BatchSizes {
 			sum += n
+			if n > 0 {
+				used = j + 1
+			}
 		}
 		if sum == 0 {
 			continue
 		}
 		s := plot.Series{Name: rep.title(m.Name), Colour: colour(m.Name)}
-		most = max(most, len(m.BatchSizes))
-		for j, n := range m.BatchSizes {
+		most = max(most, used)
+		for j, n := range m.BatchSizes[:used] {
 			from := uint64(1) << j
 			share := 100 * float64(n) / float64(sum)
 			s.Points = append(s.Points, plot.Point{

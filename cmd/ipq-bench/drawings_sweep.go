@@ -8,7 +8,10 @@ import (
 )
 
 // swept are the metrics that a sweep is drawn of, as far as it has them.
-var swept = []string{verdictRate, arrivedRate, goodput, connectionRate, ofUnqueued, cpuCost, lostShare}
+var swept = []string{
+	verdictRate, arrivedRate, goodput, connectionRate, ofUnqueued, cpuCost, lostShare,
+	latencyP50, latencyP99, latencyP999, connectionP50, connectionP99,
+}
 
 // A sweptFigure is one figure over the points of a sweep.
 type sweptFigure struct {
@@ -19,7 +22,7 @@ type sweptFigure struct {
 // figures are those that at least one point has.
 func (s *sweep) figures() []sweptFigure {
 	all := []sweptFigure{{
-		metric{name: "throughput", label: "packets/s"},
+		metric{name: throughputRate, label: "packets/s"},
 		func(m *mode) (spread, bool) {
 			if m.Throughput == nil || len(m.Throughput.Searches) == 0 {
 				return spread{}, false
@@ -31,8 +34,7 @@ func (s *sweep) figures() []sweptFigure {
 		if name == arrivedRate && !s.arrivesLess() {
 			continue
 		}
-		i := slices.IndexFunc(metrics, func(x metric) bool { return x.name == name })
-		all = append(all, sweptFigure{metrics[i], func(m *mode) (spread, bool) {
+		all = append(all, sweptFigure{metricNamed(name), func(m *mode) (spread, bool) {
 			sp, ok := m.Summary[name]
 			return sp, ok
 		}})
@@ -52,7 +54,7 @@ func (s *sweep) arrivesLess() bool {
 }
 
 func (f *sweptFigure) heading() string {
-	if f.name == "throughput" {
+	if f.name == throughputRate {
 		return "RFC 2544 throughput, packets per second"
 	}
 	return heading(f.metric)

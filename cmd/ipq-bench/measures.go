@@ -13,6 +13,16 @@ type machineCPU struct {
 	Steal   time.Duration `json:"steal_ns"`   // taken by the hypervisor
 }
 
+func (c machineCPU) minus(before machineCPU) machineCPU {
+	return machineCPU{
+		User:    c.User - before.User,
+		System:  c.System - before.System,
+		SoftIRQ: c.SoftIRQ - before.SoftIRQ,
+		Idle:    c.Idle - before.Idle,
+		Steal:   c.Steal - before.Steal,
+	}
+}
+
 // losses tell where packets ended before the far end. All but Handler are lost
 // by the kernel.
 type losses struct {

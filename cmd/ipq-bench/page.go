@@ -162,8 +162,45 @@ func (d *document) runSection() section {
 	for i := range rep.Soaks {
 		s.Notes = append(s.Notes, rep.Soaks[i].Problems...)
 	}
+	s.Notes = append(s.Notes, marked(rep.noise())...)
 	s.Notes = append(s.Notes, rep.Books.Problems...)
 	return s
+}
+
+// noise says which modes' main figures are not to be relied on, and why.
+func (rep *report) noise() []string {
+	points := []point{{Parameters: rep.Parameters, Modes: rep.Modes}}
+	if rep.Sweep != nil {
+		points = rep.Sweep.Points
+	}
+	var noise []string
+	for i := range points {
+		pt := &points[i]
+		for j := range pt.Modes {
+			m := &pt.Modes[j]
+			text := m.Summary[throughputRate].Noisy
+			if text == "" {
+				text = m.noise(pt.Parameters.main())
+			}
+			if text != "" {
+				noise = append(noise, pt.title(m.Name)+": "+text)
+			}
+		}
+	}
+	return noise
+}
+
+// marked explains the marks of noisy figures, up to a few.
+func marked(noise []string) []string {
+	const most = 3
+	if len(noise) == 0 {
+		return nil
+	}
+	text := "!: not to be relied on. " + strings.Join(noise[:min(most, len(noise))], "; ")
+	if more := len(noise) - most; more > 0 {
+		text += fmt.Sprintf("; and %d more", more)
+	}
+	return []string{text + "."}
 }
 
 // heading says what was measured in a few words.
@@ -237,7 +274,6 @@ func (s *search) cell() pageCell {
 	}
 	if len(s.Noise) > 0 {
 		c.Text += " !"
-		c.Below += "; " + strings.Join(s.Noise, "; ")
 	}
 	return c
 }
@@ -248,8 +284,7 @@ func spreadCell(s spread, decimals int) pageCell {
 		c.Below = low + " to " + high
 	}
 	if s.Noisy != "" {
-		c.Text += " !"
-		c.Below += "; " + s.Noisy
+		c.Text += " !" // the notes say why
 	}
 	return c
 }

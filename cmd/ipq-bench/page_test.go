@@ -20,6 +20,7 @@ func fullReport() *report {
 	unqueued := rep.Modes[0]
 	unqueued.Name = modeUnqueued
 	rep.Modes = append([]mode{unqueued}, rep.Modes...)
+	rep.finish(false)
 	for i := range rep.Modes {
 		m := &rep.Modes[i]
 		m.Latency = &latency{P50: 10 * time.Microsecond, P99: 100 * time.Microsecond}
@@ -31,10 +32,9 @@ func fullReport() *report {
 		}
 		m.Latency.Points = append(m.Latency.Points, percentile{100, 10 * time.Millisecond})
 		if m.Name != modeUnqueued {
-			m.BatchSizes = []uint64{10, 20, 30, uint64(100 * i), 400}
+			m.BatchSizes = batchSizes{10, 20, 30, uint64(100 * i), 400}
 		}
 	}
-	rep.finish(false)
 	return rep
 }
 

@@ -38,8 +38,11 @@ var judgement = map[string]struct {
 	arrivedRate:                     {1, false},
 	goodput:                         {1, true},
 	connectionRate:                  {1, true},
-	"connection_p50_us":             {-1, true},
-	"connection_p99_us":             {-1, true},
+	connectionP50:                   {-1, true},
+	connectionP99:                   {-1, true},
+	latencyP50:                      {-1, true},
+	latencyP99:                      {-1, true},
+	latencyP999:                     {-1, false}, // of few packets
 	"failed_connections_per_second": {-1, false},
 	ofUnqueued:                      {1, true},
 	lostShare:                       {-1, false},
@@ -79,7 +82,7 @@ func modeSeries(prefix string, p *parameters, modes []mode) []series {
 			}
 		}
 		if t := m.Throughput; t != nil {
-			s := series{figure: figure{"RFC 2544 throughput, packets/s", 0, 1, true}, noisy: t.Rate.Noisy}
+			s := series{figure: figure{"throughput (RFC 2544), packets/s", 0, 1, true}, noisy: t.Rate.Noisy}
 			for j := range t.Searches {
 				s.values = append(s.values, t.Searches[j].Rate)
 			}

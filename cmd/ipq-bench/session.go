@@ -70,6 +70,7 @@ func (s *session) end() (life, error) {
 	}
 	l.tally = s.tally()
 	l.Sent, l.MissedTurns = said.sent, said.missed
+	l.Lag, l.Untimed = said.lag, said.overflowed
 	l.delivery = s.load.delivered()
 	l.BytesOut, l.BytesIn = said.bytesOut, said.bytesIn
 	l.Orderly = said.orderly
@@ -77,6 +78,7 @@ func (s *session) end() (life, error) {
 	l.Routed = s.site.client != s.site.at
 	var err error
 	l.Ruled, l.Arrived, err = s.site.passed()
+	l.Lost = l.losses()
 	errs = append(errs, err)
 	if s.queue != nil {
 		errs = append(errs, s.runErr, s.queue.Close())

@@ -36,6 +36,11 @@ const (
 	verdictRate     = "verdicts_per_second"
 	lostShare       = "lost_percent"
 	cpuCost         = "cpu_ns_per_packet"
+	connectionP50   = "connection_p50_us"
+	connectionP99   = "connection_p99_us"
+	latencyP50      = "latency_p50_us"
+	latencyP99      = "latency_p99_us"
+	latencyP999     = "latency_p999_us"
 )
 
 // A metric is what one row of the table says about a round.
@@ -56,6 +61,7 @@ const (
 	onPackets kinds = 1 << iota
 	onBulk
 	onChurn
+	onTimed // packets that are timed, too
 	withoutQueue
 	besideUnqueued // only where the unqueued path is measured, too
 
@@ -75,7 +81,11 @@ func (p *parameters) kind() kinds {
 
 // measures reports whether a metric means something in a mode.
 func (p *parameters) measures(x metric, mode string) bool {
-	if x.on&p.kind() == 0 || mode == modeUnqueued && x.on&withoutQueue == 0 {
+	kind := p.kind()
+	if p.Latency {
+		kind |= onTimed
+	}
+	if x.on&kind == 0 || mode == modeUnqueued && x.on&withoutQueue == 0 {
 		return false
 	}
 	return x.on&besideUnqueued == 0 || slices.Contains(p.Modes, modeUnqueued)
@@ -88,14 +98,23 @@ var metrics = []metric{
 	{arrivedRate, "arrived/s", 0, func(r *round) float64 { return r.perSecond(r.Arrived) }, false, onAll | withoutQueue},
 	{goodput, "goodput, Mbit/s", 0, func(r *round) float64 { return 8e-6 * r.perSecond(r.Bytes) }, false, onBulk | withoutQueue},
 	{connectionRate, "connections/s", 0, func(r *round) float64 { return r.perSecond(r.Connections) }, false, onChurn | withoutQueue},
-	{"connection_p50_us", "connection, µs, median", 0, func(r *round) float64 { return r.Latency.us(median) }, false, onChurn | withoutQueue},
-	{"connection_p99_us", "connection, µs, 99 %", 0, func(r *round) float64 { return r.Latency.us(p99) }, false, onChurn | withoutQueue},
+	{connectionP50, "connection, µs, median", 0, func(r *round) float64 { return r.Latency.us(median) }, false, onChurn | withoutQueue},
+	{connectionP99, "connection, µs, 99 %", 0, func(r *round) float64 { return r.Latency.us(p99) }, false, onChurn | withoutQueue},
 	{"failed_connections_per_second", "failed connections/s", 0, func(r *round) float64 { return r.perSecond(r.Failed) }, false, onChurn | withoutQueue},
+	{latencyP50, "latency, µs, median", 1, func(r *round) float64 { return r.Latency.us(median) }, false, onTimed | withoutQueue},
+	{"latency_p90_us", "latency, µs, 90 %", 1, func(r *round) float64 { return r.Latency.us(p90) }, false, onTimed | withoutQueue},
+	{latencyP99, "latency, µs, 99 %", 1, func(r *round) float64 { return r.Latency.us(p99) }, false, onTimed | withoutQueue},
+	{latencyP999, "latency, µs, 99.9 %", 1, func(r *round) float64 { return r.Latency.us(p999) }, false, onTimed | withoutQueue},
+	{"latency_p9999_us", "latency, µs, 99.99 %", 1, func(r *round) float64 { return r.Latency.us(p9999) }, false, onTimed | withoutQueue},
+	{"latency_max_us", "latency, µs, longest", 1, func(r *round) float64 { return r.Latency.us(longest) }, false, onTimed | withoutQueue},
 	{ofUnqueued, "of unqueued, %", 1, func(r *round) float64 { return r.ofUnqueued() }, false, onAll | besideUnqueued},
 	{"lost_per_second", "lost in the kernel/s", 0, func(r *round) float64 { return r.perSecond(r.lost()) }, true, onAll},
 	{lostShare, "lost in the kernel, %", 1, func(r *round) float64 { return 100 * ratio(r.lost(), r.Sent) }, true, onPackets},
 	{handlerDropRate, "dropped by the handler/s", 0, func(r *round) float64 { return r.perSecond(r.HandlerDropped) }, false, onAll},
 	{cpuCost, "CPU ns per packet", 0, func(r *round) float64 { return ratio(uint64(r.CPU), r.Verdicts) }, false, onAll},
+	{"cpu_user_ns_per_packet", "user ns per packet", 0, func(r *round) float64 { return ratio(uint64(r.CPUUser), r.Verdicts) }, false, onAll},
+	{"kernel_ns_per_packet", "kernel ns per packet", 0, func(r *round) float64 { return ratio(uint64(r.Machine.System+r.Machine.SoftIRQ), r.packets()) }, false, onPackets | withoutQueue},
+	{"load_cpu_ns_per_packet", "sender ns per packet", 0, func(r *round) float64 { return ratio(uint64(r.LoadCPU), r.Sent) }, false, onPackets | withoutQueue},
 	{"packets_per_recvmmsg", "packets per recvmmsg", 1, func(r *round) float64 { return ratio(r.Received, r.Batches) }, false, onAll},
 	{"verdicts_per_write", "verdicts per write", 1, func(r *round) float64 { return ratio(r.Verdicts, r.Writes) }, false, onAll},
 	{"allocations_per_packet", "allocations per packet", 3, func(r *round) float64 { return ratio(r.Mallocs, r.Verdicts) }, false, onAll},
@@ -110,7 +129,7 @@ func (p *parameters) main() metric {
 	case onChurn:
 		name = connectionRate
 	}
-	return metrics[slices.IndexFunc(metrics, func(x metric) bool { return x.name == name })]
+	return metricNamed(name)
 }
 
 func (r *round) ofUnqueued() float64 {
@@ -141,6 +160,14 @@ func (rep *report) compare() {
 	}
 }
 
+// packets is how many the round carried.
+func (r *round) packets() uint64 {
+	if r.Verdicts > 0 {
+		return r.Verdicts
+	}
+	return r.Arrived
+}
+
 func (r *round) perSecond(n uint64) float64 { return float64(n) / r.Window.Seconds() }
 
 // ratio is not a number when there is nothing to divide by.
@@ -160,13 +187,17 @@ func (p *parameters) summarise(m *mode) map[string]spread {
 			continue
 		}
 		var values []float64
+		var noise [][]string
 		for i := range m.Rounds {
 			if v := x.of(&m.Rounds[i]); !math.IsNaN(v) {
 				values = append(values, v)
+				noise = append(noise, m.Rounds[i].Noise)
 			}
 		}
 		if len(values) > 0 {
-			summary[x.name] = spreadOf(values)
+			s := spreadOf(values)
+			s.Noisy = noiseIn(s, x.decimals, noise)
+			summary[x.name] = s
 		}
 	}
 	return summary
