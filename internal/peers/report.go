@@ -39,6 +39,9 @@ type Machine struct {
 	CPUs   int    `json:"cpus"`   // that the process may use
 	Go     string `json:"go"`
 	Root   bool   `json:"root"` // with root's rights over the machine, which raise socket buffers
+	// SystemCall is the CPU time of one that does nothing (getppid(2)), in
+	// nanoseconds: it tells much of how contestants compare.
+	SystemCall float64 `json:"system_call_ns"`
 }
 
 // Missing is a contestant that could not take part.
