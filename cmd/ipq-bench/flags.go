@@ -61,6 +61,14 @@ type options struct {
 	JSON     string
 }
 
+// kind is what kind of run it is.
+func (o *options) kind() string {
+	if o.Soak > 0 {
+		return kindSoak
+	}
+	return kindRounds
+}
+
 // window is the measured time of one round.
 func (o *options) window() time.Duration { return o.Duration / time.Duration(o.Rounds) }
 
@@ -190,7 +198,7 @@ func printUsage(w io.Writer) {
 packets a second this machine decides, at what cost. It needs Linux, and root or the
 right to make a user namespace. The machine's own rules and interfaces are not touched.
 
-Usage: ipq-bench [flags]
+Usage: ipq-bench [flags], or ipq-bench and one of the commands below
 
 `)
 	var o options
@@ -198,6 +206,7 @@ Usage: ipq-bench [flags]
 	fs := newFlagSet(&o, &t)
 	fs.SetOutput(w)
 	fs.PrintDefaults()
+	printSubcommands(w)
 	fmt.Fprint(w, `
 Examples:
   ipq-bench                       what is the most that this machine carries?

@@ -26,6 +26,9 @@ const (
 
 func main() {
 	flood.Main() // does not return in a flood, which is this program again
+	if c, ok := findSubcommand(os.Args[1:]); ok {
+		os.Exit(c.run(os.Args[2:], os.Stdout, os.Stderr))
+	}
 	signals := catchSignals()
 
 	opts, err := parseFlags(os.Args[1:])

@@ -152,10 +152,10 @@ func TestNotesFollowTheFigures(t *testing.T) {
 }
 
 func TestMedian(t *testing.T) {
-	if got := spreadOf([]float64{4, 1, 3}); got != (spread{3, 1, 4}) {
+	if got := spreadOf([]float64{4, 1, 3}); got != (spread{Median: 3, Min: 1, Max: 4}) {
 		t.Errorf("got %v", got)
 	}
-	if got := spreadOf([]float64{4, 1, 2, 3}); got != (spread{2.5, 1, 4}) {
+	if got := spreadOf([]float64{4, 1, 2, 3}); got != (spread{Median: 2.5, Min: 1, Max: 4}) {
 		t.Errorf("got %v", got)
 	}
 }
@@ -260,7 +260,7 @@ func TestReportRoundTrip(t *testing.T) {
 	if err := json.Unmarshal(text, &raw); err != nil {
 		t.Fatal(err)
 	}
-	if raw.Schema != 1 || raw.Modes[1].Mode != "pool" || raw.Modes[1].Summary["verdicts_per_second"].Median != 300_000 ||
+	if raw.Schema != 2 || raw.Modes[1].Mode != "pool" || raw.Modes[1].Summary["verdicts_per_second"].Median != 300_000 ||
 		raw.Modes[1].Rounds[2]["verdicts"] != 560_000.0 || raw.Modes[1].Rounds[2]["window_ns"] != 2e9 {
 		t.Errorf("names have changed; raise schema: %s", text)
 	}

@@ -12,9 +12,20 @@ type round struct {
 	// that of the same round unqueued; 0 without one.
 	OfUnqueued float64       `json:"of_unqueued,omitempty"`
 	CPU        time.Duration `json:"cpu_ns"`  // of this process, user and system
-	Mallocs    uint64        `json:"mallocs"` // objects allocated
+	// CPUUser and CPUSystem are the parts of CPU. The kernel knows the whole
+	// exactly and the parts from samples, one a tick.
+	CPUUser   time.Duration `json:"cpu_user_ns"`
+	CPUSystem time.Duration `json:"cpu_system_ns"`
+	LoadCPU   time.Duration `json:"load_cpu_ns"` // of the processes that send and receive
+	Machine   machineCPU    `json:"machine_cpu"`
+	Mallocs   uint64        `json:"mallocs"` // objects allocated
 	tally
-	Latency *latency `json:"latency,omitempty"` // of churn's connections
+	// BatchSizes counts recvmmsg calls by how many packets they brought: item i
+	// those with 2^i or more, and fewer than 2^(i+1).
+	BatchSizes []uint64 `json:"batch_sizes,omitempty"`
+	Latency    *latency `json:"latency,omitempty"` // of churn's connections, or of datagrams with -latency
+	// Noise has a sentence for each thing that disturbed the round.
+	Noise []string `json:"noise,omitempty"`
 	// Life has the counts from opening the queue to unbinding it, the warm-up
 	// included: what the books are made from.
 	Life life `json:"life"`
@@ -99,4 +110,5 @@ type life struct {
 	// messages that goipq could not read: none, or there is a bug.
 	Refused     uint64 `json:"refused_verdicts"`
 	Undecodable uint64 `json:"undecodable"`
+	Lost        losses `json:"lost"` // by cause
 }

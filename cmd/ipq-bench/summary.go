@@ -10,6 +10,8 @@ type spread struct {
 	Median float64 `json:"median"`
 	Min    float64 `json:"min"`
 	Max    float64 `json:"max"`
+	// Noisy says why the figure is not to be relied on; "" if it is.
+	Noisy string `json:"noisy,omitempty"`
 }
 
 // spreadOf returns the spread of values, of which there is at least one.
