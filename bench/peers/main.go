@@ -117,6 +117,9 @@ func run(o peers.Options) error {
 	if err != nil {
 		return refused{err}
 	}
+	if err := touch(o.JSON); err != nil {
+		return refused{err}
+	}
 	dir, err := os.MkdirTemp("", "peers")
 	if err != nil {
 		return err
@@ -190,17 +193,34 @@ func choose(o *peers.Options) (chosen map[string][]contestant, missing []peers.M
 	return chosen, missing, nil
 }
 
+// touch finds out whether a file can be written before all is measured for it.
+func touch(file string) error {
+	if file == "" {
+		return nil
+	}
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE, 0o666)
+	if err != nil {
+		return fmt.Errorf("-json: %w", err)
+	}
+	return f.Close()
+}
+
+// impatience is how long after the first signal another one ends the program at
+// once. The first can come several times: to the process group, and from those
+// who have started us.
+const impatience = 500 * time.Millisecond
+
 // untilSignal returns a context that ends with SIGINT or SIGTERM, with a told
-// as its cause. A second signal ends the program.
-func untilSignal() (context.Context, func()) {
+// as its cause.
+func untilSignal() (ctx context.Context, stop func()) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, unix.SIGINT, unix.SIGTERM)
 	go func() {
-		sig, ok := (<-signals).(unix.Signal)
-		if ok {
-			signal.Stop(signals)
+		if sig, ok := (<-signals).(unix.Signal); ok {
 			cancel(told{sig})
+			time.Sleep(impatience)
+			signal.Stop(signals)
 		}
 	}()
 	return ctx, func() {
