@@ -42,19 +42,19 @@ type setup struct {
 var ofQueues = []contestant{
 	bareBatch, bareEach, libnetfilterQueue,
 	goNFQueueExample, goNFQueue,
-	goipqInline, goipqPool, goipqTwoQueues,
+	goipqInline, goipqPool, goipqHeaders, goipqTwoQueues,
 }
 
 // contestants are those of a mode.
 func contestants(mode string) []contestant {
 	switch mode {
-	case peers.TCP:
-		// Two queues would be fed from one CPU after the other, not at once.
+	case peers.TCP, peers.TCPShared:
+		// Which CPU feeds which of two queues would be up to chance.
 		return append([]contestant{unqueued}, without(ofQueues, goipqTwoQueues.name)...)
 	case peers.Generator, peers.GeneratorUDP:
 		return []contestant{bareSender, ourFlood}
 	}
-	return ofQueues
+	return without(ofQueues, goipqHeaders.name) // small packets are headers only
 }
 
 func without(list []contestant, name string) (rest []contestant) {

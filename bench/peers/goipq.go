@@ -24,6 +24,14 @@ var (
 		settings: "Workers: 2; GSO in tcp",
 	}, ipq.Config{Workers: 2})
 
+	// For who decides by addresses and ports: the copy is most of what a
+	// super-packet costs.
+	goipqHeaders = goipq(contestant{
+		name:     "goipq-headers",
+		title:    "goipq, inline, headers only",
+		settings: "Workers: Inline, SnapLen: 128; GSO in tcp",
+	}, ipq.Config{Workers: ipq.Inline, SnapLen: 128})
+
 	goipqTwoQueues = goipq(contestant{
 		name:     "goipq-two-queues",
 		title:    "goipq, two queues",

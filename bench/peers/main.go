@@ -24,8 +24,11 @@
 // the same to do: -rate packets a second.
 //
 // tcp shows how much TCP a router carries when each packet is decided in user
-// space, next to the same path without a queue. Client, router, server and
-// contestant share all CPUs unless -pin separates them.
+// space, next to the same path without a queue. The contestant has the last CPU,
+// client and server the others. The kernel sends a packet on within the call that
+// writes its verdict, so that CPU does some of what they would have done, and
+// there may come more through than without a queue. In tcp-shared all have all
+// CPUs: what queueing costs, the transfer lacks.
 //
 // generator and generator-udp show what one CPU can send with nothing queued,
 // through the flood of this program and through the least that does it in C.

@@ -28,21 +28,24 @@ const tcpPort = 8080
 // them the server's.
 var behindServer = netip.MustParsePrefix("198.19.0.0/16")
 
-// tcp is the contest of bulk transfer through a router.
-func (l *lab) tcp() *contest {
+// tcp is the contest of bulk transfer through a router. The contestant has a
+// CPU of its own, which without a queue is idle, or shares all CPUs with client
+// and server.
+func (l *lab) tcp(shared bool) *contest {
 	c := &contest{report: peers.Contest{
 		Mode:  peers.TCP,
-		Title: "TCP through a router: what the server reads",
+		Title: "TCP through a router, decided on a CPU of its own",
 		Load: fmt.Sprintf("%d TCP connections from a client through a router to a server, joined by veth pairs, queued in the router at FORWARD in both directions, in a queue of %d",
 			l.options.Streams, l.options.MaxLen),
-		Unit:      "bits/s",
-		Bases:     []string{unqueued.name, goNFQueueExample.name},
-		FloodCPUs: l.cpus,
-		QueueCPUs: l.cpus,
+		Unit:  "bits/s",
+		Bases: []string{unqueued.name, goNFQueueExample.name},
 	}}
 	r := &c.report
-	if l.options.Pin {
-		r.FloodCPUs, r.QueueCPUs = l.cpus[:1], l.cpus[1:2]
+	last := len(l.cpus) - 1
+	r.FloodCPUs, r.QueueCPUs = l.cpus[:last], l.cpus[last:]
+	if shared {
+		r.Mode, r.Title = peers.TCPShared, "TCP through a router, decided where client and server run"
+		r.FloodCPUs, r.QueueCPUs = l.cpus, l.cpus
 	}
 	c.measure = func(one contestant) (got peers.Round, err error) {
 		n, err := newRoute()
@@ -159,9 +162,5 @@ func (l *lab) transfer(n *route, proc *running, cpus []int) (bytes uint64, windo
 	}
 	before, began := server.Stats().Bytes, time.Now()
 	err = l.sleep(l.options.Duration)
-	bytes, window = server.Stats().Bytes-before, time.Since(began)
-	if err == nil && bytes == 0 {
-		err = fmt.Errorf("no byte came through in %v", window.Round(time.Millisecond))
-	}
-	return bytes, window, err
+	return server.Stats().Bytes - before, time.Since(began), err
 }

@@ -60,8 +60,8 @@ func TestPeersRunsTheProgram(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out, errs bytes.Buffer
-	status := runPeers([]string{"-program", program, "-mode", "paced,tcp", "-rounds", "3", "-pin"}, &out, &errs)
-	if got, want := out.String(), "-mode=paced,tcp -pin=true -rounds=3\n"; got != want || errs.String() != "trouble\n" || status != 7 {
+	status := runPeers([]string{"-program", program, "-mode", "paced,tcp", "-rounds", "3", "-replies"}, &out, &errs)
+	if got, want := out.String(), "-mode=paced,tcp -replies=true -rounds=3\n"; got != want || errs.String() != "trouble\n" || status != 7 {
 		t.Errorf("status %d, output %q, errors %q; want 7, %q", status, got, &errs, want)
 	}
 }

@@ -54,7 +54,7 @@ type Missing struct {
 // A Contest is one load that several contestants carried, one at a time, in
 // rounds.
 type Contest struct {
-	Mode  string `json:"mode"`  // "saturated", "paced", "tcp", "generator" or "generator-udp"
+	Mode  string `json:"mode"`  // one of Modes
 	Title string `json:"title"` // what is compared, in a few words
 	Load  string `json:"load"`  // what was sent, and where it was queued
 	// Unit is that of every Value: "packets/s", "bits/s" or "CPU ns/packet".
