@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -13,7 +14,8 @@ import (
 // startHog keeps a CPU busy until stop is called. It is one thread, as a
 // contestant is most of the time, so the scheduler gives each about half.
 func startHog(cpu int) (stop func()) {
-	done, ended := make(chan struct{}), make(chan struct{})
+	var done atomic.Bool
+	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
 		// Not unlocked: the thread ends with its affinity.
@@ -24,16 +26,11 @@ func startHog(cpu int) (stop func()) {
 			fmt.Fprintln(os.Stderr, "peers: share a CPU:", err)
 			return
 		}
-		for {
-			select {
-			case <-done:
-				return
-			default:
-			}
+		for !done.Load() {
 		}
 	}()
 	return func() {
-		close(done)
+		done.Store(true)
 		<-ended
 	}
 }
