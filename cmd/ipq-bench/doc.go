@@ -108,6 +108,16 @@
 // a slower machine changes neither. Rounds of one run have the machine's mood of
 // that time in common: compare runs of one machine, and let it be idle.
 //
+// # Peers
+//
+// ipq-bench peers compares goipq with libnetfilter_queue, go-nfqueue and bare
+// loops in C: under overload, at a steady rate, and as the way of TCP through a
+// router; and the flood with a bare sendmmsg(2) loop. It is the program of the
+// module bench/peers, so that this one depends on none of them, and is built from
+// its sources with the go tool. What else is missing is named, with how to get
+// it. -json writes what compare and html read. Its exit status is 1 when one of
+// the programs failed.
+//
 // # Pages and plots
 //
 // -html writes a page with all figures and plots of the run, as HTML with SVG

@@ -14,12 +14,13 @@ const (
 	Saturated    = "saturated"
 	Paced        = "paced"
 	TCP          = "tcp"
+	TCPShared    = "tcp-shared"
 	Generator    = "generator"
 	GeneratorUDP = "generator-udp"
 )
 
 // Modes are all contests, in the order in which they are run.
-var Modes = []string{Saturated, Paced, TCP, Generator, GeneratorUDP}
+var Modes = []string{Saturated, Paced, TCP, TCPShared, Generator, GeneratorUDP}
 
 // Options are the flags of a comparison.
 type Options struct {
@@ -31,10 +32,9 @@ type Options struct {
 	Rate     float64       `json:"rate"`        // packets a second of Paced
 	MaxLen   int           `json:"maxlen"`      // packets the kernel may hold in a queue
 	Size     int           `json:"size"`        // bytes of a packet, from the IP header on
-	Streams  int           `json:"streams"`     // connections of TCP
+	Streams  int           `json:"streams"`     // connections of TCP and TCPShared
 	Replies  bool          `json:"replies"`     // the kernel answers what was accepted
 	Share    string        `json:"share"`       // "auto", "yes" or "no"
-	Pin      bool          `json:"pin"`         // in TCP
 	JSON     string        `json:"-"`           // file for the report
 }
 
@@ -61,10 +61,9 @@ func (o *Options) Flags(fs *flag.FlagSet) {
 	fs.Float64Var(&o.Rate, "rate", 150_000, "`packets` a second of paced")
 	fs.IntVar(&o.MaxLen, "maxlen", 1024, "`packets` the kernel may hold in a queue")
 	fs.IntVar(&o.Size, "size", 64, "`bytes` of each packet")
-	fs.IntVar(&o.Streams, "streams", 8, "`connections` of tcp")
+	fs.IntVar(&o.Streams, "streams", 8, "`connections` of tcp and tcp-shared")
 	fs.BoolVar(&o.Replies, "replies", false, "let the kernel answer the echo requests, in the contestant's time")
 	fs.StringVar(&o.Share, "share", "auto", "yes, no or auto: a busy program shares the contestant's CPU when saturated, so that\none flood suffices; auto means where there are only two CPUs")
-	fs.BoolVar(&o.Pin, "pin", false, "in tcp keep client and server to one CPU and the contestant to another, instead of\nletting all use all")
 	fs.StringVar(&o.JSON, "json", "", "`file` to write every single result to")
 }
 

@@ -126,5 +126,6 @@ func parse(args ...string) (o Options, err error) {
 	fs := flag.NewFlagSet("peers", flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
 	o.Flags(fs)
-	return o, o.Parse(fs, args)
+	err = o.Parse(fs, args)
+	return o, err
 }

@@ -39,6 +39,9 @@ type Machine struct {
 	CPUs   int    `json:"cpus"`   // that the process may use
 	Go     string `json:"go"`
 	Root   bool   `json:"root"` // with root's rights over the machine, which raise socket buffers
+	// SystemCall is the CPU time of one that does nothing (getppid(2)), in
+	// nanoseconds: it tells much of how contestants compare.
+	SystemCall float64 `json:"system_call_ns"`
 }
 
 // Missing is a contestant that could not take part.
@@ -51,7 +54,7 @@ type Missing struct {
 // A Contest is one load that several contestants carried, one at a time, in
 // rounds.
 type Contest struct {
-	Mode  string `json:"mode"`  // "saturated", "paced", "tcp", "generator" or "generator-udp"
+	Mode  string `json:"mode"`  // one of Modes
 	Title string `json:"title"` // what is compared, in a few words
 	Load  string `json:"load"`  // what was sent, and where it was queued
 	// Unit is that of every Value: "packets/s", "bits/s" or "CPU ns/packet".
