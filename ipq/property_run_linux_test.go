@@ -38,7 +38,7 @@ func (s *schedule) run(t testing.TB) (delivered uint64) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	tr.ctx = ctx
-	tr.h = &handling{s: s, cfg: &tr.cfg, cancel: cancel, reached: make(chan struct{})}
+	tr.h = &handling{s: s, cfg: &tr.cfg, judges: tr.judges, cancel: cancel, reached: make(chan struct{})}
 	if s.end == byDeadContext {
 		cancel()
 	}
@@ -65,6 +65,7 @@ func (s *schedule) run(t testing.TB) (delivered uint64) {
 	}
 	<-ended
 	producers.Wait()
+	tr.h.later.Wait()
 	if err := tr.q.Close(); err != nil {
 		t.Errorf("Close: %v", err)
 	}
@@ -205,7 +206,11 @@ func (tr *trial) verify() (delivered uint64) {
 	if err := errors.Join(tr.h.wrong...); err != nil {
 		tr.t.Errorf("handler: %v", err)
 	}
-	for _, wrong := range checkStats(tr.schedule, tr.q.Stats(), tr.judges, tr.kernels) {
+	stats := tr.q.Stats()
+	if err := tr.h.check(tr.judges, stats); err != nil {
+		tr.t.Errorf("deferred packets: %v", err)
+	}
+	for _, wrong := range checkStats(tr.schedule, stats, tr.judges, tr.kernels) {
 		tr.t.Error(wrong)
 	}
 	return delivered
