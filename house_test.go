@@ -88,6 +88,23 @@ func TestFileSize(t *testing.T) {
 	}
 }
 
+// go test hands -soak to the test binary of every package, and one that does not
+// know the flag fails.
+func TestSoakEverywhere(t *testing.T) {
+	knows := map[string]bool{}
+	for name, source := range goFiles(t) {
+		folder := path.Dir(name)
+		if strings.HasSuffix(name, "_test.go") && !strings.HasPrefix(folder, "bench/peers") {
+			knows[folder] = knows[folder] || slices.Contains(imports(t, name, source), module+"/internal/soak")
+		}
+	}
+	for folder, ok := range knows {
+		if !ok {
+			t.Errorf("no test of %s imports internal/soak", folder)
+		}
+	}
+}
+
 // goFiles returns the sources of this repository, by their paths with slashes.
 func goFiles(t *testing.T) map[string][]byte {
 	t.Helper()

@@ -181,6 +181,9 @@ func (tr *trial) finish(producers *sync.WaitGroup, cancel context.CancelFunc) {
 		}
 	}
 	if tr.schedule.end == byClose {
+		for !tr.q.began() { // otherwise there is no Run to end
+			runtime.Gosched()
+		}
 		var closers sync.WaitGroup
 		for range 3 {
 			closers.Go(func() {
@@ -193,6 +196,12 @@ func (tr *trial) finish(producers *sync.WaitGroup, cancel context.CancelFunc) {
 	}
 	cancel()
 	<-all
+}
+
+func (q *Queue) began() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.state != opened
 }
 
 // verify compares what the kernels, the handler and the engine know.
