@@ -54,12 +54,7 @@ func (s *schedule) run(t testing.TB) (delivered uint64) {
 		tr.finish(&producers, cancel)
 	}()
 
-	// This is far more than any schedule takes.
-	watchdog := time.AfterFunc(time.Minute+time.Duration(s.packets)*200*time.Microsecond, func() {
-		buf := make([]byte, 1<<20)
-		panic(fmt.Sprintf("no end of %v\n%s\n%s", s, tr.progress(), buf[:runtime.Stack(buf, true)]))
-	})
-	defer watchdog.Stop()
+	defer tr.mustProgress()()
 	if err := <-done; err != nil {
 		t.Errorf("Run: %v", err)
 	}
@@ -70,6 +65,28 @@ func (s *schedule) run(t testing.TB) (delivered uint64) {
 		t.Errorf("Close: %v", err)
 	}
 	return tr.verify()
+}
+
+// mustProgress has the program die, with all that there is to know, if the run
+// does not get on any more. On a busy machine it may take its time.
+func (tr *trial) mustProgress() (stop func()) {
+	done := make(chan struct{})
+	go func() {
+		for last := ""; ; {
+			select {
+			case <-done:
+				return
+			case <-time.After(time.Minute):
+			}
+			now := tr.progress()
+			if now == last {
+				buf := make([]byte, 1<<20)
+				panic(fmt.Sprintf("no end of %v\n%s\n%s", tr.schedule, now, buf[:runtime.Stack(buf, true)]))
+			}
+			last = now
+		}
+	}()
+	return func() { close(done) }
 }
 
 // open makes the kernels and opens the queue on them.
