@@ -50,7 +50,12 @@ const patience = 3
 func (c *contest) run(l *lab, all []contestant) error {
 	r := &c.report
 	for _, one := range all {
-		r.Contestants = append(r.Contestants, one.entry())
+		entry := one.entry()
+		if one.queues > 0 {
+			floods, cpus := l.place(one.queues)
+			entry.FloodsWait = floods[0] == cpus[0]
+		}
+		r.Contestants = append(r.Contestants, entry)
 	}
 	r.Bases = slices.DeleteFunc(r.Bases, func(base string) bool {
 		return !slices.ContainsFunc(all, func(one contestant) bool { return one.name == base })

@@ -60,7 +60,8 @@ func printContest(w io.Writer, c *peers.Contest) {
 func row(c *peers.Contest, one *peers.Contestant) []string {
 	cells := []string{one.Name, "-"}
 	if one.Value != nil {
-		cells[1], _, _ = strings.Cut(amount(one.Value.Median, c.Unit), " ")
+		number, _, _ := strings.Cut(amount(one.Value.Median, c.Unit), " ")
+		cells[1] = fmt.Sprintf("%s ±%.0f %%", number, one.Value.Percent())
 	}
 	if !c.LessIsBetter {
 		cells = append(cells, median(one.CPU, "%.0f"))
@@ -79,9 +80,15 @@ func row(c *peers.Contest, one *peers.Contestant) []string {
 }
 
 func printNotes(w io.Writer, c *peers.Contest) {
+	if names := c.Noisy(); len(names) > 0 {
+		fmt.Fprintf(w, "Noisy: %s. Something else keeps this machine busy.\n", strings.Join(names, ", "))
+	}
 	for _, one := range c.Contestants {
 		if one.Outran {
 			fmt.Fprintf(w, "%s decided nearly all that was sent: it could carry more.\n", one.Name)
+		}
+		if one.FloodsWait {
+			fmt.Fprintf(w, "%s shares its CPUs with the floods, which wait for it.\n", one.Name)
 		}
 		for _, r := range one.Rounds {
 			if r.Disagreement != "" {

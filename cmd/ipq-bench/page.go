@@ -144,9 +144,12 @@ func (d *document) runSection() section {
 			{p.loadLabel(), sc.load(p) + ", by " + p.senders(st)},
 			{"consumer", p.consumer(st)},
 			{"run", p.run(rep)},
-			{"books", rep.Books.describe()},
 		},
 	}
+	if rep.Sweep != nil {
+		s.Facts = append(s.Facts, pageFact{"sweep", rep.Sweep.describe()})
+	}
+	s.Facts = append(s.Facts, pageFact{"books", rep.Books.describe()})
 	if rep.Interrupted {
 		s.Notes = append(s.Notes, "Interrupted: this is what was measured so far.")
 	}
@@ -209,6 +212,9 @@ func (rep *report) heading() string {
 	what := p.Scenario
 	if p.TCP && p.Scenario == scenarioForward {
 		what += ", TCP"
+	}
+	if p.Handler != handleAccept && (rep.Sweep == nil || rep.Sweep.Parameter != "handler") {
+		what += ", " + p.Handler
 	}
 	switch {
 	case rep.Sweep != nil:

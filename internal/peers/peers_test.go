@@ -53,14 +53,30 @@ func TestSummarise(t *testing.T) {
 func TestOutran(t *testing.T) {
 	for _, test := range []struct {
 		mode  string
+		waits bool
 		total uint64
 		want  bool
-	}{{Saturated, 94, false}, {Saturated, 96, true}, {Paced, 100, false}} {
-		c := Contest{Mode: test.mode, Contestants: []Contestant{{Name: "a", Rounds: []Round{{Sent: 100, Total: test.total}}}}}
+	}{{Saturated, false, 94, false}, {Saturated, false, 96, true}, {Saturated, true, 100, false}, {Paced, false, 100, false}} {
+		c := Contest{Mode: test.mode, Contestants: []Contestant{{Name: "a", FloodsWait: test.waits, Rounds: []Round{{Sent: 100, Total: test.total}}}}}
 		c.Summarise()
 		if got := c.Contestants[0].Outran; got != test.want {
 			t.Errorf("%s, %d of 100 decided: outran is %v, want %v", test.mode, test.total, got, test.want)
 		}
+	}
+}
+
+func TestNoisy(t *testing.T) {
+	c := Contest{Contestants: []Contestant{
+		{Name: "steady", Rounds: []Round{{Value: 95}, {Value: 100}, {Value: 105}}},
+		{Name: "torn", Rounds: []Round{{Value: 80}, {Value: 100}, {Value: 110}}},
+		{Name: "absent"},
+	}}
+	c.Summarise()
+	if got := c.Noisy(); !reflect.DeepEqual(got, []string{"torn"}) {
+		t.Errorf("noisy are %v, want torn", got)
+	}
+	if got := c.Contestants[1].Value.Percent(); got != 15 {
+		t.Errorf("80 to 110 around 100 is ±%v %%, want 15", got)
 	}
 }
 

@@ -79,6 +79,9 @@ type Contestant struct {
 	Ratios  map[string]Spread `json:"ratios,omitempty"`            // Value over that of each base in the same round
 	CPU     *Spread           `json:"cpu_ns_per_packet,omitempty"` // of its process, user and system
 	Decided *Spread           `json:"decided_percent,omitempty"`   // of the packets that were sent
+	// FloodsWait is set when the floods share its CPUs: then they wait while it
+	// has packets to decide, and none is lost.
+	FloodsWait bool `json:"floods_wait"`
 	// Outran is set when it decided nearly all of a load that should have
 	// been more than it can carry: its Value is then the load's.
 	Outran bool    `json:"outran"`
@@ -125,6 +128,15 @@ type Spread struct {
 	Median float64 `json:"median"`
 	Min    float64 `json:"min"`
 	Max    float64 `json:"max"`
+}
+
+// Percent is half of what lies between the least and the greatest value, of the
+// median.
+func (s *Spread) Percent() float64 {
+	if s.Median == 0 {
+		return 0
+	}
+	return 50 * (s.Max - s.Min) / s.Median
 }
 
 // Write writes the report to a file.

@@ -6,6 +6,21 @@ import "slices"
 // overloaded by it.
 const outran = 95
 
+// noisy is how far, in percent of the median, values may lie from the middle
+// before a run says little.
+const noisy = 10
+
+// Noisy are the names of the contestants whose rounds differ so much that
+// something else kept the machine busy.
+func (c *Contest) Noisy() (names []string) {
+	for _, one := range c.Contestants {
+		if one.Value != nil && one.Value.Percent() > noisy {
+			names = append(names, one.Name)
+		}
+	}
+	return names
+}
+
 // Summarise forms the ratios within each round, since a machine's mood lasts
 // longer than one, and the spreads over the rounds.
 func (c *Contest) Summarise() {
@@ -23,7 +38,7 @@ func (c *Contest) Summarise() {
 	for i := range c.Contestants {
 		one := &c.Contestants[i]
 		one.summarise(c.Bases, values)
-		one.Outran = c.Mode == Saturated && one.Decided != nil && one.Decided.Median >= outran
+		one.Outran = c.Mode == Saturated && !one.FloodsWait && one.Decided != nil && one.Decided.Median >= outran
 	}
 }
 

@@ -39,6 +39,7 @@ type frame struct {
 	left, right, top, bottom float64
 	x, y                     *Axis
 	xs, ys                   span
+	shift                    float64 // of the series, in pixels
 }
 
 func (f *frame) px(v float64) float64 {
@@ -81,6 +82,11 @@ func (c *Chart) draw(to *canvas) {
 	}
 	f.xAxis(to, xTicks)
 	for i := range c.Series {
+		// Side by side, ranges of the same value can be told apart.
+		const apart = 6
+		if f.shift = apart * (float64(i) - float64(len(c.Series)-1)/2); c.Series[i].Plain {
+			f.shift = 0
+		}
 		f.series(to, &c.Series[i])
 	}
 }
@@ -112,7 +118,7 @@ func (f *frame) series(to *canvas, s *Series) {
 	var shown []Point
 	for _, p := range s.Points {
 		if f.x.shows(p.X) && f.y.shows(p.Y) {
-			fmt.Fprintf(&path, "%s,%s ", number(f.px(p.X)), number(f.py(p.Y)))
+			fmt.Fprintf(&path, "%s,%s ", number(f.px(p.X)+f.shift), number(f.py(p.Y)))
 			shown = append(shown, p)
 		}
 	}
@@ -127,11 +133,11 @@ func (f *frame) series(to *canvas, s *Series) {
 	}
 	for _, p := range shown {
 		if p.Low < p.High && f.y.shows(p.Low) && f.y.shows(p.High) {
-			to.whisker(f.px(p.X), f.py(p.Low), f.px(p.X), f.py(p.High), s.Colour)
+			to.whisker(f.px(p.X)+f.shift, f.py(p.Low), f.px(p.X)+f.shift, f.py(p.High), s.Colour)
 		}
 	}
 	for _, p := range shown {
-		to.mark(s.Colour, f.px(p.X), f.py(p.Y), p.Note)
+		to.mark(s.Colour, f.px(p.X)+f.shift, f.py(p.Y), p.Note)
 	}
 }
 
