@@ -23,6 +23,7 @@ func subcommands() []subcommand {
 		{"peers", peersUsage, "goipq beside libnetfilter_queue, go-nfqueue and bare loops in C, under\n        the same load; peers -h lists its flags", runPeers},
 		{"html", htmlUsage, "one page with plots of such files, which needs nothing else", makeHTML},
 		{"svg", svgUsage, "each plot of such files as a file", makeSVG},
+		{"markdown", markdownUsage, "a page such as BENCHMARKS.md from a template that quotes such files", makeMarkdown},
 	}
 }
 
