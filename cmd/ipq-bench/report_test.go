@@ -334,7 +334,7 @@ func TestJSONFileBehindLink(t *testing.T) {
 func TestPlainProgress(t *testing.T) {
 	var text strings.Builder
 	p := newProgress(&text)
-	p.start(&parameters{Rounds: usualRounds})
+	p.start(&parameters{Rounds: usualRounds}, usualRounds, time.Second)
 	p.begin(2, "pool of 2", true)
 	p.done(&sampleReport(1000, 600).Modes[1].Rounds[0])
 	p.end()
