@@ -9,9 +9,8 @@ import (
 )
 
 // A contestant is one program. Where it has a command it runs as a process of
-// its own, which tells when it is ready, measures from SIGUSR1 to SIGUSR2, and
-// on SIGTERM writes figures as JSON and exits. It also exits when its standard
-// input ends: the parent has died.
+// its own, which tells when it is ready, and on SIGTERM writes figures as JSON
+// and exits. It also exits when its standard input ends: the parent has died.
 type contestant struct {
 	name     string
 	title    string // for people
