@@ -67,7 +67,7 @@ func without(list []contestant, name string) (rest []contestant) {
 
 // entry is the contestant's place in the report.
 func (c contestant) entry() peers.Contestant {
-	return peers.Contestant{Name: c.name, Title: c.title, Settings: c.settings}
+	return peers.Contestant{Name: c.name, Title: c.title, Settings: c.settings, Rounds: []peers.Round{}}
 }
 
 // missing is what c needs and has not got, nil if it can run.
