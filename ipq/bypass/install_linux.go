@@ -36,7 +36,7 @@ func (b *Bypasser) Install(r Rules) (*Ruleset, error) {
 	if b.backend == ConnMark && r.Priority <= conntrackPriority && (r.Hook == ipq.Prerouting || r.Hook == ipq.Output) {
 		return nil, fmt.Errorf("%w: Rules.Priority %d: connection marks are known after %d only", ErrConfig, r.Priority, conntrackPriority)
 	}
-	set := &Ruleset{name: r.Table, netns: b.cfg.NetNS, flows: b.table}
+	set := &Ruleset{name: r.Table, hook: r.Hook, bypasser: b}
 	if err := set.absent(); err != nil {
 		return nil, err
 	}
@@ -53,7 +53,7 @@ func (b *Bypasser) Install(r Rules) (*Ruleset, error) {
 	case err != nil:
 		return nil, fmt.Errorf("bypass: install rules: %w", err)
 	}
-	b.armed.Store(true)
+	b.rules[r.Hook].Add(1)
 	return set, nil
 }
 
@@ -82,7 +82,7 @@ func (s *Ruleset) absent() error {
 // of this process that the same transaction removes: a failure with hooks would
 // make the kernel drop all packets that wait in queues.
 func (b *Bypasser) probe(r Rules) (own bool, err error) {
-	probe := &Ruleset{name: fmt.Sprintf("goipq_bypass_probe_%d", os.Getpid()), netns: b.cfg.NetNS}
+	probe := &Ruleset{name: fmt.Sprintf("goipq_bypass_probe_%d", os.Getpid()), bypasser: b}
 	try := func(e expr.Any) error {
 		return probe.transact(func(nft *nftables.Conn, table *nftables.Table) {
 			chain := nft.AddChain(&nftables.Chain{Name: "probe", Table: table})
@@ -168,10 +168,10 @@ func (s *Ruleset) commit(add func(*nftables.Conn)) error {
 }
 
 func (s *Ruleset) conn() (*nftables.Conn, error) {
-	if s.netns == 0 {
-		return nftables.New()
+	if ns := s.bypasser.cfg.NetNS; ns != 0 {
+		return nftables.New(nftables.WithNetNSFd(ns))
 	}
-	return nftables.New(nftables.WithNetNSFd(s.netns))
+	return nftables.New()
 }
 
 func (s *Ruleset) nft() *nftables.Table {
@@ -182,6 +182,9 @@ func (s *Ruleset) nft() *nftables.Table {
 // queue of the namespace when a chain leaves its hook, so decide them first:
 // remove the rules when Run has returned.
 func (s *Ruleset) Remove() error {
+	if !s.removed.Swap(true) { // before: nothing is settled that no rule acts on
+		s.bypasser.rules[s.hook].Add(-1)
+	}
 	if err := s.commit(func(nft *nftables.Conn) { nft.DelTable(s.nft()) }); err != nil {
 		return fmt.Errorf("bypass: remove rules: %w", err)
 	}
@@ -212,6 +215,6 @@ func (s *Ruleset) Counters() (RuleCounters, error) {
 	if len(counts) != 1 {
 		return RuleCounters{}, fmt.Errorf("bypass: read counters: somebody has changed the rules of table inet %s", s.name)
 	}
-	c, err := s.flows.Counters()
+	c, err := s.bypasser.table.Counters()
 	return RuleCounters{Count{c.AcceptedPackets, c.AcceptedBytes}, Count{c.DroppedPackets, c.DroppedBytes}, counts[0]}, err
 }

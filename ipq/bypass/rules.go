@@ -3,6 +3,7 @@ package bypass
 import (
 	"fmt"
 	"regexp"
+	"sync/atomic"
 
 	"github.com/goipq/goipq/ipq"
 )
@@ -120,9 +121,10 @@ func (m Match) check() error {
 
 // A Ruleset is a table of rules that [Bypasser.Install] has made.
 type Ruleset struct {
-	name  string // of the table
-	netns int
-	flows *Table
+	name     string // of the table
+	hook     ipq.Hook
+	bypasser *Bypasser
+	removed  atomic.Bool
 }
 
 // RuleCounters are what the rules of a [Ruleset] have seen: packets of settled
