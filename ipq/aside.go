@@ -10,7 +10,7 @@ func (l *loop) receiveAside(fd int) received {
 	if errno != 0 {
 		return l.recvError(errno)
 	}
-	l.count.batches.Add(1)
+	l.sizes.add(n)
 	w, cfg := l.aside, &l.q.cfg
 	timeOut := cfg.Workers == Inline || l.q.overdue.Load()
 	w.begin(l.reserve.Verdicts())

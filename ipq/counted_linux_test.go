@@ -1,6 +1,7 @@
 package ipq
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -93,6 +94,32 @@ func TestFullBatchesAreFollowedUp(t *testing.T) {
 			f.verdict(21)
 			stop()
 			f.check()
+		}
+	})
+}
+
+// Batches are counted by size: 35 packets that wait are two full batches of 16
+// and one of 3; one that comes alone is a batch of 1.
+func TestBatchesAreCountedBySize(t *testing.T) {
+	eachMode(t, func(t *testing.T, workers int) {
+		f := newFake(t)
+		q := f.open(Config{Workers: workers, BatchSize: 16})
+		for range 35 {
+			f.queue(fakekernel.Packet{Payload: udp4(1, nil)})
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- q.Run(ctx, accept) }()
+		f.verdict(35)
+		f.verdict(f.queue(fakekernel.Packet{Payload: udp4(1, nil)}))
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		f.check()
+		want := [batchClasses]uint64{0: 1, 1: 1, 4: 2}
+		if s := q.Stats(); s.BatchSizes != want || s.Batches != 4 {
+			t.Errorf("%d batches of sizes %v, want %v", s.Batches, s.BatchSizes, want)
 		}
 	})
 }

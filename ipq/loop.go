@@ -35,6 +35,7 @@ type loop struct {
 	abandoned bool                  // the watchdog has ended the run in the loop's place; under lane.mu
 	results   chan<- error
 
+	sizes batchSizes
 	count counters
 }
 
@@ -235,7 +236,7 @@ func (l *loop) receive(fd int) received {
 	if errno != 0 {
 		return l.recvError(errno)
 	}
-	l.count.batches.Add(1)
+	l.sizes.add(n)
 	if !l.sink.take(b, n) {
 		l.free = nil
 	}

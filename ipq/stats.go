@@ -1,6 +1,9 @@
 package ipq
 
-import "sync/atomic"
+import (
+	"math/bits"
+	"sync/atomic"
+)
 
 // Stats are counts since Open, over all queues of a [Queue], and a few states.
 // Counts of user space are exact when Run has returned; while it runs they
@@ -9,6 +12,9 @@ type Stats struct {
 	// Received counts packets read from the kernel, Batches the recvmmsg(2)
 	// calls that brought any.
 	Received, Batches uint64
+	// BatchSizes counts Batches by how many messages, packets for the most part,
+	// they brought: item i those with 2^i or more and fewer than 2^(i+1).
+	BatchSizes [batchClasses]uint64
 	// Verdicts counts verdicts written, one for each packet, Messages the
 	// netlink messages that carried them (one can decide a run of packets),
 	// and Writes the sendmsg(2) calls that carried those.
@@ -90,10 +96,28 @@ type Stats struct {
 	ReadBuffer int
 }
 
+// batchClasses is how many powers of two there are up to maxBatchSize.
+const batchClasses = 11
+
+// batchSizes are the receive loop's side of Stats.BatchSizes, and of Batches,
+// which is their sum.
+type batchSizes [batchClasses]atomic.Uint64
+
+// add counts a batch of n messages.
+func (s *batchSizes) add(n int) { s[bits.Len(uint(n)>>1)].Add(1) }
+
+func (s *batchSizes) addTo(to *Stats) {
+	for i := range s {
+		n := s[i].Load()
+		to.BatchSizes[i] += n
+		to.Batches += n
+	}
+}
+
 // counters are the engine's side of Stats. Each instance is written by one
 // goroutine at a time; the padding keeps writers of neighbours apart.
 type counters struct {
-	received, batches                              atomic.Uint64
+	received                                       atomic.Uint64
 	verdicts, messages, writes                     atomic.Uint64
 	accepted, dropped, repeated, stopped, requeued atomic.Uint64
 	modified, invalid, truncated, undecodable      atomic.Uint64
@@ -109,7 +133,7 @@ func (c *counters) addTo(s *Stats) {
 		to   *uint64
 		from *atomic.Uint64
 	}{
-		{&s.Received, &c.received}, {&s.Batches, &c.batches},
+		{&s.Received, &c.received},
 		{&s.Verdicts, &c.verdicts}, {&s.Messages, &c.messages}, {&s.Writes, &c.writes},
 		{&s.Accepted, &c.accepted}, {&s.Dropped, &c.dropped}, {&s.Repeated, &c.repeated},
 		{&s.Stopped, &c.stopped}, {&s.Requeued, &c.requeued}, {&s.Modified, &c.modified},
@@ -128,6 +152,7 @@ func (c *counters) addTo(s *Stats) {
 // addTo adds what was counted for one queue.
 func (l *loop) addTo(s *Stats) {
 	l.count.addTo(s)
+	l.sizes.addTo(s)
 	d := l.deferrals
 	d.count.addTo(s)
 	s.Deferred += d.total.Load()

@@ -43,7 +43,7 @@ func skipWithoutNamespaces(t *testing.T, stderr string) {
 // checkReport checks what holds for every complete run.
 func checkReport(t *testing.T, rep *report, stdout string) {
 	t.Helper()
-	if rep.Schema != 1 || rep.Interrupted || rep.Machine.Kernel == "" || rep.Setup.ReadBuffer == 0 {
+	if rep.Schema != schema || rep.Interrupted || rep.Machine.Kernel == "" || rep.Setup.ReadBuffer == 0 {
 		t.Errorf("report %+v", rep)
 	}
 	b := &rep.Books

@@ -61,6 +61,14 @@ type options struct {
 	JSON     string
 }
 
+// kind is what kind of run it is.
+func (o *options) kind() string {
+	if o.Soak > 0 {
+		return kindSoak
+	}
+	return kindRounds
+}
+
 // window is the measured time of one round.
 func (o *options) window() time.Duration { return o.Duration / time.Duration(o.Rounds) }
 

@@ -17,7 +17,11 @@ type latency struct {
 	P90   time.Duration `json:"p90_ns"`
 	P99   time.Duration `json:"p99_ns"`
 	P999  time.Duration `json:"p999_ns"`
+	P9999 time.Duration `json:"p9999_ns"`
 	Max   time.Duration `json:"max_ns"`
+	// Points are the distribution to plot, of all rounds together only: ascending,
+	// and denser towards 100 percent as an HDR plot's axis is.
+	Points []percentile `json:"points,omitempty"`
 }
 
 // latencyBetween returns what was counted between two readings, nil if nothing

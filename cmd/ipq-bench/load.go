@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/goipq/goipq/internal/flood"
@@ -48,6 +49,16 @@ func (l *load) sent() (sent uint64) {
 		sent += f.Stats().Sent
 	}
 	return sent
+}
+
+// cpu is the CPU time of all its processes.
+func (l *load) cpu() (user, system time.Duration) {
+	for _, f := range slices.Concat(l.senders, l.receivers) {
+		st := f.Stats()
+		user += st.UserCPU
+		system += st.CPU - st.UserCPU
+	}
+	return user, system
 }
 
 func (l *load) delivered() (d delivery) {

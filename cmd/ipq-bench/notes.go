@@ -154,10 +154,6 @@ func (rep *report) otherNotes(v view, queued bool) []string {
 	return notes
 }
 
-// noisy is how much of the median may lie between the least and the most of a
-// figure until it is marked.
-const noisy = 0.15
-
 // bearable returns a round rate of about half the packets a second that a
 // saturated consumer decides.
 func bearable(saturated float64) int {

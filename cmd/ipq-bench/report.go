@@ -4,22 +4,31 @@ import "time"
 
 // schema is the version of the report's format. It changes when a field
 // changes its meaning or goes; fields may be added.
-const schema = 1
+const schema = 2
 
 // A report is what -json writes: how the run was made, every round's raw
 // figures, and what they sum up to. Times in fields ending in _ns are
 // nanoseconds.
 type report struct {
 	Schema      int        `json:"schema"`
+	Kind        string     `json:"kind"`        // what was measured: see the kinds
 	Time        time.Time  `json:"time"`        // when the run began
 	Interrupted bool       `json:"interrupted"` // a signal ended it early
 	Machine     machine    `json:"machine"`
 	Parameters  parameters `json:"parameters"`
 	Setup       setup      `json:"setup"`
-	Modes       []mode     `json:"modes"`           // in the order of -modes
+	Modes       []mode     `json:"modes"`           // in the order of -modes; empty with -sweep
+	Sweep       *sweep     `json:"sweep,omitempty"` // with -sweep: its points have the modes
 	Soaks       []soak     `json:"soaks,omitempty"` // with -soak, instead of rounds
 	Books       books      `json:"books"`
 }
+
+// The kinds of runs.
+const (
+	kindRounds     = "rounds"     // windows at one rate, or at full speed
+	kindThroughput = "throughput" // searches for the highest rate without loss
+	kindSoak       = "soak"
+)
 
 // A machine is what the run was made on and with.
 type machine struct {
@@ -38,6 +47,7 @@ type parameters struct {
 	Rounds   int           `json:"rounds"`
 	Window   time.Duration `json:"window_ns"`         // measured time of one round
 	WarmUp   time.Duration `json:"warm_up_ns"`        // before each window
+	Latency  bool          `json:"latency"`           // datagrams are timed
 	Soak     time.Duration `json:"soak_ns,omitempty"` // time for each mode, without rounds
 	Rate     float64       `json:"rate_per_second"`   // of all floods; 0: as many as go
 	Scenario string        `json:"scenario"`
@@ -82,6 +92,13 @@ type mode struct {
 	// is empty without a round.
 	Summary map[string]spread `json:"summary"`
 	Rounds  []round           `json:"rounds"`
+	// Latency, BatchSizes and Lost are those of all rounds together; Lost with
+	// their warm-ups.
+	Latency    *latency   `json:"latency,omitempty"`
+	BatchSizes batchSizes `json:"batch_sizes"`
+	Lost       losses     `json:"lost"`
+	// Throughput has the searches of kindThroughput, which have no rounds.
+	Throughput *throughput `json:"throughput,omitempty"`
 }
 
 // total is about how long the run takes: with each round's time to open a

@@ -41,8 +41,10 @@ func sampleReport(scale uint64, verdicts ...uint64) *report {
 			}
 			rd := round{
 				Round: i + 1, Window: 2 * time.Second, CPU: time.Duration(1250 * n), Mallocs: n / 100,
-				tally: counts,
-				Life:  life{tally: counts, Queued: true, Counted: true},
+				CPUUser: time.Duration(250 * n), CPUSystem: time.Duration(1000 * n), LoadCPU: time.Duration(1200 * n),
+				Machine: machineCPU{System: time.Duration(1800 * n), SoftIRQ: time.Duration(200 * n)},
+				tally:   counts,
+				Life:    life{tally: counts, Queued: true, Counted: true},
 			}
 			rep.Books.enter(name, &rd.Life)
 			m.Rounds = append(m.Rounds, rd)
@@ -73,6 +75,9 @@ verdicts/s                300,000  280,000    600,000    300,000  280,000    600
 lost in the kernel/s      300,000  280,000    600,000    300,000  280,000    600,000
 lost in the kernel, %        50.0     50.0       50.0       50.0     50.0       50.0
 CPU ns per packet           1,250    1,250      1,250      1,250    1,250      1,250
+user ns per packet            250      250        250        250      250        250
+kernel ns per packet        2,000    2,000      2,000      2,000    2,000      2,000
+sender ns per packet          600      600        600        600      600        600
 packets per recvmmsg         16.0     16.0       16.0       16.0     16.0       16.0
 verdicts per write            8.0      8.0        8.0        8.0      8.0        8.0
 allocations per packet      0.010    0.010      0.010      0.010    0.010      0.010
@@ -152,10 +157,10 @@ func TestNotesFollowTheFigures(t *testing.T) {
 }
 
 func TestMedian(t *testing.T) {
-	if got := spreadOf([]float64{4, 1, 3}); got != (spread{3, 1, 4}) {
+	if got := spreadOf([]float64{4, 1, 3}); got != (spread{Median: 3, Min: 1, Max: 4}) {
 		t.Errorf("got %v", got)
 	}
-	if got := spreadOf([]float64{4, 1, 2, 3}); got != (spread{2.5, 1, 4}) {
+	if got := spreadOf([]float64{4, 1, 2, 3}); got != (spread{Median: 2.5, Min: 1, Max: 4}) {
 		t.Errorf("got %v", got)
 	}
 }
@@ -260,7 +265,7 @@ func TestReportRoundTrip(t *testing.T) {
 	if err := json.Unmarshal(text, &raw); err != nil {
 		t.Fatal(err)
 	}
-	if raw.Schema != 1 || raw.Modes[1].Mode != "pool" || raw.Modes[1].Summary["verdicts_per_second"].Median != 300_000 ||
+	if raw.Schema != 2 || raw.Modes[1].Mode != "pool" || raw.Modes[1].Summary["verdicts_per_second"].Median != 300_000 ||
 		raw.Modes[1].Rounds[2]["verdicts"] != 560_000.0 || raw.Modes[1].Rounds[2]["window_ns"] != 2e9 {
 		t.Errorf("names have changed; raise schema: %s", text)
 	}

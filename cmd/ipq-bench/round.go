@@ -1,6 +1,10 @@
 package main
 
-import "time"
+import (
+	"time"
+
+	"github.com/goipq/goipq/ipq"
+)
 
 // A round is one queue's life. The figures at its top are those of the
 // measured window.
@@ -11,10 +15,18 @@ type round struct {
 	// OfUnqueued is the rate of the scenario's first figure in it as a share of
 	// that of the same round unqueued; 0 without one.
 	OfUnqueued float64       `json:"of_unqueued,omitempty"`
-	CPU        time.Duration `json:"cpu_ns"`  // of this process, user and system
-	Mallocs    uint64        `json:"mallocs"` // objects allocated
+	CPU        time.Duration `json:"cpu_ns"` // of this process, user and system
+	// CPUUser and CPUSystem are the parts of CPU. The kernel knows the whole
+	// exactly and the parts from samples, one a tick.
+	CPUUser   time.Duration `json:"cpu_user_ns"`
+	CPUSystem time.Duration `json:"cpu_system_ns"`
+	LoadCPU   time.Duration `json:"load_cpu_ns"` // of the processes that send and receive
+	Machine   machineCPU    `json:"machine_cpu"`
+	Mallocs   uint64        `json:"mallocs"` // objects allocated
 	tally
-	Latency *latency `json:"latency,omitempty"` // of churn's connections
+	Latency *latency `json:"latency,omitempty"` // of churn's connections, or of datagrams with -latency
+	// Noise has a sentence for each thing that disturbed the round.
+	Noise []string `json:"noise,omitempty"`
 	// Life has the counts from opening the queue to unbinding it, the warm-up
 	// included: what the books are made from.
 	Life life `json:"life"`
@@ -27,8 +39,11 @@ type tally struct {
 	Arrived  uint64 `json:"arrived"` // packets that came to the other end
 	Received uint64 `json:"received"`
 	Batches  uint64 `json:"batches"` // recvmmsg calls that brought any
-	Verdicts uint64 `json:"verdicts"`
-	Accepted uint64 `json:"accepted"` // of the verdicts
+	// BatchSizes counts Batches by how many packets they brought: item i those
+	// with 2^i or more, and fewer than 2^(i+1).
+	BatchSizes batchSizes `json:"batch_sizes"`
+	Verdicts   uint64     `json:"verdicts"`
+	Accepted   uint64     `json:"accepted"` // of the verdicts
 	// HandlerDropped counts the verdicts that drop.
 	HandlerDropped uint64 `json:"handler_dropped"`
 	Messages       uint64 `json:"messages"` // netlink messages that carried verdicts
@@ -45,6 +60,16 @@ type tally struct {
 	delivery
 }
 
+// batchSizes are ipq.Stats.BatchSizes.
+type batchSizes [len(ipq.Stats{}.BatchSizes)]uint64
+
+// add adds sign times the counts of more.
+func (b *batchSizes) add(more batchSizes, sign int) {
+	for i, n := range more {
+		b[i] += uint64(sign) * n
+	}
+}
+
 // minus returns the counts since before.
 func (t tally) minus(before tally) tally {
 	t.Sent -= before.Sent
@@ -52,6 +77,7 @@ func (t tally) minus(before tally) tally {
 	t.Arrived -= before.Arrived
 	t.Received -= before.Received
 	t.Batches -= before.Batches
+	t.BatchSizes.add(before.BatchSizes, -1)
 	t.Verdicts -= before.Verdicts
 	t.Accepted -= before.Accepted
 	t.HandlerDropped -= before.HandlerDropped
@@ -79,6 +105,46 @@ func (t *tally) lost() uint64 {
 	return queued - t.Received
 }
 
+// losses are the packets that did not come to the far end, by cause.
+func (l *life) losses() losses {
+	lost := losses{Handler: l.HandlerDropped, Known: l.QueueKnown}
+	if l.Counted {
+		lost.BeforeQueue = shortfall(l.Ruled, l.Sent)
+		lost.BehindQueue = shortfall(l.Arrived, l.Accepted)
+	}
+	if !l.Queued {
+		if l.Counted {
+			lost.BehindQueue = shortfall(l.Arrived, l.Ruled)
+		}
+		return lost
+	}
+	lost.SocketFull, lost.QueueFull = l.SocketDropped, l.QueueDropped
+	if !l.QueueKnown {
+		lost.QueueFull = shortfall(l.Received+l.SocketDropped, l.Ruled)
+	}
+	return lost
+}
+
+// shortfall is how many of the expected ones are missing.
+func shortfall(got, want uint64) uint64 { return max(want, got) - got }
+
+// inKernel is how many packets the kernel lost.
+func (l losses) inKernel() uint64 {
+	return l.QueueFull + l.SocketFull + l.BeforeQueue + l.BehindQueue
+}
+
+// plus adds up the losses of two lives.
+func (l losses) plus(more losses) losses {
+	return losses{
+		QueueFull:   l.QueueFull + more.QueueFull,
+		SocketFull:  l.SocketFull + more.SocketFull,
+		Handler:     l.Handler + more.Handler,
+		BeforeQueue: l.BeforeQueue + more.BeforeQueue,
+		BehindQueue: l.BehindQueue + more.BehindQueue,
+		Known:       l.Known && more.Known,
+	}
+}
+
 // A life is all that happened to one queue.
 type life struct {
 	tally
@@ -99,4 +165,5 @@ type life struct {
 	// messages that goipq could not read: none, or there is a bug.
 	Refused     uint64 `json:"refused_verdicts"`
 	Undecodable uint64 `json:"undecodable"`
+	Lost        losses `json:"lost"` // by cause
 }

@@ -97,6 +97,7 @@ func (r *runner) newReport(cpus int, where placement) *report {
 	}
 	rep := &report{
 		Schema: schema,
+		Kind:   o.kind(),
 		Time:   time.Now().UTC(),
 		Machine: machine{
 			Kernel: kernelRelease(),

@@ -11,12 +11,16 @@ import (
 type sample struct {
 	at time.Time
 	tally
-	cpu     time.Duration
-	mallocs uint64
-	times   []flood.LatencyCount
+	user, system time.Duration // CPU of this process
+	// CPU of the processes that send and receive.
+	loadUser, loadSystem time.Duration
+	machine              machineCPU
+	mallocs              uint64
+	times                []flood.LatencyCount
 }
 
-// peek takes a sample of packets, without cpu and mallocs. It allocates little.
+// peek takes a sample of packets, without what else begin and finish take. It
+// allocates little.
 func (s *session) peek() sample {
 	at := time.Now()
 	t := s.tally()
@@ -38,14 +42,19 @@ func (s *session) begin() (sample, error) {
 	runtime.ReadMemStats(&mem)
 	p := s.peek()
 	p.Ruled, p.Arrived, p.times = ruled, arrived, times
-	p.mallocs, p.cpu = mem.Mallocs, processCPU()
+	p.mallocs, p.machine = mem.Mallocs, readMachineCPU()
+	p.loadUser, p.loadSystem = s.load.cpu()
+	p.user, p.system = processCPU()
 	return p, err
 }
 
 func (s *session) finish() (sample, error) {
-	cpu := processCPU()
+	user, system := processCPU()
+	loadUser, loadSystem := s.load.cpu()
+	machine := readMachineCPU()
 	p := s.peek()
-	p.cpu = cpu
+	p.user, p.system, p.machine = user, system, machine
+	p.loadUser, p.loadSystem = loadUser, loadSystem
 	var mem runtime.MemStats
 	runtime.ReadMemStats(&mem)
 	p.mallocs = mem.Mallocs
@@ -57,13 +66,19 @@ func (s *session) finish() (sample, error) {
 
 // between returns the round that the two samples enclose.
 func between(begin, end sample) round {
-	return round{
-		Window:  end.at.Sub(begin.at),
-		CPU:     end.cpu - begin.cpu,
-		Mallocs: end.mallocs - begin.mallocs,
-		tally:   end.tally.minus(begin.tally),
-		Latency: latencyBetween(begin.times, end.times),
+	rd := round{
+		Window:    end.at.Sub(begin.at),
+		CPUUser:   end.user - begin.user,
+		CPUSystem: end.system - begin.system,
+		LoadCPU:   end.loadUser + end.loadSystem - begin.loadUser - begin.loadSystem,
+		Machine:   end.machine.minus(begin.machine),
+		Mallocs:   end.mallocs - begin.mallocs,
+		tally:     end.tally.minus(begin.tally),
+		Latency:   latencyBetween(begin.times, end.times),
 	}
+	rd.CPU = rd.CPUUser + rd.CPUSystem
+	rd.Noise = noiseOf(rd.Window, rd.Machine, rd.CPUUser+end.loadUser-begin.loadUser)
+	return rd
 }
 
 // tally returns the queue's counts, if there is one.
@@ -75,6 +90,7 @@ func (s *session) tally() tally {
 	return tally{
 		Received:       st.Received,
 		Batches:        st.Batches,
+		BatchSizes:     st.BatchSizes,
 		Verdicts:       st.Verdicts,
 		Accepted:       st.Accepted,
 		HandlerDropped: st.Dropped,

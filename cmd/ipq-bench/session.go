@@ -77,6 +77,7 @@ func (s *session) end() (life, error) {
 	l.Routed = s.site.client != s.site.at
 	var err error
 	l.Ruled, l.Arrived, err = s.site.passed()
+	l.Lost = l.losses()
 	errs = append(errs, err)
 	if s.queue != nil {
 		errs = append(errs, s.runErr, s.queue.Close())

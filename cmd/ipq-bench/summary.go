@@ -10,6 +10,8 @@ type spread struct {
 	Median float64 `json:"median"`
 	Min    float64 `json:"min"`
 	Max    float64 `json:"max"`
+	// Noisy says why the figure is not to be relied on; "" if it is.
+	Noisy string `json:"noisy,omitempty"`
 }
 
 // spreadOf returns the spread of values, of which there is at least one.
@@ -94,6 +96,9 @@ var metrics = []metric{
 	{lostShare, "lost in the kernel, %", 1, func(r *round) float64 { return 100 * ratio(r.lost(), r.Sent) }, true, onPackets},
 	{handlerDropRate, "dropped by the handler/s", 0, func(r *round) float64 { return r.perSecond(r.HandlerDropped) }, false, onAll},
 	{cpuCost, "CPU ns per packet", 0, func(r *round) float64 { return ratio(uint64(r.CPU), r.Verdicts) }, false, onAll},
+	{"cpu_user_ns_per_packet", "user ns per packet", 0, func(r *round) float64 { return ratio(uint64(r.CPUUser), r.Verdicts) }, false, onAll},
+	{"kernel_ns_per_packet", "kernel ns per packet", 0, func(r *round) float64 { return ratio(uint64(r.Machine.System+r.Machine.SoftIRQ), r.packets()) }, false, onPackets | withoutQueue},
+	{"load_cpu_ns_per_packet", "sender ns per packet", 0, func(r *round) float64 { return ratio(uint64(r.LoadCPU), r.Sent) }, false, onPackets | withoutQueue},
 	{"packets_per_recvmmsg", "packets per recvmmsg", 1, func(r *round) float64 { return ratio(r.Received, r.Batches) }, false, onAll},
 	{"verdicts_per_write", "verdicts per write", 1, func(r *round) float64 { return ratio(r.Verdicts, r.Writes) }, false, onAll},
 	{"allocations_per_packet", "allocations per packet", 3, func(r *round) float64 { return ratio(r.Mallocs, r.Verdicts) }, false, onAll},
@@ -139,6 +144,14 @@ func (rep *report) compare() {
 	}
 }
 
+// packets is how many the round carried.
+func (r *round) packets() uint64 {
+	if r.Verdicts > 0 {
+		return r.Verdicts
+	}
+	return r.Arrived
+}
+
 func (r *round) perSecond(n uint64) float64 { return float64(n) / r.Window.Seconds() }
 
 // ratio is not a number when there is nothing to divide by.
@@ -158,13 +171,17 @@ func (p *parameters) summarise(m *mode) map[string]spread {
 			continue
 		}
 		var values []float64
+		var noise [][]string
 		for i := range m.Rounds {
 			if v := x.of(&m.Rounds[i]); !math.IsNaN(v) {
 				values = append(values, v)
+				noise = append(noise, m.Rounds[i].Noise)
 			}
 		}
 		if len(values) > 0 {
-			summary[x.name] = spreadOf(values)
+			s := spreadOf(values)
+			s.Noisy = noiseIn(s, x.decimals, noise)
+			summary[x.name] = s
 		}
 	}
 	return summary

@@ -58,14 +58,13 @@ func keepTo(cpus []int) error {
 	return nil
 }
 
-// processCPU returns the CPU time, user and system, of all threads of this
-// process.
-func processCPU() time.Duration {
+// processCPU returns the CPU time of all threads of this process.
+func processCPU() (user, system time.Duration) {
 	var ru unix.Rusage
 	if err := unix.Getrusage(unix.RUSAGE_SELF, &ru); err != nil {
-		return 0 // fails only with a bad address
+		return 0, 0 // fails only with a bad address
 	}
-	return time.Duration(ru.Utime.Nano() + ru.Stime.Nano())
+	return time.Duration(ru.Utime.Nano()), time.Duration(ru.Stime.Nano())
 }
 
 // residentMemory returns the bytes of memory that this process has in use: the

@@ -13,7 +13,9 @@ func allowedCPUs() ([]int, error) { return nil, errors.ErrUnsupported }
 
 func keepTo([]int) error { return errors.ErrUnsupported }
 
-func processCPU() time.Duration { return 0 }
+func processCPU() (user, system time.Duration) { return 0, 0 }
+
+func readMachineCPU() machineCPU { return machineCPU{} }
 
 func residentMemory() (uint64, error) { return 0, errors.ErrUnsupported }
 

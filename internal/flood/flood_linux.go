@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -158,7 +159,8 @@ func (f *Flood) wait(stderr *bytes.Buffer) {
 	f.mu.Lock()
 	f.final = f.live.stats()
 	f.times = f.live.latency.snapshot()
-	f.final.CPU = f.cmd.ProcessState.UserTime() + f.cmd.ProcessState.SystemTime()
+	f.final.UserCPU = f.cmd.ProcessState.UserTime()
+	f.final.CPU = f.final.UserCPU + f.cmd.ProcessState.SystemTime()
 	f.live = nil
 	f.unmap()
 	f.mu.Unlock()
@@ -189,7 +191,7 @@ func (f *Flood) ended(err error, stderr *bytes.Buffer) error {
 }
 
 // Stats returns the figures up to now, or the last ones after the end. It
-// costs one system call while the child runs.
+// costs some system calls while the child runs.
 func (f *Flood) Stats() Stats {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -198,6 +200,7 @@ func (f *Flood) Stats() Stats {
 	}
 	s := f.live.stats()
 	s.CPU = processCPU(f.cmd.Process.Pid)
+	s.UserCPU = min(userCPU(f.cmd.Process.Pid), s.CPU)
 	return s
 }
 
@@ -223,6 +226,25 @@ func processCPU(pid int) time.Duration {
 		return 0
 	}
 	return time.Duration(ts.Nano())
+}
+
+// userCPU reads the user time of a process: the 14th field of its stat, the 12th
+// after the name in parentheses, in ticks of USER_HZ, which is 100. It is zero
+// if the process has just ended.
+func userCPU(pid int) time.Duration {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0
+	}
+	fields := bytes.Fields(text[bytes.LastIndexByte(text, ')')+1:])
+	if len(fields) < 12 {
+		return 0
+	}
+	ticks, err := strconv.ParseInt(string(fields[11]), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return time.Duration(ticks) * 10 * time.Millisecond
 }
 
 // Stop asks the child to send no more, waits until it has ended and returns

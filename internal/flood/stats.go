@@ -27,7 +27,8 @@ type Stats struct {
 
 	MaxLag  time.Duration // the furthest that a packet was sent behind its turn; zero without a Rate
 	Elapsed time.Duration // from the start to the latest packet sent or answered
-	CPU     time.Duration // CPU time of the sending process, its start included
+	CPU     time.Duration // CPU time of the process, its start included
+	UserCPU time.Duration // that outside of the kernel, of which the kernel knows only samples
 }
 
 // counters are the figures in the memory that both processes map. Only the
