@@ -39,6 +39,7 @@ const (
 type options struct {
 	Scenario string
 	Handler  handling
+	Bypass   bypassing
 	Patterns [][]byte // of the inspect handler
 	IPv6     bool
 	TCP      bool
@@ -80,7 +81,7 @@ func (o *options) warmUp() time.Duration {
 
 // texts are flags that parseFlags reads further.
 type texts struct {
-	modes, handler, patterns string
+	modes, handler, patterns, bypass string
 }
 
 func newFlagSet(o *options, t *texts) *flag.FlagSet {
@@ -90,6 +91,7 @@ func newFlagSet(o *options, t *texts) *flag.FlagSet {
 	fs.StringVar(&o.Scenario, "scenario", scenarioICMP, "`what` is sent where: icmp or udp on loopback, forward through a router,\nor churn, which is short TCP connections through it")
 	fs.StringVar(&t.handler, "handler", handleAccept, "what is `done` with each packet: accept, drop, mix:P (drop P percent), parse,\ninspect, rewrite, spin:TIME or sleep:TIME")
 	fs.StringVar(&t.patterns, "patterns", "", "`file` of what -handler inspect looks for, one pattern a line;\nwithout, a list that is built in")
+	fs.StringVar(&t.bypass, "bypass", "", "`percent` of the flows that the kernel is to decide after their first 10 packets,\nthrough package bypass; 0 has it look for flows and find none")
 	fs.BoolVar(&o.IPv6, "6", false, "IPv6 instead of IPv4")
 	fs.BoolVar(&o.TCP, "tcp", false, "TCP bulk transfer instead of UDP, for -scenario forward")
 	fs.BoolVar(&o.GSO, "gso", true, "queue TCP's super-packets whole; -gso=false has the kernel cut\nthem into segments first")
@@ -131,6 +133,12 @@ func parseFlags(args []string) (options, error) {
 	}
 	set := make(map[string]bool)
 	fs.Visit(func(f *flag.Flag) { set[f.Name] = true })
+	if o.Bypass, err = parseBypassing(t.bypass); err != nil {
+		return o, err
+	}
+	if o.Bypass.on && !set["modes"] {
+		o.Modes = []string{modeUnqueued, modeInline} // to compare with
+	}
 	if set["patterns"] && o.Handler.kind != handleInspect {
 		return o, errors.New("-patterns is for -handler inspect")
 	}
@@ -145,7 +153,10 @@ func parseFlags(args []string) (options, error) {
 	if o.Soak > 0 && (set["duration"] || set["rounds"]) {
 		return o, errors.New("-soak has no rounds: -duration and -rounds are not for it")
 	}
-	return o, o.checkScenario(set)
+	if err := o.checkScenario(set); err != nil {
+		return o, err
+	}
+	return o, o.Bypass.check(&o)
 }
 
 func (o *options) check() error {
@@ -215,6 +226,8 @@ Examples:
   ipq-bench -duration 1s -json f a quick run, with every figure in a file
   ipq-bench -scenario forward -tcp -modes unqueued,inline
                                   routed TCP, and how much of it the queue costs
+  ipq-bench -scenario forward -tcp -modes unqueued,inline -bypass 100
+                                  and with a bypass after ten packets
   ipq-bench -scenario udp -imix -handler inspect
                                   an IPS: many flows, each payload searched
 

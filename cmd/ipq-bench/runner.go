@@ -78,7 +78,7 @@ func (r *runner) build(fanout bool) error {
 			return err
 		}
 		r.sites[queued] = s
-		if err := s.install(queued, fanout, r.opts.Queues); err != nil {
+		if err := s.install(queued, fanout, r.opts.Queues, r.opts.Bypass.on); err != nil {
 			return err
 		}
 	}
@@ -119,6 +119,7 @@ func (r *runner) newReport(cpus int, where placement) *report {
 			Flows:    o.flows(),
 			Scenario: o.Scenario,
 			Handler:  o.Handler.String(),
+			Bypass:   o.Bypass.percent(),
 			IPv6:     o.IPv6,
 			TCP:      o.tcp(),
 			GSO:      o.gso(),
@@ -182,7 +183,12 @@ func (r *runner) run(ctx context.Context) error {
 // round measures round n of a mode.
 func (r *runner) round(ctx context.Context, m *mode, n int) error {
 	at := r.sites[m.Name != modeUnqueued]
-	s, err := startSession(at, r.queueConfig(m.Name), r.handler, func() (*load, error) {
+	cfg := r.queueConfig(m.Name)
+	handler, err := at.shorten(&cfg, r.handler, r.opts.Bypass)
+	if err != nil {
+		return err
+	}
+	s, err := startSession(at, cfg, handler, func() (*load, error) {
 		return r.scenario.start(at, &r.opts, r.report.Setup.placement, r.report.Setup.SendBuffer)
 	})
 	if err != nil {

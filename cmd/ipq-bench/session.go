@@ -76,7 +76,7 @@ func (s *session) end() (life, error) {
 	l.Queued, l.Counted = s.queue != nil, s.site.sent
 	l.Routed = s.site.client != s.site.at
 	var err error
-	l.Ruled, l.Arrived, err = s.site.passed()
+	l.Ruled, l.Bypassed, l.Arrived, err = s.site.passed()
 	l.Lost = l.losses()
 	errs = append(errs, err)
 	if s.queue != nil {
