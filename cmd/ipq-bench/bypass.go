@@ -35,9 +35,9 @@ func parseBypassing(text string) (b bypassing, err error) {
 	return bypassing{true, percent / 100}, nil
 }
 
-// check says what in the options does not go with a bypass.
-func (b bypassing) check(o *options) error {
-	if !b.on {
+// checkBypass says what in the options does not go with a bypass.
+func (o *options) checkBypass(map[string]bool) error {
+	if !o.Bypass.on {
 		return nil
 	}
 	switch o.Handler.kind {
@@ -69,7 +69,7 @@ func (p *parameters) bypass() string {
 	if p.Bypass == nil {
 		return ""
 	}
-	return fmt.Sprintf(". Of %s %% of the flows it sees the first %d packets only, and the kernel accepts the rest",
+	return fmt.Sprintf("; of the flows that the kernel is to accept, %s %%, it sees the first %d packets only",
 		strconv.FormatFloat(*p.Bypass, 'g', 4, 64), inspected)
 }
 
@@ -145,27 +145,33 @@ func (c *shortcut) close() error {
 	return c.Bypasser.Close()
 }
 
-// shorten has a round's handler settle flows, if the site has a bypass.
-func (s *site) shorten(cfg *ipq.Config, h ipq.Handler, b bypassing) (ipq.Handler, error) {
-	if s.shortcut == nil {
+// handler returns h as it is to be where there is a bypass.
+func (b bypassing) handler(h ipq.Handler) ipq.Handler {
+	if !b.on {
+		return h
+	}
+	return &settler{handler: h, share: b.share}
+}
+
+// join begins a session at a site with a bypass: the handler's.
+func (c *shortcut) join(cfg *ipq.Config, h ipq.Handler) (ipq.Handler, error) {
+	s, ok := h.(*settler)
+	if c == nil || !ok {
 		return h, nil
 	}
-	cfg.Bypass = s.shortcut.Bypasser
-	inspector, err := s.shortcut.Inspect(h, bypass.Inspection{Packets: inspected})
-	if err != nil {
-		return nil, err
-	}
-	return settler{h, inspector, b.share}, nil
+	cfg.Bypass = c.Bypasser
+	inspector, err := c.Inspect(s.handler, bypass.Inspection{Packets: inspected})
+	return &settler{s.handler, s.share, inspector}, err
 }
 
 // A settler settles a share of the flows.
 type settler struct {
 	handler   ipq.Handler
-	inspector *bypass.Inspector
 	share     float64
+	inspector *bypass.Inspector // of the session
 }
 
-func (s settler) HandlePacket(p *ipq.Packet) ipq.Verdict {
+func (s *settler) HandlePacket(p *ipq.Packet) ipq.Verdict {
 	// Flows are numbered: n is among them when the share of n reaches another
 	// whole number.
 	n := flowNumber(p.Flow())

@@ -49,23 +49,34 @@ type options struct {
 	Duration time.Duration // of all rounds of a mode
 	Rounds   int
 	Soak     time.Duration // 0: measure instead
-	Rate     float64
-	Size     int
-	Batch    int
-	Workers  int // 0: by the number of CPUs
-	Queues   int
-	BusyPoll time.Duration
-	Pin      bool
-	MaxLen   int
-	Replies  bool
-	Modes    []string
-	JSON     string
+	Latency  bool          // datagrams are timed
+	RFC2544  bool          // search for the throughput instead
+	Trial    time.Duration
+	// Resolution is the percentage that a search is to come near, and Tries how
+	// many trials a rate gets.
+	Resolution float64
+	Tries      int
+	Sweep      *sweeping // nil: one point
+	Rate       float64
+	Size       int
+	Batch      int
+	Workers    int // 0: by the number of CPUs
+	Queues     int
+	BusyPoll   time.Duration
+	Pin        bool
+	MaxLen     int
+	Replies    bool
+	Modes      []string
+	JSON       string
 }
 
 // kind is what kind of run it is.
 func (o *options) kind() string {
-	if o.Soak > 0 {
+	switch {
+	case o.Soak > 0:
 		return kindSoak
+	case o.RFC2544:
+		return kindThroughput
 	}
 	return kindRounds
 }
@@ -81,7 +92,7 @@ func (o *options) warmUp() time.Duration {
 
 // texts are flags that parseFlags reads further.
 type texts struct {
-	modes, handler, patterns, bypass string
+	modes, handler, patterns, sweep, bypass string
 }
 
 func newFlagSet(o *options, t *texts) *flag.FlagSet {
@@ -100,6 +111,12 @@ func newFlagSet(o *options, t *texts) *flag.FlagSet {
 	fs.DurationVar(&o.Duration, "duration", 6*time.Second, "measured `time` for each mode, in all its rounds; 1s makes a quick run")
 	fs.IntVar(&o.Rounds, "rounds", usualRounds, "`number` of rounds of each mode, which take turns")
 	fs.DurationVar(&o.Soak, "soak", 0, "run each mode for this `time` under load and fail unless memory, goroutines and\ndescriptors stay flat, instead of measuring")
+	fs.BoolVar(&o.RFC2544, "rfc2544", false, "search for the highest rate at which nothing is lost (RFC 2544, section 26.1),\n-rounds times, instead of measuring")
+	fs.DurationVar(&o.Trial, "trial", time.Second, "`time` of each trial of -rfc2544; the RFC wants 60s of the last ones")
+	fs.Float64Var(&o.Resolution, "resolution", 1, "`percent` that a search of -rfc2544 is to come near")
+	fs.IntVar(&o.Tries, "tries", 1, "`number` of trials of each rate of -rfc2544; most of them must lose nothing")
+	fs.BoolVar(&o.Latency, "latency", false, "time datagrams from when they were due to their arrival; needs -rate")
+	fs.StringVar(&t.sweep, "sweep", "", "measure several values of one `flag`, in turns: batch=1,8,32,64,256, or workers,\nqueues, maxlen, size, flows, handler, rate, bypass")
 	fs.Float64Var(&o.Rate, "rate", 0, "`packets` a second to offer, over all queues (of churn: connections); 0 offers as many as go")
 	fs.IntVar(&o.Size, "size", 64, "`bytes` of each packet, from the IP header on")
 	fs.IntVar(&o.Batch, "batch", 0, "most `packets` for one recvmmsg; 0 means goipq's default for the mode")
@@ -123,16 +140,43 @@ func parseFlags(args []string) (options, error) {
 	if err := fs.Parse(args); err != nil {
 		return o, err
 	}
+	if t.sweep == "" {
+		return parseOnce(args)
+	}
+	s, err := parseSweep(t.sweep, args, given(fs))
+	if err != nil {
+		return o, err
+	}
+	o = s.options[0]
+	o.Sweep = s
+	return o, nil
+}
+
+// given are the flags on the command line.
+func given(fs *flag.FlagSet) map[string]bool {
+	set := make(map[string]bool)
+	fs.Visit(func(f *flag.Flag) { set[f.Name] = true })
+	return set
+}
+
+// parseOnce reads the command line for one point of a sweep.
+func parseOnce(args []string) (o options, err error) {
+	var t texts
+	fs := newFlagSet(&o, &t)
+	if err := fs.Parse(args); err != nil {
+		return o, err
+	}
 	if fs.NArg() > 0 {
 		return o, fmt.Errorf("unexpected argument %q: everything is set by flags", fs.Arg(0))
 	}
+	set := given(fs)
+	if o.Latency && !set["modes"] {
+		t.modes = modeUnqueued + "," + t.modes // to compare with
+	}
 	o.Modes = strings.Split(t.modes, ",")
-	var err error
 	if o.Handler, err = parseHandling(t.handler); err != nil {
 		return o, err
 	}
-	set := make(map[string]bool)
-	fs.Visit(func(f *flag.Flag) { set[f.Name] = true })
 	if o.Bypass, err = parseBypassing(t.bypass); err != nil {
 		return o, err
 	}
@@ -153,10 +197,12 @@ func parseFlags(args []string) (options, error) {
 	if o.Soak > 0 && (set["duration"] || set["rounds"]) {
 		return o, errors.New("-soak has no rounds: -duration and -rounds are not for it")
 	}
-	if err := o.checkScenario(set); err != nil {
-		return o, err
+	for _, check := range []func(map[string]bool) error{o.checkMeasures, o.checkScenario, o.checkBypass} {
+		if err := check(set); err != nil {
+			return o, err
+		}
 	}
-	return o, o.Bypass.check(&o)
+	return o, nil
 }
 
 func (o *options) check() error {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"flag"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -26,6 +27,7 @@ func TestFlagDefaults(t *testing.T) {
 		Queues:   1,
 		MaxLen:   ipq.DefaultMaxLen,
 		Modes:    []string{modeInline, modePool},
+		Trial:    time.Second, Resolution: 1, Tries: 1,
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
@@ -37,18 +39,64 @@ func TestFlagDefaults(t *testing.T) {
 }
 
 func TestFlagsAreTaken(t *testing.T) {
-	args := "-duration 1s -rate 1e5 -size 1400 -batch 64 -workers 3 -queues 2 -busy-poll 50us -pin -maxlen 128 -replies -modes pool -json f -handler spin:2us -flows 7 -rounds 3"
+	args := "-size 1400 -batch 64 -workers 3 -queues 2 -busy-poll 50us -pin -maxlen 128 -replies -modes pool -json f -handler spin:2us -flows 7 -rounds 3 -rfc2544 -trial 250ms -resolution 0.5 -tries 3"
 	got, err := parseFlags(strings.Fields(args))
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := options{
 		Scenario: scenarioICMP, Handler: handling{kind: handleSpin, time: 2 * time.Microsecond}, GSO: true, Flows: 7, Rounds: 3,
-		Duration: time.Second, Rate: 100_000, Size: 1400, Batch: 64, Workers: 3, Queues: 2, Replies: true,
+		Duration: 6 * time.Second, Size: 1400, Batch: 64, Workers: 3, Queues: 2, Replies: true,
 		BusyPoll: 50 * time.Microsecond, Pin: true, MaxLen: 128, Modes: []string{modePool}, JSON: "f",
+		Trial: 250 * time.Millisecond, RFC2544: true, Resolution: 0.5, Tries: 3,
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+func TestMeasureFlagsAreTaken(t *testing.T) {
+	got, err := parseFlags(strings.Fields("-scenario udp -latency -rate 1e5 -duration 1s"))
+	if want := []string{modeUnqueued, modeInline, modePool}; err != nil || !got.Latency || got.Rate != 100_000 ||
+		got.Duration != time.Second || !slices.Equal(got.Modes, want) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	got, err = parseFlags(strings.Fields("-scenario udp -latency -rate 1e5 -modes pool"))
+	if err != nil || !slices.Equal(got.Modes, []string{modePool}) {
+		t.Errorf("modes %v, %v", got.Modes, err)
+	}
+}
+
+// Each value of a sweep is as if it were on the command line.
+func TestSweepFlag(t *testing.T) {
+	for _, c := range []struct {
+		args    string
+		values  []string
+		numeric bool
+		of      func(o *options) any
+		want    []any
+	}{
+		{"-sweep batch=1,64 -maxlen 9", []string{"1", "64"}, true, func(o *options) any { return [2]int{o.Batch, o.MaxLen} }, []any{[2]int{1, 9}, [2]int{64, 9}}},
+		{"-sweep handler=drop,mix:10", []string{"drop", "mix:10"}, false, func(o *options) any { return o.Handler.String() }, []any{"drop", "mix:10"}},
+		{"-sweep workers=2,3", []string{"2", "3"}, true, func(o *options) any { return o.Modes[0] }, []any{modePool, modePool}},
+		{"-sweep workers=2 -modes inline,pool", []string{"2"}, true, func(o *options) any { return o.Modes[0] }, []any{modeInline}},
+		{"-sweep rate=1e3,2e3 -latency -scenario udp", []string{"1e3", "2e3"}, true, func(o *options) any { return o.Rate }, []any{1e3, 2e3}},
+		{"-sweep size=64,1500 -rfc2544", []string{"64", "1500"}, true, func(o *options) any { return o.RFC2544 }, []any{true, true}},
+	} {
+		o, err := parseFlags(strings.Fields(c.args))
+		if err != nil {
+			t.Errorf("%s: %v", c.args, err)
+			continue
+		}
+		points := o.Sweep.points()
+		if !slices.Equal(o.Sweep.values, c.values) || o.Sweep.numeric != c.numeric || len(points) != len(c.values) {
+			t.Errorf("%s: %+v", c.args, o.Sweep)
+		}
+		for i := range o.Sweep.options {
+			if got := c.of(&o.Sweep.options[i]); got != c.want[i] || points[i].Value != c.values[i] {
+				t.Errorf("%s: point %d has %v, want %v", c.args, i, got, c.want[i])
+			}
+		}
 	}
 }
 
@@ -98,6 +146,31 @@ func TestWrongFlagsAreOneSentence(t *testing.T) {
 		"-scenario forward -tcp -size 5":        "-size",
 		"-scenario churn -imix":                 "-imix",
 		"-scenario forward -tcp -handler rewrite": "-gso=false",
+		"-sweep batch":                               "FLAG=VALUE",
+		"-sweep json=1,2":                            "batch, workers",
+		"-sweep batch=1,x":                           "-sweep batch: ",
+		"-sweep batch=1,2000":                        "-batch 2000 is not between",
+		"-sweep batch=1,1":                           "1 is named twice",
+		"-sweep batch=1 -batch 2":                    "-batch exclude each other",
+		"-sweep batch=1 -soak 2s":                    "-soak exclude each other",
+		"-sweep queues=1,2 -nope":                    "-nope",
+		"-sweep size=64,9001 -scenario forward":      "9000",
+		"-trial 1s":                                  "-trial is for -rfc2544",
+		"-tries 3":                                   "-tries is for -rfc2544",
+		"-resolution 3":                              "-resolution is for -rfc2544",
+		"-rfc2544 -trial 1ms":                        "-trial 1ms is not between",
+		"-rfc2544 -resolution NaN":                   "-resolution NaN",
+		"-rfc2544 -resolution 51":                    "0.1 and 50",
+		"-rfc2544 -tries 0":                          "-tries 0",
+		"-rfc2544 -rate 5":                           "-rate is not for it",
+		"-rfc2544 -duration 5s":                      "-trial",
+		"-rfc2544 -soak 5s":                          "-soak",
+		"-rfc2544 -scenario churn":                   "TCP",
+		"-latency -rate 5":                           "-scenario udp",
+		"-latency -scenario udp":                     "needs a -rate",
+		"-latency -scenario udp -rate 5 -size 43":    "needs 44",
+		"-latency -scenario udp -rate 5 -size 63 -6": "needs 64",
+		"-latency -scenario udp -rate 5 -soak 5s":    "-soak",
 	} {
 		_, err := parseFlags(strings.Fields(args))
 		if err == nil {
@@ -116,7 +189,7 @@ func TestHelpNamesEveryFlag(t *testing.T) {
 	}
 	var usage strings.Builder
 	printUsage(&usage)
-	for _, name := range strings.Fields("duration rate size batch workers queues busy-poll pin maxlen modes json scenario handler patterns 6 tcp gso imix flows rounds soak") {
+	for _, name := range strings.Fields("duration rate size batch workers queues busy-poll pin maxlen modes json scenario handler patterns 6 tcp gso imix flows rounds soak rfc2544 trial resolution tries latency sweep") {
 		if !strings.Contains(usage.String(), "\n  -"+name) {
 			t.Errorf("the usage does not explain -%s", name)
 		}

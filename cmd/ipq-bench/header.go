@@ -22,8 +22,11 @@ func printHeader(w io.Writer, rep *report) {
 		{p.loadLabel(), sc.load(p) + ", by " + p.senders(s)},
 		{"consumer", p.consumer(s)},
 		{"run", p.run(rep)},
+		{"sweep", rep.Sweep.describe()},
 	} {
-		printField(w, width, line.label, line.text)
+		if line.text != "" {
+			printField(w, width, line.label, line.text)
+		}
 	}
 	fmt.Fprintln(w)
 }
@@ -121,14 +124,21 @@ func (p *parameters) run(rep *report) string {
 	if last > 0 {
 		titles = []string{strings.Join(titles[:last], ", "), titles[last]}
 	}
+	all := strings.Join(titles, " and ")
+	if p.Trial > 0 {
+		return fmt.Sprintf("%s, %s each for the highest rate without loss, in trials of %v; about %v in all",
+			all, plural(p.Rounds, "search"), p.Trial, rep.total().Round(time.Second))
+	}
 	return fmt.Sprintf("%s, %d rounds each: %v warm-up, %v measured; %v a mode, %v in all",
-		strings.Join(titles, " and "), p.Rounds, p.WarmUp, p.Window, p.Duration, p.total().Round(time.Second))
+		all, p.Rounds, p.WarmUp, p.Window, p.Duration, rep.total().Round(time.Second))
 }
 
 // title names a mode for people.
-func (rep *report) title(mode string) string {
+func (rep *report) title(mode string) string { return rep.Parameters.title(mode) }
+
+func (p *parameters) title(mode string) string {
 	if mode == modePool {
-		return fmt.Sprintf("pool of %d", rep.Parameters.Workers)
+		return fmt.Sprintf("pool of %d", p.Workers)
 	}
 	return mode
 }

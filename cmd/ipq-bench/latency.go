@@ -24,32 +24,61 @@ type latency struct {
 	Points []percentile `json:"points,omitempty"`
 }
 
-// latencyBetween returns what was counted between two readings, nil if nothing
-// was.
-func latencyBetween(begin, end []flood.LatencyCount) *latency {
-	counts := make(map[time.Duration]int64)
+// times are how many things took how long, the latter as an upper bound.
+type times map[time.Duration]int64
+
+// timesBetween returns what was counted between two readings.
+func timesBetween(begin, end []flood.LatencyCount) times {
+	t := make(times)
 	for _, c := range end {
-		counts[c.Upper] += int64(c.Count)
+		t[c.Upper] += int64(c.Count)
 	}
 	for _, c := range begin {
-		counts[c.Upper] -= int64(c.Count)
+		t[c.Upper] -= int64(c.Count)
 	}
-	// Three digits, up to an hour.
+	return t
+}
+
+func (t times) add(more times) {
+	for upper, n := range more {
+		t[upper] += n
+	}
+}
+
+// histogram returns all times, in three digits, up to an hour.
+func (t times) histogram() *hdrhistogram.Histogram {
 	h := hdrhistogram.New(1, int64(time.Hour), 3)
-	for upper, n := range counts {
+	for upper, n := range t {
 		if n > 0 {
 			h.RecordValues(min(int64(upper), int64(time.Hour)), n)
 		}
 	}
+	return h
+}
+
+// latency sums the times up; nil if there are none.
+func (t times) latency() *latency {
+	h := t.histogram()
 	if h.TotalCount() == 0 {
 		return nil
 	}
 	at := func(percent float64) time.Duration { return time.Duration(h.ValueAtQuantile(percent)) }
 	return &latency{
 		Count: uint64(h.TotalCount()),
-		P50:   at(50), P90: at(90), P99: at(99), P999: at(99.9),
+		P50:   at(50), P90: at(90), P99: at(99), P999: at(99.9), P9999: at(99.99),
 		Max: time.Duration(h.Max()),
 	}
+}
+
+// points returns the distribution: five points for each time that what is left
+// to 100 percent halves.
+func (t times) points() []percentile {
+	const perHalf = 5
+	var all []percentile
+	for _, b := range t.histogram().CumulativeDistributionWithTicks(perHalf) {
+		all = append(all, percentile{b.Quantile, time.Duration(b.ValueAt)})
+	}
+	return all
 }
 
 // us is a percentile in microseconds, not a number when nothing was timed.
@@ -62,4 +91,12 @@ func (l *latency) us(of func(*latency) time.Duration) float64 {
 
 func median(l *latency) time.Duration { return l.P50 }
 
+func p90(l *latency) time.Duration { return l.P90 }
+
 func p99(l *latency) time.Duration { return l.P99 }
+
+func p999(l *latency) time.Duration { return l.P999 }
+
+func p9999(l *latency) time.Duration { return l.P9999 }
+
+func longest(l *latency) time.Duration { return l.Max }

@@ -73,10 +73,10 @@ func (l *load) delivered() (d delivery) {
 	return d
 }
 
-// latencies returns those of all connections so far.
+// latencies returns those of all connections, or timed datagrams, so far.
 func (l *load) latencies() []flood.LatencyCount {
 	var all []flood.LatencyCount
-	for _, f := range l.senders {
+	for _, f := range slices.Concat(l.senders, l.receivers) {
 		all = append(all, f.Latencies()...)
 	}
 	return all
@@ -85,6 +85,9 @@ func (l *load) latencies() []flood.LatencyCount {
 // A settlement is what a load says at its end.
 type settlement struct {
 	sent, missed      uint64
+	overflowed        uint64        // datagrams that receivers had no room for
+	rate              float64       // of packets sent a second, by the senders' clocks
+	lag               time.Duration // the furthest that one was sent behind its time
 	bytesOut, bytesIn uint64
 	orderly           bool // all of them ended well before the receivers were stopped
 }
@@ -100,6 +103,10 @@ func (l *load) stop() (settlement, error) {
 		failed += st.Failed
 		all.sent += st.Sent
 		all.missed += st.Refused
+		if st.Elapsed > 0 {
+			all.rate += float64(st.Sent) / st.Elapsed.Seconds()
+		}
+		all.lag = max(all.lag, st.MaxLag)
 		all.bytesOut += st.Bytes
 		errs = append(errs, err)
 	}
@@ -108,6 +115,7 @@ func (l *load) stop() (settlement, error) {
 		st, err := f.Stop()
 		failed += st.Failed
 		all.bytesIn += st.Bytes
+		all.overflowed += st.Overflowed
 		errs = append(errs, err)
 	}
 	all.orderly = all.orderly && failed == 0

@@ -32,7 +32,15 @@ func startFloods(s *site, o *options, on placement, cfg flood.Config) (*load, er
 	cfg.Flows = o.flows()
 	cfg.Sizes = o.sizes()
 	cfg.Rate = o.Rate / float64(len(on.Flood))
+	cfg.Timed = o.Latency
 	l := new(load)
+	if o.Latency {
+		if err := l.add(&l.receivers, s.server, func() (*flood.Flood, error) {
+			return flood.StartReceiver(l.context(), flood.Receiver{Listen: o.anyAddress(flood.UDPPort), CPUs: on.Flood})
+		}); err != nil {
+			return l, err
+		}
+	}
 	for _, cpu := range on.Flood {
 		cfg.CPUs = []int{cpu}
 		if err := l.add(&l.senders, s.client, func() (*flood.Flood, error) {
@@ -51,10 +59,21 @@ func (p *parameters) packets() string {
 		size = "packets of 64, 576 and 1500 bytes as 7:4:1"
 	}
 	rate := "at full speed"
-	if p.Rate > 0 {
+	switch {
+	case p.Trial > 0:
+		rate = "at the rates of the search"
+	case p.Rate > 0:
 		rate = fixed(p.Rate, 0) + "/s"
 	}
 	return fmt.Sprintf("%s%s, %s flows, %s", size, p.over(), commas(uint64(p.Flows)), rate)
+}
+
+// fate says what becomes of datagrams at the end of their path.
+func (p *parameters) fate(where string) string {
+	if p.Latency {
+		return ", timed " + where
+	}
+	return ", dropped " + where
 }
 
 // over says which IP it is when it is not the usual one.

@@ -65,8 +65,13 @@ func bench(ctx context.Context, opts options, stdout, stderr io.Writer) int {
 	printHeader(stdout, r.report)
 
 	run, print := r.run, printResults
-	if opts.Soak > 0 {
+	switch {
+	case r.report.Kind == kindSoak:
 		run, print = r.soak, printSoak
+	case r.report.Kind == kindThroughput:
+		run, print = r.searchAll, printThroughput
+	case r.report.Sweep != nil:
+		print = printSweep
 	}
 	runErr := run(ctx)
 	r.report.finish(ctx.Err() != nil)

@@ -45,11 +45,12 @@ type parameters struct {
 	Modes    []string      `json:"modes"`
 	Duration time.Duration `json:"duration_ns"` // measured time for each mode
 	Rounds   int           `json:"rounds"`
-	Window   time.Duration `json:"window_ns"`         // measured time of one round
-	WarmUp   time.Duration `json:"warm_up_ns"`        // before each window
-	Latency  bool          `json:"latency"`           // datagrams are timed
-	Soak     time.Duration `json:"soak_ns,omitempty"` // time for each mode, without rounds
-	Rate     float64       `json:"rate_per_second"`   // of all floods; 0: as many as go
+	Window   time.Duration `json:"window_ns"`          // measured time of one round
+	WarmUp   time.Duration `json:"warm_up_ns"`         // before each window
+	Latency  bool          `json:"latency"`            // datagrams are timed
+	Soak     time.Duration `json:"soak_ns,omitempty"`  // time for each mode, without rounds
+	Trial    time.Duration `json:"trial_ns,omitempty"` // of kindThroughput, without windows
+	Rate     float64       `json:"rate_per_second"`    // of all floods; 0: as many as go
 	Scenario string        `json:"scenario"`
 	Handler  string        `json:"handler"`
 	Bypass   *float64      `json:"bypass_percent,omitempty"` // of the flows
@@ -102,10 +103,25 @@ type mode struct {
 	Throughput *throughput `json:"throughput,omitempty"`
 }
 
-// total is about how long the run takes: with each round's time to open a
+// total is about how long the whole run takes.
+func (rep *report) total() time.Duration {
+	if rep.Sweep == nil {
+		return rep.Parameters.total()
+	}
+	var sum time.Duration
+	for i := range rep.Sweep.Points {
+		sum += rep.Sweep.Points[i].Parameters.total()
+	}
+	return sum
+}
+
+// total is about how long one plan takes: with each round's time to open a
 // queue, start the floods and stop them.
 func (p *parameters) total() time.Duration {
 	const around = 40 * time.Millisecond
+	if p.Trial > 0 {
+		return time.Duration(p.Rounds*len(p.Modes)*usualTrials) * (p.Trial + around)
+	}
 	if p.Soak > 0 {
 		return time.Duration(len(p.Modes)) * (p.Soak + around)
 	}

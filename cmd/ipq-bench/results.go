@@ -148,15 +148,29 @@ func (b *books) sum() string {
 // finish makes the summaries.
 func (rep *report) finish(interrupted bool) {
 	rep.Interrupted = interrupted
+	if rep.Sweep != nil {
+		for i := range rep.Sweep.Points {
+			rep.at(&rep.Sweep.Points[i]).finish(interrupted)
+		}
+	}
 	rep.compare()
 	for i := range rep.Modes {
 		m := &rep.Modes[i]
 		m.Summary = rep.Parameters.summarise(m)
+		m.Throughput.finish()
+		if m.Throughput != nil && len(m.Throughput.Searches) > 0 {
+			m.Summary[throughputRate] = m.Throughput.Rate
+		}
 		m.Lost.Known = true
+		all := make(times)
 		for j := range m.Rounds {
 			rd := &m.Rounds[j]
 			m.Lost = m.Lost.plus(rd.Life.Lost)
 			m.BatchSizes.add(rd.BatchSizes, 1)
+			all.add(rd.times)
+		}
+		if m.Latency = all.latency(); m.Latency != nil {
+			m.Latency.Points = all.points()
 		}
 	}
 }

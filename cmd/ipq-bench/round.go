@@ -25,6 +25,7 @@ type round struct {
 	Mallocs   uint64        `json:"mallocs"` // objects allocated
 	tally
 	Latency *latency `json:"latency,omitempty"` // of churn's connections, or of datagrams with -latency
+	times   times
 	// Noise has a sentence for each thing that disturbed the round.
 	Noise []string `json:"noise,omitempty"`
 	// Life has the counts from opening the queue to unbinding it, the warm-up
@@ -163,6 +164,10 @@ type life struct {
 	BytesIn     uint64 `json:"bytes_in"`
 	Orderly     bool   `json:"orderly"`
 	MissedTurns uint64 `json:"missed_turns"` // packets that a paced flood had no room to send
+	// Lag is the furthest that a paced flood sent a packet behind its time, and
+	// Untimed counts datagrams that arrived at a receiver with no room for them.
+	Lag     time.Duration `json:"lag_ns"`
+	Untimed uint64        `json:"untimed,omitempty"`
 	// Refused counts verdicts that the kernel did not take, Undecodable
 	// messages that goipq could not read: none, or there is a bug.
 	Refused     uint64 `json:"refused_verdicts"`

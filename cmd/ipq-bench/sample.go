@@ -74,8 +74,9 @@ func between(begin, end sample) round {
 		Machine:   end.machine.minus(begin.machine),
 		Mallocs:   end.mallocs - begin.mallocs,
 		tally:     end.tally.minus(begin.tally),
-		Latency:   latencyBetween(begin.times, end.times),
+		times:     timesBetween(begin.times, end.times),
 	}
+	rd.Latency = rd.times.latency()
 	rd.CPU = rd.CPUUser + rd.CPUSystem
 	rd.Noise = noiseOf(rd.Window, rd.Machine, rd.CPUUser+end.loadUser-begin.loadUser)
 	return rd

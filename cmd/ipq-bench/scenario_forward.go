@@ -13,7 +13,7 @@ type forwardUDP struct{}
 
 func (forwardUDP) describe(*parameters) string { return "UDP through a router between veth pairs" }
 
-func (forwardUDP) load(p *parameters) string { return p.packets() + ", dropped at the server" }
+func (forwardUDP) load(p *parameters) string { return p.packets() + p.fate("at the server") }
 
 func (forwardUDP) build(o *options) (*site, error) {
 	match := netlab.Match{Family: o.family(), L4Proto: syscall.IPPROTO_UDP}
@@ -21,7 +21,7 @@ func (forwardUDP) build(o *options) (*site, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.sinks = []sink{{s.server, netlab.Prerouting, match, true}}
+	s.sinks = []sink{{s.server, netlab.Prerouting, match, !o.Latency}}
 	s.sent = true
 	return s, nil
 }

@@ -13,10 +13,10 @@ type udp struct{}
 
 func (udp) describe(*parameters) string { return "UDP on loopback" }
 
-func (udp) load(p *parameters) string { return p.packets() + ", dropped on arrival" }
+func (udp) load(p *parameters) string { return p.packets() + p.fate("on arrival") }
 
 func (udp) build(o *options) (*site, error) {
-	s, err := loopback(netlab.Match{Family: o.family(), L4Proto: syscall.IPPROTO_UDP}, true)
+	s, err := loopback(netlab.Match{Family: o.family(), L4Proto: syscall.IPPROTO_UDP}, !o.Latency)
 	if err != nil || !o.IPv6 {
 		return s, err
 	}

@@ -41,6 +41,10 @@ func startSession(at *site, cfg ipq.Config, handler ipq.Handler, start func() (*
 }
 
 func (s *session) serve(cfg ipq.Config, handler ipq.Handler) error {
+	handler, err := s.site.shortcut.join(&cfg, handler)
+	if err != nil {
+		return err
+	}
 	cfg.NetNS = s.site.at.FD()
 	q, err := ipq.Open(cfg)
 	if err != nil {
@@ -70,6 +74,7 @@ func (s *session) end() (life, error) {
 	}
 	l.tally = s.tally()
 	l.Sent, l.MissedTurns = said.sent, said.missed
+	l.Lag, l.Untimed = said.lag, said.overflowed
 	l.delivery = s.load.delivered()
 	l.BytesOut, l.BytesIn = said.bytesOut, said.bytesIn
 	l.Orderly = said.orderly

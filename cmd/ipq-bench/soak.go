@@ -84,18 +84,19 @@ func (r *runner) soak(ctx context.Context) error {
 }
 
 func (r *runner) soakMode(ctx context.Context, name string) (*soak, error) {
-	cfg := r.queueConfig(name)
+	p := r.plans[0]
+	cfg := p.queueConfig(name)
 	k := &soak{Mode: name, Buffers: bufferBytes(cfg), Samples: []usage{}, Problems: []string{}}
 	var err error
 	if k.Before, err = readUsage(); err != nil {
 		return nil, err
 	}
-	at := r.sites[true]
-	s, err := startSession(at, cfg, r.handler, func() (l *load, err error) {
+	at := r.sites[p.key(name)]
+	s, err := startSession(at, cfg, p.handler, func() (l *load, err error) {
 		if k.Idle, err = readUsage(); err != nil {
 			return new(load), err
 		}
-		return r.scenario.start(at, &r.opts, r.report.Setup.placement, r.report.Setup.SendBuffer)
+		return p.scenario.start(at, &p.opts, p.setup.placement, p.setup.SendBuffer)
 	})
 	if err != nil {
 		return nil, err

@@ -39,6 +39,11 @@ const (
 	allCost         = "all_cpu_ns_per_arrived"
 	bypassedRate    = "bypassed_per_second"
 	bypassedShare   = "bypassed_percent"
+	connectionP50   = "connection_p50_us"
+	connectionP99   = "connection_p99_us"
+	latencyP50      = "latency_p50_us"
+	latencyP99      = "latency_p99_us"
+	latencyP999     = "latency_p999_us"
 )
 
 // A metric is what one row of the table says about a round.
@@ -59,6 +64,7 @@ const (
 	onPackets kinds = 1 << iota
 	onBulk
 	onChurn
+	onTimed // packets that are timed, too
 	withoutQueue
 	besideUnqueued // only where the unqueued path is measured, too
 	besideBypass   // only with a bypass
@@ -79,7 +85,11 @@ func (p *parameters) kind() kinds {
 
 // measures reports whether a metric means something in a mode.
 func (p *parameters) measures(x metric, mode string) bool {
-	if x.on&p.kind() == 0 || mode == modeUnqueued && x.on&withoutQueue == 0 {
+	kind := p.kind()
+	if p.Latency {
+		kind |= onTimed
+	}
+	if x.on&kind == 0 || mode == modeUnqueued && x.on&withoutQueue == 0 {
 		return false
 	}
 	if x.on&besideBypass != 0 && p.Bypass == nil {
@@ -95,9 +105,15 @@ var metrics = []metric{
 	{arrivedRate, "arrived/s", 0, func(r *round) float64 { return r.perSecond(r.Arrived) }, false, onAll | withoutQueue},
 	{goodput, "goodput, Mbit/s", 0, func(r *round) float64 { return 8e-6 * r.perSecond(r.Bytes) }, false, onBulk | withoutQueue},
 	{connectionRate, "connections/s", 0, func(r *round) float64 { return r.perSecond(r.Connections) }, false, onChurn | withoutQueue},
-	{"connection_p50_us", "connection, µs, median", 0, func(r *round) float64 { return r.Latency.us(median) }, false, onChurn | withoutQueue},
-	{"connection_p99_us", "connection, µs, 99 %", 0, func(r *round) float64 { return r.Latency.us(p99) }, false, onChurn | withoutQueue},
+	{connectionP50, "connection, µs, median", 0, func(r *round) float64 { return r.Latency.us(median) }, false, onChurn | withoutQueue},
+	{connectionP99, "connection, µs, 99 %", 0, func(r *round) float64 { return r.Latency.us(p99) }, false, onChurn | withoutQueue},
 	{"failed_connections_per_second", "failed connections/s", 0, func(r *round) float64 { return r.perSecond(r.Failed) }, false, onChurn | withoutQueue},
+	{latencyP50, "latency, µs, median", 1, func(r *round) float64 { return r.Latency.us(median) }, false, onTimed | withoutQueue},
+	{"latency_p90_us", "latency, µs, 90 %", 1, func(r *round) float64 { return r.Latency.us(p90) }, false, onTimed | withoutQueue},
+	{latencyP99, "latency, µs, 99 %", 1, func(r *round) float64 { return r.Latency.us(p99) }, false, onTimed | withoutQueue},
+	{latencyP999, "latency, µs, 99.9 %", 1, func(r *round) float64 { return r.Latency.us(p999) }, false, onTimed | withoutQueue},
+	{"latency_p9999_us", "latency, µs, 99.99 %", 1, func(r *round) float64 { return r.Latency.us(p9999) }, false, onTimed | withoutQueue},
+	{"latency_max_us", "latency, µs, longest", 1, func(r *round) float64 { return r.Latency.us(longest) }, false, onTimed | withoutQueue},
 	{ofUnqueued, "of unqueued, %", 1, func(r *round) float64 { return r.ofUnqueued() }, false, onAll | besideUnqueued},
 	{bypassedRate, "bypassed/s", 0, func(r *round) float64 { return r.perSecond(r.Bypassed) }, false, onAll | besideBypass},
 	{bypassedShare, "bypassed, %", 1, func(r *round) float64 { return 100 * ratio(r.Bypassed, r.decided()) }, false, onAll | besideBypass},
@@ -123,7 +139,7 @@ func (p *parameters) main() metric {
 	case onChurn:
 		name = connectionRate
 	}
-	return metrics[slices.IndexFunc(metrics, func(x metric) bool { return x.name == name })]
+	return metricNamed(name)
 }
 
 func (r *round) ofUnqueued() float64 {

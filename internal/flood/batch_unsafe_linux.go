@@ -25,6 +25,9 @@ type batch struct {
 	inet6 []unix.RawSockaddrInet6
 	buf   []byte
 	size  int
+	// What comes beside each packet, if that is wanted.
+	ctl     []byte
+	ctlSize int
 }
 
 func newBatch(n, size int) *batch {
@@ -41,6 +44,19 @@ func newBatch(n, size int) *batch {
 		b.msgs[i].hdr.SetIovlen(1)
 	}
 	return b
+}
+
+// addControl makes room for size bytes of control messages beside each slot.
+func (b *batch) addControl(size int) {
+	b.ctl, b.ctlSize = make([]byte, len(b.msgs)*size), size
+	for i := range b.msgs {
+		b.msgs[i].hdr.Control = &b.ctl[i*size]
+	}
+}
+
+// control are the control messages that came with slot i.
+func (b *batch) control(i int) []byte {
+	return b.ctl[i*b.ctlSize : i*b.ctlSize+int(b.msgs[i].hdr.Controllen)]
 }
 
 // sendTo sends every slot to an address and port, in network order.
@@ -91,6 +107,11 @@ func (b *batch) send(fd, from, to int) (int, error) {
 
 // receive fills slots from 0 on without blocking and returns how many.
 func (b *batch) receive(fd int) (int, error) {
+	if b.ctl != nil {
+		for i := range b.msgs { // the kernel has written how much it used
+			b.msgs[i].hdr.SetControllen(b.ctlSize)
+		}
+	}
 	return b.call(unix.SYS_RECVMMSG, fd, b.msgs)
 }
 

@@ -80,6 +80,12 @@ func (j job) prepare(memory *shared) (work func(stopped <-chan struct{}) error, 
 	case j.Client != nil:
 		v := &visitor{cfg: *j.Client, c: &memory.counters, latency: &memory.latency}
 		return v.run, nil
+	case j.Receiver != nil:
+		r, err := newReceiver(*j.Receiver, memory)
+		if err != nil {
+			return nil, err
+		}
+		return r.run, nil
 	}
 	// The loop owns its thread: timer slack belongs to a thread.
 	runtime.LockOSThread()

@@ -29,6 +29,10 @@ type Config struct {
 	// 127.1.0.0/16 or, for all flows, ::1.
 	To netip.Prefix
 
+	// Timed has each datagram of a paced flood carry when it was due, for a
+	// Receiver. It needs UDP, a Rate, and 8 bytes more of each packet.
+	Timed bool
+
 	// SendBuffer is the size of the socket's send buffer in bytes, as the kernel
 	// counts it: 832 for the smallest packet. Packets that wait in a queue stay
 	// charged to it, and the sender waits when it is full. 0 means as much as
@@ -91,6 +95,9 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.Timeout, defaultTimeout)
 
 	minSize := c.headerLen() + echoLen
+	if c.Timed {
+		minSize += timeLen
+	}
 	if least := slices.Min(c.Sizes); least < minSize {
 		return c, fmt.Errorf("%w: Size is %d, want %d to %d", ErrConfig, least, minSize, maxSize)
 	}
@@ -113,6 +120,8 @@ func (c Config) withDefaults() (Config, error) {
 		return c, fmt.Errorf("%w: To is %v, want a prefix of the family with %d bits for the flow", ErrConfig, c.To, flowBits)
 	case c.Rate > 0 && c.Window > 0:
 		return c, fmt.Errorf("%w: Rate and Window exclude each other", ErrConfig)
+	case c.Timed && !(c.UDP && c.Rate > 0):
+		return c, fmt.Errorf("%w: Timed needs UDP and a Rate", ErrConfig)
 	case c.Timeout < 0:
 		return c, fmt.Errorf("%w: Timeout is %v, want 0 or more", ErrConfig, c.Timeout)
 	case c.Count > maxSequence:

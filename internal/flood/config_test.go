@@ -39,6 +39,10 @@ func TestConfigErrors(t *testing.T) {
 		{Config{To: netip.MustParsePrefix("fd00::/64")}, "To"},
 		{Config{To: netip.MustParsePrefix("10.0.0.0/16"), IPv6: true}, "To"},
 		{Config{CPUs: []int{0, 1024}}, "CPU"},
+		{Config{Timed: true, Rate: 1}, "Timed"},
+		{Config{Timed: true, UDP: true}, "Timed"},
+		{Config{Timed: true, UDP: true, Rate: 1, Size: 43}, "Size is 43, want 44"},
+		{Config{Timed: true, UDP: true, Rate: 1, Size: 63, IPv6: true}, "Size is 63, want 64"},
 	} {
 		_, err := test.cfg.withDefaults()
 		if !errors.Is(err, ErrConfig) || !strings.Contains(err.Error(), test.want) {
@@ -83,6 +87,22 @@ func TestConnectionConfigErrors(t *testing.T) {
 		{Server{Listen: netip.MustParseAddrPort("127.0.0.1:1"), Answer: -1}, "Answer"},
 	} {
 		if _, err := StartServer(t.Context(), test.cfg); !hasConfigError(err, test.want) {
+			t.Errorf("%+v: error %v, want ErrConfig about %s", test.cfg, err, test.want)
+		}
+	}
+}
+
+func TestReceiverConfigErrors(t *testing.T) {
+	at := netip.MustParseAddrPort("127.0.0.1:9")
+	for _, test := range []struct {
+		cfg  Receiver
+		want string
+	}{
+		{Receiver{}, "Listen"},
+		{Receiver{Listen: netip.MustParseAddrPort("127.0.0.1:0")}, "Listen"},
+		{Receiver{Listen: at, CPUs: []int{-1}}, "CPU"},
+	} {
+		if _, err := StartReceiver(t.Context(), test.cfg); !hasConfigError(err, test.want) {
 			t.Errorf("%+v: error %v, want ErrConfig about %s", test.cfg, err, test.want)
 		}
 	}

@@ -50,6 +50,12 @@
 // 15 packets every 100 µs. A sender that wakes late sends all that is due by
 // then, at full speed, in groups of Burst; Stats.MaxLag tells how late it was.
 //
+// A flood that is Timed sends each packet on its own, when it is due, and watches
+// the clock rather than sleep for less than 100 µs: it takes a CPU for itself. Each
+// packet carries its time, and a [Receiver] at the other end counts how long after
+// that it arrived, by the time at which the kernel had it there. So what the
+// sender is late counts as well, as it does for those who wait for a packet.
+//
 // Packets that wait in a queue on OUTPUT stay charged to the sender's socket.
 // Its send buffer is 64 MiB where CAP_NET_ADMIN in the initial user namespace
 // allows, net.core.wmem_max elsewhere. What the socket refuses is counted, and

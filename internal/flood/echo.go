@@ -6,6 +6,7 @@ const (
 	icmpHeaderLen = 8
 	udpHeaderLen  = 8
 	sequenceLen   = 8
+	timeLen       = 8
 	echoLen       = icmpHeaderLen + sequenceLen // of a datagram, too
 
 	sequenceBits = 48 // at ten million packets a second, 325 days
@@ -83,6 +84,18 @@ func (c *codec) write(b []byte, seq uint64) (flow uint16) {
 	s = s>>16 + s&0xffff
 	binary.BigEndian.PutUint16(b[2:], ^uint16(s))
 	return flow
+}
+
+// stamp writes when a datagram was due, on the clock that both sides read, behind
+// its number.
+func (c *codec) stamp(b []byte, due int64) { binary.BigEndian.PutUint64(b[sequenceLen:], uint64(due)) }
+
+// parseStamp reads what stamp wrote, from the datagram's payload.
+func parseStamp(b []byte) (due int64, ok bool) {
+	if len(b) < sequenceLen+timeLen {
+		return 0, false
+	}
+	return int64(binary.BigEndian.Uint64(b[sequenceLen:])), true
 }
 
 // parse reads a packet as a raw socket delivers it: from the IP header on over

@@ -25,6 +25,9 @@ func StartServer(ctx context.Context, _ Server) (*Flood, error) { return Start(c
 // StartClient returns an error that matches errors.ErrUnsupported.
 func StartClient(ctx context.Context, _ Client) (*Flood, error) { return Start(ctx, Config{}) }
 
+// StartReceiver returns an error that matches errors.ErrUnsupported.
+func StartReceiver(ctx context.Context, _ Receiver) (*Flood, error) { return Start(ctx, Config{}) }
+
 // Latencies returns nothing.
 func (*Flood) Latencies() []LatencyCount { return nil }
 

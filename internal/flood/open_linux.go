@@ -41,17 +41,21 @@ func (s *sender) runPaced() error {
 	}
 	group := uint64(math.Ceil(s.cfg.Rate * wakeInterval.Seconds()))
 	group = min(group, uint64(s.cfg.Burst))
+	if s.cfg.Timed {
+		group = 1 // a packet that waits for others of its group would seem slow
+	}
 
-	var turns uint64 // turns of the schedule used: packets sent or refused
 	for s.remaining() > 0 {
 		now := s.now()
 		begun := uint64(now.Seconds()*s.cfg.Rate) + 1 // turns whose time has come
-		if turns >= begun {
-			s.sleepUntil(s.turn(turns + group - 1))
+		if s.turns >= begun {
+			if next := s.turn(s.turns + group - 1); !s.cfg.Timed || next-now > wakeInterval {
+				s.sleepUntil(next)
+			} // else look at the clock until then: a sleeper wakes late
 			continue
 		}
-		due := begun - turns
-		if lag := int64(now - s.turn(turns)); lag > s.c.maxLagNanos.Load() {
+		due := begun - s.turns
+		if lag := int64(now - s.turn(s.turns)); lag > s.c.maxLagNanos.Load() {
 			s.c.maxLagNanos.Store(lag)
 		}
 		n := int(min(due, s.remaining(), uint64(s.cfg.Burst)))
@@ -62,11 +66,11 @@ func (s *sender) runPaced() error {
 		if err != nil {
 			return err
 		}
-		turns += uint64(sent)
+		s.turns += uint64(sent)
 		if sent < n {
 			missed := due - uint64(sent)
 			s.c.refused.Add(missed)
-			turns += missed
+			s.turns += missed
 		}
 	}
 	return nil

@@ -24,9 +24,11 @@ type sender struct {
 	mixed bool   // packets differ in length
 	fixed bool   // all go to one address
 	next  uint64 // the number of the next request
+	turns uint64 // of a paced schedule that are used: packets sent or refused
 	c     *counters
 	stop  atomic.Bool
 	start time.Time
+	epoch int64 // the start on CLOCK_MONOTONIC
 }
 
 // networkOrder returns a port as the kernel's socket addresses have it.
@@ -57,7 +59,9 @@ func newSender(cfg Config, fd int, run uint16, c *counters) *sender {
 }
 
 func (s *sender) run() error {
-	s.start = time.Now()
+	if err := s.begin(); err != nil {
+		return err
+	}
 	switch {
 	case s.cfg.Window > 0:
 		return s.runClosed()
@@ -66,6 +70,35 @@ func (s *sender) run() error {
 	default:
 		return s.runFlat()
 	}
+}
+
+// begin takes the start on both clocks, which two readings of one enclose
+// closely.
+func (s *sender) begin() error {
+	const close, tries = int64(2 * time.Microsecond), 1000
+	for range tries {
+		before, err := readClock(unix.CLOCK_MONOTONIC)
+		if err != nil {
+			return err
+		}
+		s.start = time.Now()
+		after, err := readClock(unix.CLOCK_MONOTONIC)
+		if err != nil {
+			return err
+		}
+		if s.epoch = before; after-before < close {
+			break
+		}
+	}
+	return nil
+}
+
+func readClock(clock int32) (int64, error) {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(clock, &ts); err != nil {
+		return 0, fmt.Errorf("flood: clock_gettime: %w", err)
+	}
+	return ts.Nano(), nil
 }
 
 // now is the time since the start.
@@ -89,6 +122,9 @@ func (s *sender) send(n int) (int, error) {
 		flow := s.codec.write(s.out.slot(i), s.next+uint64(i))
 		if !s.fixed {
 			s.out.setHost(i, flow)
+		}
+		if s.cfg.Timed {
+			s.codec.stamp(s.out.slot(i), s.epoch+int64(s.turn(s.turns+uint64(i))))
 		}
 		if s.mixed {
 			s.out.setLen(i, s.codec.length(s.next+uint64(i)))

@@ -25,6 +25,10 @@ type Stats struct {
 	// bytes written by a client or read by a server.
 	Opened, Finished, Failed, Bytes uint64
 
+	// Of a Receiver: datagrams that it has timed, and those that its socket had
+	// no room for.
+	Received, Overflowed uint64
+
 	MaxLag  time.Duration // the furthest that a packet was sent behind its turn; zero without a Rate
 	Elapsed time.Duration // from the start to the latest packet sent or answered
 	CPU     time.Duration // CPU time of the process, its start included
@@ -39,6 +43,7 @@ type counters struct {
 	duplicates, outOfOrder    atomic.Uint64
 	opened, finished, failed  atomic.Uint64
 	bytes                     atomic.Uint64
+	received, overflowed      atomic.Uint64
 	maxLagNanos, elapsedNanos atomic.Int64
 }
 
@@ -56,6 +61,8 @@ func (c *counters) stats() Stats {
 		Finished:   c.finished.Load(),
 		Failed:     c.failed.Load(),
 		Bytes:      c.bytes.Load(),
+		Received:   c.received.Load(),
+		Overflowed: c.overflowed.Load(),
 		MaxLag:     time.Duration(c.maxLagNanos.Load()),
 		Elapsed:    time.Duration(c.elapsedNanos.Load()),
 	}

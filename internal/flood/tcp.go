@@ -72,11 +72,12 @@ func (c Client) withDefaults() (Client, error) {
 	return c, checkCPUs(c.CPUs)
 }
 
-// A job is what a child is to do: one of the three.
+// A job is what a child is to do: one of the four.
 type job struct {
-	Flood  *Config `json:",omitempty"`
-	Server *Server `json:",omitempty"`
-	Client *Client `json:",omitempty"`
+	Flood    *Config   `json:",omitempty"`
+	Server   *Server   `json:",omitempty"`
+	Client   *Client   `json:",omitempty"`
+	Receiver *Receiver `json:",omitempty"`
 }
 
 func (j job) cpus() []int {
@@ -85,6 +86,8 @@ func (j job) cpus() []int {
 		return j.Server.CPUs
 	case j.Client != nil:
 		return j.Client.CPUs
+	case j.Receiver != nil:
+		return j.Receiver.CPUs
 	}
 	return j.Flood.CPUs
 }

@@ -1,0 +1,154 @@
+package main
+
+import (
+	"math"
+	"math/bits"
+	"runtime"
+
+	"github.com/goipq/goipq/internal/netlab"
+	"github.com/goipq/goipq/ipq"
+)
+
+// usualSendBuffer is the kernel's default (net.core.wmem_default). A flood that
+// shares the consumer's CPU has it: it waits when 256 of its small packets are
+// queued, as other senders do, rather than spend the CPU that would decide them
+// on packets that find the queue full.
+const usualSendBuffer = 212992
+
+// A plan is what is measured with one set of options: each value of a sweep has
+// one, and a run without a sweep the only one.
+type plan struct {
+	opts     options
+	value    string // the sweep's, such as "batch=8"
+	scenario scenario
+	handler  ipq.Handler
+	procs    int // GOMAXPROCS
+
+	params *parameters
+	setup  *setup
+	modes  []*mode
+}
+
+// A siteKey tells networks apart.
+type siteKey struct {
+	queued       bool
+	queues, size int
+}
+
+// newPlan prepares a plan for options that have been checked, of a process that
+// may use the allowed CPUs and procs of them at a time. Its results go to pt.
+func newPlan(o options, allowed []int, procs int, pt *point) (*plan, error) {
+	where := place(allowed, o.Queues)
+	if o.Pin {
+		if err := where.checkPin(o.Queues); err != nil {
+			return nil, err
+		}
+	}
+	// The runtime has counted the CPUs when there were more.
+	procs = min(procs, len(where.Consumer))
+	if o.Workers == 0 {
+		o.Workers = max(2, procs)
+	}
+	pt.Parameters = o.parameters()
+	pt.Setup = setup{
+		Root:       netlab.Privileged(),
+		placement:  where,
+		GOMAXPROCS: procs,
+	}
+	if where.shared() {
+		pt.Setup.SendBuffer = usualSendBuffer
+	}
+	p := &plan{
+		opts:     o,
+		value:    pt.Value,
+		scenario: o.scenario(),
+		handler:  o.Bypass.handler(o.Handler.handler(o.Patterns)),
+		procs:    procs,
+		params:   &pt.Parameters,
+		setup:    &pt.Setup,
+	}
+	pt.Modes = make([]mode, len(o.Modes))
+	for i, name := range o.Modes {
+		pt.Modes[i] = mode{Name: name, Rounds: []round{}}
+		p.modes = append(p.modes, &pt.Modes[i])
+	}
+	return p, nil
+}
+
+// enter makes the process what the plan says: where it runs.
+func (p *plan) enter() error {
+	if err := keepTo(p.setup.Consumer); err != nil {
+		return err
+	}
+	runtime.GOMAXPROCS(p.procs)
+	return nil
+}
+
+func (p *plan) key(mode string) siteKey {
+	return siteKey{mode != modeUnqueued, p.opts.Queues, p.opts.Size}
+}
+
+// parameters are those of the report.
+func (o *options) parameters() parameters {
+	p := parameters{
+		Modes:    o.Modes,
+		Duration: o.Duration,
+		Rounds:   o.Rounds,
+		Soak:     o.Soak,
+		Window:   o.window(),
+		WarmUp:   o.warmUp(),
+		Latency:  o.Latency,
+		Rate:     o.Rate,
+		Size:     o.Size,
+		Flows:    o.flows(),
+		Scenario: o.Scenario,
+		Handler:  o.Handler.String(),
+		Bypass:   o.Bypass.percent(),
+		IPv6:     o.IPv6,
+		TCP:      o.tcp(),
+		GSO:      o.gso(),
+		IMIX:     o.IMIX,
+		Queues:   o.Queues,
+		MaxLen:   o.MaxLen,
+		Batch:    o.Batch,
+		Workers:  o.Workers,
+		BusyPoll: o.BusyPoll,
+		Pin:      o.Pin,
+		Replies:  o.Replies,
+	}
+	if o.RFC2544 {
+		p.Trial, p.Duration, p.Window, p.WarmUp = o.Trial, 0, 0, 0
+	}
+	return p
+}
+
+// queueConfig is where the queue of a mode is configured.
+func (p *plan) queueConfig(mode string) ipq.Config {
+	o := &p.opts
+	cfg := ipq.Config{
+		Queues:     o.Queues,
+		MaxLen:     o.MaxLen,
+		Workers:    o.Workers,
+		BatchSize:  o.Batch,
+		BusyPoll:   o.BusyPoll,
+		PinCPU:     o.Pin,
+		GSO:        o.gso(),
+		ReadBuffer: o.readBuffer(),
+	}
+	if mode == modeInline {
+		cfg.Workers = ipq.Inline
+	}
+	return cfg
+}
+
+// readBuffer is the size of a queue's socket buffer: goipq's own choice, except
+// for frames that are larger than it reckons with. The kernel charges the
+// packet's data rounded up to a power of two (8448 bytes for 4000, 16640 for
+// 9000), which holds its own header of some 320 bytes, too, and 256 beside it.
+func (o *options) readBuffer() int {
+	if o.Size <= usualMTU || o.tcp() {
+		return 0
+	}
+	data := 1 << bits.Len(uint(o.Size+320-1))
+	return min(o.MaxLen*(data+256), math.MaxInt32)
+}

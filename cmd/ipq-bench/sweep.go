@@ -1,0 +1,98 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// sweepable are the flags that -sweep takes several values for.
+var sweepable = []string{"batch", "workers", "queues", "maxlen", "size", "flows", "handler", "rate", "bypass"}
+
+const maxPoints = 64
+
+// A sweeping is a -sweep: a flag, its values, and the options that each of them
+// makes.
+type sweeping struct {
+	name    string
+	values  []string
+	options []options
+	numeric bool
+}
+
+// parseSweep reads "batch=1,8,32" by reading the whole command line again for
+// each value, so that all checks are made for each.
+func parseSweep(text string, args []string, set map[string]bool) (*sweeping, error) {
+	name, list, ok := strings.Cut(text, "=")
+	if !ok || !slices.Contains(sweepable, name) {
+		return nil, fmt.Errorf("-sweep %s: want FLAG=VALUE,VALUE,... with one of the flags %s", text, strings.Join(sweepable, ", "))
+	}
+	for _, other := range []string{name, "soak"} {
+		if set[other] {
+			return nil, fmt.Errorf("-sweep %s and -%s exclude each other", text, other)
+		}
+	}
+	s := &sweeping{name: name, values: strings.Split(list, ","), numeric: true}
+	if len(s.values) > maxPoints {
+		return nil, fmt.Errorf("-sweep %s has %d values, more than %d", name, len(s.values), maxPoints)
+	}
+	for i, value := range s.values {
+		if slices.Contains(s.values[:i], value) {
+			return nil, fmt.Errorf("-sweep %s: %s is named twice", name, value)
+		}
+		more := []string{"-" + name + "=" + value}
+		if name == "workers" && !set["modes"] {
+			more = append(more, "-modes="+modePool) // there are none inline
+		}
+		o, err := parseOnce(append(slices.Clone(args), more...))
+		if err != nil {
+			return nil, fmt.Errorf("-sweep %s: %w", name, err)
+		}
+		s.options = append(s.options, o)
+		if _, err := strconv.ParseFloat(value, 64); err != nil {
+			s.numeric = false
+		}
+	}
+	return s, nil
+}
+
+// points are those of the report, without anything measured.
+func (s *sweeping) points() []point {
+	var all []point
+	for _, value := range s.values {
+		pt := point{Value: value}
+		if s.numeric {
+			pt.Number, _ = strconv.ParseFloat(value, 64) // parseSweep has tried
+		}
+		all = append(all, pt)
+	}
+	return all
+}
+
+// describe lists the values.
+func (s *sweep) describe() string {
+	if s == nil {
+		return ""
+	}
+	var values []string
+	for i := range s.Points {
+		values = append(values, s.Points[i].Value)
+	}
+	return fmt.Sprintf("-%s %s; all of them take turns", s.Parameter, strings.Join(values, ", "))
+}
+
+// title names a mode at a point.
+func (pt *point) title(mode string) string {
+	if pt.Value == "" {
+		return pt.Parameters.title(mode)
+	}
+	return pt.Value + ", " + pt.Parameters.title(mode)
+}
+
+// at is the report of one point of a sweep.
+func (rep *report) at(pt *point) *report {
+	sub := *rep
+	sub.Sweep, sub.Parameters, sub.Setup, sub.Modes = nil, pt.Parameters, pt.Setup, pt.Modes
+	return &sub
+}
