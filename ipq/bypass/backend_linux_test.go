@@ -61,6 +61,34 @@ func TestWithoutPrivileges(t *testing.T) {
 	}
 }
 
+// A kernel that loads the programs, but has no match to run them, gets marks,
+// too, unless these are not enough.
+func TestWithoutTheMatch(t *testing.T) {
+	needBPF(t)
+	ns := labtest.New(t)
+	const noMatch = "goipq_none"
+	var log bytes.Buffer
+	cfg := Config{NetNS: ns.FD(), Logger: slog.New(slog.NewTextHandler(&log, nil))}
+	for _, tt := range []struct {
+		match  string
+		limits Limits
+		want   Backend
+	}{{xtBPF, Limits{}, EBPF}, {noMatch, Limits{}, ConnMark}, {noMatch, Limits{MaxPackets: 1}, EBPF}} {
+		log.Reset()
+		cfg.Limits = tt.limits
+		b, err := newBypasserWith(cfg, tt.match)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if fell := strings.Contains(log.String(), "level=WARN") && strings.Contains(log.String(), noMatch); b.Backend() != tt.want || fell != (tt.want == ConnMark) {
+			t.Errorf("%s, %+v: %v, log %q", tt.match, tt.limits, b.Backend(), &log)
+		}
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // What marks say is for the rules, beside what the handler's own say.
 func TestMarks(t *testing.T) {
 	ns := labtest.New(t)

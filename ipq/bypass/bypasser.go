@@ -24,7 +24,10 @@ type Bypasser struct {
 //
 // The error matches [ErrConfig], is an [UnavailableError], or is one of the
 // kernel's.
-func New(cfg Config) (*Bypasser, error) {
+func New(cfg Config) (*Bypasser, error) { return newBypasserWith(cfg, xtBPF) }
+
+// newBypasserWith is New for a kernel that calls the match so.
+func newBypasserWith(cfg Config, match string) (*Bypasser, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, err
@@ -36,6 +39,12 @@ func New(cfg Config) (*Bypasser, error) {
 	b := &Bypasser{cfg: cfg, backend: ConnMark, table: &Table{}}
 	if cfg.Backend != ConnMark {
 		o, err := loadObjects(cfg)
+		if err == nil && cfg.Backend == Auto && cfg.marksCan() == nil {
+			// With no way round it, Install says what is missing.
+			if err = lacksMatch(cfg.NetNS, o.accept, match); err != nil {
+				err = errors.Join(err, o.close())
+			}
+		}
 		switch {
 		case err == nil:
 			b.backend = EBPF
