@@ -37,6 +37,10 @@
 //	spin:TIME   it is computed on for so long
 //	sleep:TIME  it is waited for so long
 //
+// -bypass PERCENT has the kernel decide so much of the flows by itself, through
+// package bypass, after the handler has seen their first ten packets. What then
+// arrives counts as before; the modes are unqueued and inline, to compare with.
+//
 // The mode unqueued, beside inline and pool in -modes, is the same path with a
 // rule that counts in the place of the one that queues. It takes its turn as
 // they do, and each of their rounds is compared with that of the same number:

@@ -158,6 +158,9 @@ func (b *books) sum() string {
 	}
 	text += fmt.Sprintf("%s queued by the rule: %s received, %s decided, %s%s lost in the kernel",
 		commas(b.Ruled), commas(b.Received), commas(b.Verdicts), sign, commas(b.Lost))
+	if b.Bypassed > 0 {
+		text += fmt.Sprintf("; %s bypassed the queue", commas(b.Bypassed))
+	}
 	if b.Passed > 0 {
 		text += fmt.Sprintf("; %s passed unqueued", commas(b.Passed))
 	}

@@ -97,7 +97,7 @@ func (r *runner) build(p *plan) error {
 				return err
 			}
 			r.sites[key] = s
-			if err := s.install(key.queued, p.setup.Fanout, p.opts.Queues); err != nil {
+			if err := s.install(key.queued, p.setup.Fanout, p.opts.Queues, p.opts.Bypass.on); err != nil {
 				return err
 			}
 		}

@@ -11,8 +11,10 @@ import (
 // something: more do not fit.
 var sweepColumns = []struct{ name, head string }{
 	{ofUnqueued, "of unqueued, %"},
+	{bypassedShare, "bypassed, %"},
 	{lostShare, "lost, %"},
 	{cpuCost, "CPU ns"},
+	{allCost, "all CPU ns"},
 	{"packets_per_recvmmsg", "batch"},
 	{"allocations_per_packet", "allocs"},
 	{latencyP50, "p50, µs"},
@@ -30,7 +32,7 @@ func printSweep(w io.Writer, rep *report) {
 	}
 	points := rep.Sweep.Points
 	main := points[0].Parameters.main()
-	if main.name == arrivedRate && !slices.Contains(points[0].Parameters.Modes, modeUnqueued) {
+	if main.name == arrivedRate && points[0].Parameters.Bypass == nil && !slices.Contains(points[0].Parameters.Modes, modeUnqueued) {
 		main = metricNamed(verdictRate) // what is dropped was decided, too
 	}
 	lines := []string{rep.Sweep.Parameter}
