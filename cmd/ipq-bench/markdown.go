@@ -71,6 +71,7 @@ func renderMarkdown(tmpl, out, svg string) ([]byte, map[string][]byte, error) {
 		"plots":   q.plots,
 		"value":   q.value,
 		"spread":  q.spread,
+		"profile": q.profile,
 	}).Parse(string(text))
 	if err != nil {
 		return nil, nil, err
@@ -222,30 +223,4 @@ func (q *quoter) find(name, group, label string) (*series, error) {
 		has = append(has, fmt.Sprintf("%q %q", all[i].group, all[i].label))
 	}
 	return nil, fmt.Errorf("%s has no %q of %q, but: %s", name, label, group, strings.Join(has, ", "))
-}
-
-// markdown writes the table as GitHub reads it.
-func (t *pageTable) markdown() string {
-	var text strings.Builder
-	line := func(cells []string) {
-		fmt.Fprintf(&text, "| %s |\n", strings.Join(cells, " | "))
-	}
-	line(t.Head)
-	rule := make([]string, len(t.Head))
-	for i := range rule {
-		rule[i] = "---:"
-	}
-	rule[0] = "---"
-	line(rule)
-	for _, row := range t.Rows {
-		cells := make([]string, len(row))
-		for i, c := range row {
-			cells[i] = c.Text
-			if c.Below != "" {
-				cells[i] += "<br><sub>" + c.Below + "</sub>"
-			}
-		}
-		line(cells)
-	}
-	return text.String()
 }
