@@ -22,7 +22,7 @@ func peerDrawings(rep *peers.Report) []drawing {
 		if len(b.Bars) == 0 {
 			continue
 		}
-		caption := medians
+		caption := c.Load + ". " + medians
 		if len(c.Bases) > 0 {
 			caption += fmt.Sprintf(" × is the ratio to %s, formed in each round.", c.Bases[0])
 		}
@@ -60,7 +60,7 @@ func peerTables(rep *peers.Report) []pageTable {
 	var all []pageTable
 	for i := range rep.Contests {
 		c := &rep.Contests[i]
-		t := pageTable{Title: c.Title + ": " + c.Load, Head: []string{"", c.Unit}}
+		t := pageTable{Title: c.Title, Head: []string{"", c.Unit}}
 		for _, base := range c.Bases {
 			t.Head = append(t.Head, "× "+base)
 		}
@@ -73,7 +73,7 @@ func peerTables(rep *peers.Report) []pageTable {
 		}
 		for j := range c.Contestants {
 			one := &c.Contestants[j]
-			row := []pageCell{{Text: one.Title, Below: one.Settings}, cell(one.Value, 0)}
+			row := []pageCell{{Text: one.Title}, cell(one.Value, 0)}
 			for _, base := range c.Bases {
 				ratio := pageCell{Text: "-"}
 				if s, ok := one.Ratios[base]; ok {
@@ -85,5 +85,20 @@ func peerTables(rep *peers.Report) []pageTable {
 		}
 		all = append(all, t)
 	}
-	return all
+	return append(all, peerSettings(rep))
+}
+
+// peerSettings tells how each contestant was tuned.
+func peerSettings(rep *peers.Report) pageTable {
+	t := pageTable{Title: "How each was set", Head: []string{"contestant", ""}}
+	done := make(map[string]bool)
+	for i := range rep.Contests {
+		for _, one := range rep.Contests[i].Contestants {
+			if !done[one.Name] && one.Settings != "" {
+				done[one.Name] = true
+				t.Rows = append(t.Rows, []pageCell{{Text: one.Title}, {Below: one.Settings}})
+			}
+		}
+	}
+	return t
 }

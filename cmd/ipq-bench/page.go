@@ -120,6 +120,9 @@ func (d *document) peersSection() section {
 	}
 	for i := range rep.Contests {
 		c := &rep.Contests[i]
+		if names := c.Noisy(); len(names) > 0 {
+			s.Notes = append(s.Notes, fmt.Sprintf("%s: the rounds differ so much that little can be said of %s.", c.Title, enumerate(names)))
+		}
 		for j := range c.Contestants {
 			if one := &c.Contestants[j]; one.Outran {
 				s.Notes = append(s.Notes, fmt.Sprintf("%s, %s: it decided nearly all that was sent, and might carry more.", c.Mode, one.Title))
