@@ -104,8 +104,9 @@
 // frame size: -trial 60s -sweep size=64,128,256,512,1024,1280,1500.
 //
 // Under the RFC one packet lost in one trial decides. With -tries 3, most of three
-// trials of a rate must lose nothing, which bears a disturbance. A trial is made
-// anew, up to three times, when the senders did not offer what they should.
+// trials of a rate must lose nothing, which bears a disturbance. A sender that was
+// late makes up for no more than fills a quarter of the queue. A trial is made
+// anew, up to three times, when the senders offered less than they should.
 //
 // # Latency
 //

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net/netip"
+	"time"
 
 	"github.com/goipq/goipq/internal/flood"
 	"github.com/goipq/goipq/internal/netlab"
@@ -33,6 +34,10 @@ func startFloods(s *site, o *options, on placement, cfg flood.Config) (*load, er
 	cfg.Sizes = o.sizes()
 	cfg.Rate = o.Rate / float64(len(on.Flood))
 	cfg.Timed = o.Latency
+	if o.RFC2544 && o.Rate > 0 {
+		// A sender that was late must not fill the queue with what it makes up for.
+		cfg.CatchUp = time.Duration(float64(o.MaxLen) / 4 / o.Rate * float64(time.Second))
+	}
 	l := new(load)
 	if o.Latency {
 		if err := l.add(&l.receivers, s.server, func() (*flood.Flood, error) {

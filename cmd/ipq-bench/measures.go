@@ -13,6 +13,10 @@ type machineCPU struct {
 	Steal   time.Duration `json:"steal_ns"`   // taken by the hypervisor
 }
 
+func (c machineCPU) plus(more machineCPU) machineCPU {
+	return more.minus(machineCPU{}.minus(c))
+}
+
 func (c machineCPU) minus(before machineCPU) machineCPU {
 	return machineCPU{
 		User:    c.User - before.User,
@@ -85,7 +89,8 @@ type trial struct {
 	Verdicts uint64  `json:"verdicts"` // 0 without a queue
 	Lost     losses  `json:"lost"`
 	Passed   bool    `json:"passed"` // nothing was lost, except by the handler
-	// Lag is the furthest that a packet was sent behind its time.
+	// Lag is the furthest that a packet came behind its time. Senders make up for
+	// what fills a quarter of the queue, and leave the rest.
 	Lag time.Duration `json:"lag_ns"`
 	// Void says why the senders did not offer what they should; such trials were
 	// made anew, unless there were several of a rate.

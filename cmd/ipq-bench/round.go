@@ -26,6 +26,7 @@ type round struct {
 	tally
 	Latency *latency `json:"latency,omitempty"` // of churn's connections, or of datagrams with -latency
 	times   times
+	user    time.Duration // of all processes of the run
 	// Noise has a sentence for each thing that disturbed the round.
 	Noise []string `json:"noise,omitempty"`
 	// Life has the counts from opening the queue to unbinding it, the warm-up

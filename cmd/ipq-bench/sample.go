@@ -78,7 +78,8 @@ func between(begin, end sample) round {
 	}
 	rd.Latency = rd.times.latency()
 	rd.CPU = rd.CPUUser + rd.CPUSystem
-	rd.Noise = noiseOf(rd.Window, rd.Machine, rd.CPUUser+end.loadUser-begin.loadUser)
+	rd.user = rd.CPUUser + end.loadUser - begin.loadUser
+	rd.Noise = noiseOf(rd.Window, rd.Machine, rd.user)
 	return rd
 }
 

@@ -54,13 +54,14 @@ func (f *finder) find(ctx context.Context) (search, error) {
 		if err != nil || ctx.Err() != nil {
 			return found, err
 		}
+		before := low
 		if passed {
 			low = max(low, offered)
 		} else {
 			high = target
 		}
-		if passed && f.slow(offered, target) {
-			found.Limit = limitSender // no higher target brings more
+		if passed && f.slow(offered, target) && offered <= (1+f.resolution)*before {
+			found.Limit = limitSender // a higher target has brought no more
 			break
 		}
 		target = (low + high) / 2

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 )
 
@@ -31,7 +29,7 @@ func (r *runner) throughput(ctx context.Context, p *plan, m *mode, n int) error 
 	t := trials{r: r, p: p, s: s, title: fmt.Sprintf("search %d, %s", n, title)}
 	f := finder{resolution: m.Throughput.Resolution, tries: o.Tries, offer: t.offer}
 	found, err := f.find(ctx)
-	found.Round, found.Noise = n, t.noise
+	found.Round, found.Noise = n, t.noise()
 	_, endErr := s.end()
 	if err := errors.Join(err, endErr); err != nil {
 		return err
@@ -49,8 +47,13 @@ type trials struct {
 	p     *plan
 	s     *session
 	title string
-	noise []string // without repetition
+
+	// All of their windows together, to tell what disturbed them.
+	window, user time.Duration
+	machine      machineCPU
 }
+
+func (ts *trials) noise() []string { return noiseOf(ts.window, ts.machine, ts.user) }
 
 // offer offers a rate for the time of a trial, waits until all of it has come to
 // its end, and counts.
@@ -80,12 +83,8 @@ func (ts *trials) offer(ctx context.Context, target float64) (trial, error) {
 	}
 	l.Lost = l.losses()
 	ts.r.report.Books.enter(ts.title, &l)
-	late := strings.Join(o.late(&l), "")
-	for _, text := range between(begin, end).Noise {
-		if !slices.Contains(ts.noise, text) {
-			ts.noise = append(ts.noise, text)
-		}
-	}
+	rd := between(begin, end)
+	ts.window, ts.user, ts.machine = ts.window+rd.Window, ts.user+rd.user, ts.machine.plus(rd.Machine)
 	t := trial{
 		Target:   target,
 		Offered:  said.rate,
@@ -95,7 +94,6 @@ func (ts *trials) offer(ctx context.Context, target float64) (trial, error) {
 		Lost:     l.Lost,
 		Passed:   l.Sent > 0 && l.Arrived+l.HandlerDropped == l.Sent && l.Lost.inKernel() == 0,
 		Lag:      said.lag,
-		Void:     late,
 	}
 	ts.r.show.tried(&t)
 	return t, nil

@@ -29,6 +29,11 @@ type Config struct {
 	// 127.1.0.0/16 or, for all flows, ::1.
 	To netip.Prefix
 
+	// CatchUp is how much of its schedule a paced flood that is late makes up
+	// for, in a burst; what was due before that is not sent, and counted as
+	// Refused. 0 means all of it.
+	CatchUp time.Duration
+
 	// Timed has each datagram of a paced flood carry when it was due, for a
 	// Receiver. It needs UDP, a Rate, and 8 bytes more of each packet.
 	Timed bool
@@ -120,6 +125,8 @@ func (c Config) withDefaults() (Config, error) {
 		return c, fmt.Errorf("%w: To is %v, want a prefix of the family with %d bits for the flow", ErrConfig, c.To, flowBits)
 	case c.Rate > 0 && c.Window > 0:
 		return c, fmt.Errorf("%w: Rate and Window exclude each other", ErrConfig)
+	case c.CatchUp < 0:
+		return c, fmt.Errorf("%w: CatchUp is %v, want 0 or more", ErrConfig, c.CatchUp)
 	case c.Timed && !(c.UDP && c.Rate > 0):
 		return c, fmt.Errorf("%w: Timed needs UDP and a Rate", ErrConfig)
 	case c.Timeout < 0:

@@ -40,6 +40,7 @@ func TestConfigErrors(t *testing.T) {
 		{Config{To: netip.MustParsePrefix("10.0.0.0/16"), IPv6: true}, "To"},
 		{Config{CPUs: []int{0, 1024}}, "CPU"},
 		{Config{Timed: true, Rate: 1}, "Timed"},
+		{Config{CatchUp: -1, Rate: 1}, "CatchUp"},
 		{Config{Timed: true, UDP: true}, "Timed"},
 		{Config{Timed: true, UDP: true, Rate: 1, Size: 43}, "Size is 43, want 44"},
 		{Config{Timed: true, UDP: true, Rate: 1, Size: 63, IPv6: true}, "Size is 63, want 64"},

@@ -48,7 +48,8 @@
 // The sender sleeps until as many packets are due as 100 µs bring (one at
 // least, Burst at most) and sends them with one sendmmsg: at 150,000/s that is
 // 15 packets every 100 µs. A sender that wakes late sends all that is due by
-// then, at full speed, in groups of Burst; Stats.MaxLag tells how late it was.
+// then, at full speed, in groups of Burst, or with a Config.CatchUp the latest of
+// it; Stats.MaxLag tells how late it was.
 //
 // A flood that is Timed sends each packet on its own, when it is due, and watches
 // the clock rather than sleep for less than 100 µs: it takes a CPU for itself. Each

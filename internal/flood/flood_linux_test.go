@@ -241,3 +241,31 @@ func TestUnknownCPU(t *testing.T) {
 		t.Errorf("pinned to CPU 1023: error %v, want ErrConfig", err)
 	}
 }
+
+// A flood that is late sends only the latest of what was due, if it is told so,
+// and counts the rest: together they are the schedule.
+func TestCatchUp(t *testing.T) {
+	ns := labtest.New(t)
+	f := startIn(t, ns, Config{Rate: 50_000, CatchUp: time.Millisecond})
+	waitUntil(t, "its first packets", func() bool { return f.Stats().Sent > 100 })
+	pid := f.cmd.Process.Pid
+	if err := unix.Kill(pid, unix.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	stopped := time.Now()
+	waitUntil(t, "a late sender", func() bool { return time.Since(stopped) > 50*time.Millisecond })
+	sent := f.Stats().Sent
+	if err := unix.Kill(pid, unix.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	waitUntil(t, "more packets", func() bool { return f.Stats().Sent > sent+100 })
+	st, err := f.Stop()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Of 50 ms, 2,500 packets, it makes up for one.
+	if due := uint64(st.Elapsed.Seconds() * 50_000); st.Refused < 2000 || st.MaxLag < 40*time.Millisecond ||
+		st.Sent+st.Refused > due+1 || st.Sent+st.Refused < due-100 {
+		t.Errorf("%d sent and %d refused of %d due: %+v", st.Sent, st.Refused, due, st)
+	}
+}

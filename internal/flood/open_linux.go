@@ -58,6 +58,12 @@ func (s *sender) runPaced() error {
 		if lag := int64(now - s.turn(s.turns)); lag > s.c.maxLagNanos.Load() {
 			s.c.maxLagNanos.Store(lag)
 		}
+		if most := uint64(s.cfg.CatchUp.Seconds() * s.cfg.Rate); s.cfg.CatchUp > 0 && due > max(most, group) {
+			missed := due - max(most, group)
+			s.c.refused.Add(missed)
+			s.turns += missed
+			due -= missed
+		}
 		n := int(min(due, s.remaining(), uint64(s.cfg.Burst)))
 		if n == 0 {
 			return nil
