@@ -90,6 +90,23 @@ func (l *lab) sleep(d time.Duration) error {
 	}
 }
 
+// window takes samples at the begin and the end of the measured time, after the
+// warm-up.
+func (l *lab) window(take func() (sample, error)) (got peers.Round, err error) {
+	if err := l.sleep(l.options.WarmUp); err != nil {
+		return got, err
+	}
+	begin, err := take()
+	if err != nil {
+		return got, err
+	}
+	if err := l.sleep(l.options.Duration); err != nil {
+		return got, err
+	}
+	end, err := take()
+	return between(begin, end), err
+}
+
 // readBuffer is what every contestant's socket is given, unless its settings
 // say otherwise, so that a full queue fits. The kernel charges 832 bytes for a
 // message with a small packet and 2304 with one of 1500; twice leaves room.

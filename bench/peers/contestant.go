@@ -9,9 +9,8 @@ import (
 )
 
 // A contestant is one program. Where it has a command it runs as a process of
-// its own, which tells when it is ready, measures from SIGUSR1 to SIGUSR2, and
-// on SIGTERM writes figures as JSON and exits. It also exits when its standard
-// input ends: the parent has died.
+// its own, which tells when it is ready, and on SIGTERM writes figures as JSON
+// and exits. It also exits when its standard input ends: the parent has died.
 type contestant struct {
 	name     string
 	title    string // for people
@@ -68,7 +67,7 @@ func without(list []contestant, name string) (rest []contestant) {
 
 // entry is the contestant's place in the report.
 func (c contestant) entry() peers.Contestant {
-	return peers.Contestant{Name: c.name, Title: c.title, Settings: c.settings}
+	return peers.Contestant{Name: c.name, Title: c.title, Settings: c.settings, Rounds: []peers.Round{}}
 }
 
 // missing is what c needs and has not got, nil if it can run.

@@ -89,11 +89,7 @@ func (l *lab) runFlood(ns *netlab.NS, arrived *netlab.Ruleset, udp bool) (got pe
 	}); err != nil {
 		return got, err
 	}
-	var cpu [2]time.Duration
-	got, err = l.arrivals(arrived,
-		func() { cpu[0] = f.Stats().CPU },
-		func() { cpu[1] = f.Stats().CPU })
-	got.CPU = cpu[1] - cpu[0]
+	got, err = l.arrivals(arrived, func() time.Duration { return f.Stats().CPU })
 	st, stopErr := f.Stop()
 	got.Sent, got.Refused = st.Sent, st.Refused
 	return got, errors.Join(err, stopErr)
@@ -115,33 +111,20 @@ func (l *lab) runSender(ns *netlab.NS, arrived *netlab.Ruleset, udp bool) (got p
 	if err != nil {
 		return got, err
 	}
-	got, err = l.arrivals(arrived, proc.begin, proc.end)
+	got, err = l.arrivals(arrived, proc.processCPU)
 	f, endErr := proc.finish()
-	got.CPU, got.Sent = time.Duration(f.CPUNanos), f.Total
+	got.Sent = f.Total
 	return got, errors.Join(err, endErr)
 }
 
 // arrivals counts, with the kernel's own counter, what arrives in the measured
 // time.
-func (l *lab) arrivals(arrived *netlab.Ruleset, begin, end func()) (got peers.Round, err error) {
-	if err := l.sleep(l.options.WarmUp); err != nil {
-		return got, err
-	}
-	before, err := arrived.Counters()
-	if err != nil {
-		return got, err
-	}
-	began := time.Now()
-	begin()
-	if err := l.sleep(l.options.Duration); err != nil {
-		return got, err
-	}
-	after, err := arrived.Counters()
-	got.Window = time.Since(began)
-	end()
-	if err != nil {
-		return got, err
-	}
-	got.Packets = after[0].Packets - before[0].Packets
-	return got, nil
+func (l *lab) arrivals(arrived *netlab.Ruleset, cpu func() time.Duration) (peers.Round, error) {
+	return l.window(func() (sample, error) {
+		all, err := arrived.Counters()
+		if err != nil {
+			return sample{}, err
+		}
+		return sample{time.Now(), all[0].Packets, cpu()}, nil
+	})
 }

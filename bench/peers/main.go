@@ -33,9 +33,10 @@
 // generator and generator-udp show what one CPU can send with nothing queued,
 // through the flood of this program and through the least that does it in C.
 //
-// Figures are the contestants' own, held against those of the flood and of the
-// kernel's queue: where they disagree, the report says so. What generators have
-// sent is what the kernel has counted.
+// Rates are from the kernel's own counters, read from outside: of the queue, or
+// of a rule that counts what generators send. At the end of a round what a
+// contestant says is held against those of the kernel and of the flood, and where
+// they disagree, the report says so.
 //
 // # Exit status
 //

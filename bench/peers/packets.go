@@ -97,22 +97,22 @@ func (l *lab) flooded(c contestant, r *peers.Contest) (got peers.Round, err erro
 	if r.Shared {
 		defer startHog(r.QueueCPUs[len(r.QueueCPUs)-1])()
 	}
-	sent, err := l.flood(ns, proc, on, cpus, r.Mode == peers.Paced)
+	var sent flood.Stats
+	got, sent, err = l.flood(ns, proc, on, cpus, r.Mode == peers.Paced)
 	if err != nil {
 		proc.kill()
 		return got, err
 	}
 	k, kernelErr := drained(ns, rules)
 	f, err := proc.finish()
-	got = f.round()
-	got.Sent, got.Refused, got.Kernel, got.Said = sent.Sent, sent.Refused, &k, proc.said()
+	got.Total, got.Sent, got.Refused, got.Kernel, got.Said = f.Total, sent.Sent, sent.Refused, &k, proc.said()
 	got.Disagreement = compare(&k, got.Sent, got.Total)
 	return got, errors.Join(err, kernelErr)
 }
 
 // flood sends from each of the CPUs on while the contestant on cpus is warmed up
 // and measured.
-func (l *lab) flood(ns *netlab.NS, proc *running, on, cpus []int, paced bool) (sum flood.Stats, err error) {
+func (l *lab) flood(ns *netlab.NS, proc *running, on, cpus []int, paced bool) (got peers.Round, sum flood.Stats, err error) {
 	var floods []*flood.Flood
 	defer func() {
 		for _, f := range floods {
@@ -138,13 +138,9 @@ func (l *lab) flood(ns *netlab.NS, proc *running, on, cpus []int, paced bool) (s
 			return err
 		})
 		if err != nil {
-			return sum, err
+			return got, sum, err
 		}
 	}
-	if err := l.sleep(l.options.WarmUp); err != nil {
-		return sum, err
-	}
-	proc.begin()
-	defer proc.end()
-	return sum, l.sleep(l.options.Duration)
+	got, err = l.window(func() (sample, error) { return proc.sample(ns) })
+	return got, sum, err
 }

@@ -17,20 +17,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Figures are what a contestant reports.
+// Figures are what a contestant reports at its end.
 type figures struct {
-	Total    uint64 `json:"total"`     // packets decided, or sent, from start to end
-	Packets  uint64 `json:"packets"`   // in the measured time
-	Nanos    uint64 `json:"nanos"`     // the measured time
-	CPUNanos uint64 `json:"cpu_nanos"` // CPU time of the process in the measured time
+	Total uint64 `json:"total"` // packets decided, or sent
 }
 
-func (f figures) round() peers.Round {
+// A sample is the state of a contestant at one moment. It is taken from
+// outside: a program that has too much to do would be late in taking its own.
+type sample struct {
+	at      time.Time
+	packets uint64 // decided so far
+	cpu     time.Duration
+}
+
+// between is the round that two samples enclose.
+func between(begin, end sample) peers.Round {
 	return peers.Round{
-		Window:  time.Duration(f.Nanos),
-		Packets: f.Packets,
-		CPU:     time.Duration(f.CPUNanos),
-		Total:   f.Total,
+		Window:  end.at.Sub(begin.at),
+		Packets: end.packets - begin.packets,
+		CPU:     end.cpu - begin.cpu,
 	}
 }
 
@@ -40,6 +45,30 @@ func perSecond(r peers.Round, n uint64) float64 {
 		return 0
 	}
 	return float64(n) / r.Window.Seconds()
+}
+
+// sample takes one, with the kernel's count of what was decided in the
+// namespace: of the packets that have an id, those that the socket had room for
+// and that do not wait.
+func (r *running) sample(ns *netlab.NS) (s sample, err error) {
+	stats, err := ns.QueueStats()
+	for _, q := range stats {
+		s.packets += uint64(q.IDSequence - q.UserDropped - q.Waiting)
+	}
+	s.at, s.cpu = time.Now(), r.processCPU()
+	return s, err
+}
+
+// processCPU reads the CPU clock of the process (clock_getcpuclockid(3): the
+// inverted pid above three bits that choose the scheduler's clock), zero if it
+// has ended.
+func (r *running) processCPU() time.Duration {
+	const cpuclockSched = 2 // CPUCLOCK_SCHED
+	var ts unix.Timespec
+	if unix.ClockGettime(^int32(r.cmd.Process.Pid)<<3|cpuclockSched, &ts) != nil {
+		return 0
+	}
+	return time.Duration(ts.Nano())
 }
 
 // A running contestant.
@@ -95,9 +124,6 @@ func startOn(cpus []int, cmd *exec.Cmd) error {
 	defer unix.SchedSetaffinity(0, &before)
 	return cmd.Start()
 }
-
-func (r *running) begin() { r.cmd.Process.Signal(unix.SIGUSR1) }
-func (r *running) end()   { r.cmd.Process.Signal(unix.SIGUSR2) }
 
 // finish ends the process and returns its figures.
 func (r *running) finish() (figures, error) {

@@ -114,19 +114,17 @@ func (l *lab) routed(n *route, c contestant, r *peers.Contest) (got peers.Round,
 	if err != nil {
 		return got, err
 	}
-	bytes, window, err := l.transfer(n, proc, r.FloodCPUs)
+	got, err = l.transfer(n, proc, r.FloodCPUs)
 	if proc == nil {
-		return peers.Round{Window: window, Bytes: bytes}, err
+		return got, err
 	}
 	f, endErr := proc.finish()
-	got = f.round()
-	got.Window, got.Bytes, got.Said = window, bytes, proc.said()
+	got.Total, got.Said = f.Total, proc.said()
 	return got, errors.Join(err, endErr)
 }
 
-// transfer fills the connections and returns what the server has read in the
-// measured time.
-func (l *lab) transfer(n *route, proc *running, cpus []int) (bytes uint64, window time.Duration, err error) {
+// transfer fills the connections and measures.
+func (l *lab) transfer(n *route, proc *running, cpus []int) (got peers.Round, err error) {
 	var server, client *flood.Flood
 	if err := n.server.Do(func() (err error) {
 		server, err = flood.StartServer(l.ctx, flood.Server{
@@ -135,7 +133,7 @@ func (l *lab) transfer(n *route, proc *running, cpus []int) (bytes uint64, windo
 		})
 		return err
 	}); err != nil {
-		return 0, 0, err
+		return got, err
 	}
 	stop := func(f *flood.Flood) {
 		if _, stopErr := f.Stop(); err == nil {
@@ -149,18 +147,21 @@ func (l *lab) transfer(n *route, proc *running, cpus []int) (bytes uint64, windo
 		})
 		return err
 	}); err != nil {
-		return 0, 0, err
+		return got, err
 	}
 	defer stop(client)
 
-	if err := l.sleep(l.options.WarmUp); err != nil {
-		return 0, 0, err
+	var bytes []uint64
+	got, err = l.window(func() (now sample, err error) {
+		now.at = time.Now()
+		if proc != nil {
+			now, err = proc.sample(n.router)
+		}
+		bytes = append(bytes, server.Stats().Bytes)
+		return now, err
+	})
+	if err == nil {
+		got.Bytes = bytes[1] - bytes[0]
 	}
-	if proc != nil {
-		proc.begin()
-		defer proc.end()
-	}
-	before, began := server.Stats().Bytes, time.Now()
-	err = l.sleep(l.options.Duration)
-	return server.Stats().Bytes - before, time.Since(began), err
+	return got, err
 }

@@ -63,7 +63,6 @@ int main(int argc, char **argv)
 			nfq_handle_packet(h, buf, n);
 		else if (errno != EAGAIN && errno != EINTR)
 			die("recv");
-		measure(packets);
 		if (n < 0)
 			look_for_parent();
 	}

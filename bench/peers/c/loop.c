@@ -134,7 +134,6 @@ int main(int argc, char **argv)
 		if (len && send(fd, verdicts, len, 0) < 0)
 			die("send verdicts");
 		packets += got;
-		measure(packets);
 		if (n < 0)
 			look_for_parent();
 	}
