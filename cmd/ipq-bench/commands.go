@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 )
 
 // A subcommand is what ipq-bench does instead of measuring, and is named by its
@@ -42,6 +44,20 @@ func printSubcommands(w io.Writer) {
 	for _, c := range subcommands() {
 		fmt.Fprintf(w, "  ipq-bench %s\n        %s\n", c.usage, c.does)
 	}
+}
+
+// asksForHelp reports whether a subcommand is only to say what it does, and
+// does so. details are about its flags, or "".
+func asksForHelp(args []string, w io.Writer, name, details string) bool {
+	if !slices.ContainsFunc(args, func(a string) bool { return a == "-h" || a == "-help" || a == "--help" }) {
+		return false
+	}
+	for _, c := range subcommands() {
+		if c.name == name {
+			fmt.Fprintf(w, "Usage: ipq-bench %s\n\n%s\n%s", c.usage, strings.Join(wrap(c.does, 90), "\n"), details)
+		}
+	}
+	return true
 }
 
 // misuse says what is wrong with a subcommand's arguments, in one sentence.

@@ -19,6 +19,9 @@ type comparison struct {
 // compare prints two reports' figures side by side. Its exit status is 1 when
 // the second is slower, and 2 when they cannot be compared.
 func compare(args []string, stdout, stderr io.Writer) int {
+	if asksForHelp(args, stdout, "compare", compareDetails) {
+		return exitOK
+	}
 	var c comparison
 	fs := flag.NewFlagSet("compare", flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
@@ -54,6 +57,13 @@ func compare(args []string, stdout, stderr io.Writer) int {
 }
 
 const compareUsage = "compare [-alpha P] [-threshold PERCENT] old.json new.json"
+
+const compareDetails = `
+A figure of speed or cost is slower when it is worse by PERCENT or more (5 unless set)
+and the Mann-Whitney U test over the rounds gives less than P (0.05 unless set).
+
+Exit status: 0 nothing is slower; 1 something is; 2 the files cannot be compared.
+`
 
 // usable says why a document's figures are worth nothing.
 func (d *document) usable() error {

@@ -29,6 +29,9 @@ type finding struct {
 // doctor probes what goipq finds here, in private namespaces, and prints it.
 // With the argument namespace, it tells only whether it may have one.
 func doctor(args []string, stdout, stderr io.Writer) int {
+	if asksForHelp(args, stdout, "doctor", "With namespace, it says only whether this user may have private namespaces.\n") {
+		return exitOK
+	}
 	namespace := slices.Equal(args, []string{"namespace"})
 	if len(args) > 0 && !namespace {
 		return misuse(stderr, "doctor %s: the only argument it takes is namespace", args[0])

@@ -67,7 +67,7 @@ func (rep *report) drawings() []drawing {
 // is compared with the path without a queue, what is dropped was decided, too.
 func (p *parameters) shown() metric {
 	x := p.main()
-	if x.name == arrivedRate && !slices.Contains(p.Modes, modeUnqueued) {
+	if x.name == arrivedRate && p.Bypass == nil && !slices.Contains(p.Modes, modeUnqueued) {
 		return metricNamed(verdictRate)
 	}
 	return x

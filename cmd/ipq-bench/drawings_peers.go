@@ -22,7 +22,7 @@ func peerDrawings(rep *peers.Report) []drawing {
 		if len(b.Bars) == 0 {
 			continue
 		}
-		caption := medians
+		caption := c.Load + ". " + medians
 		if len(c.Bases) > 0 {
 			caption += fmt.Sprintf(" × is the ratio to %s, formed in each round.", c.Bases[0])
 		}
@@ -54,36 +54,3 @@ func peerBar(c *peers.Contest, one *peers.Contestant) plot.Bar {
 
 // isOurs reports whether a contestant is goipq.
 func isOurs(contestant string) bool { return strings.HasPrefix(contestant, "goipq") }
-
-// peerTables has one for each contest.
-func peerTables(rep *peers.Report) []pageTable {
-	var all []pageTable
-	for i := range rep.Contests {
-		c := &rep.Contests[i]
-		t := pageTable{Title: c.Title + ": " + c.Load, Head: []string{"", c.Unit}}
-		for _, base := range c.Bases {
-			t.Head = append(t.Head, "× "+base)
-		}
-		t.Head = append(t.Head, "CPU ns/packet", "decided, %")
-		cell := func(s *peers.Spread, decimals int) pageCell {
-			if s == nil {
-				return pageCell{Text: "-"}
-			}
-			return spreadCell(spread{Median: s.Median, Min: s.Min, Max: s.Max}, decimals)
-		}
-		for j := range c.Contestants {
-			one := &c.Contestants[j]
-			row := []pageCell{{Text: one.Title, Below: one.Settings}, cell(one.Value, 0)}
-			for _, base := range c.Bases {
-				ratio := pageCell{Text: "-"}
-				if s, ok := one.Ratios[base]; ok {
-					ratio = cell(&s, 2)
-				}
-				row = append(row, ratio)
-			}
-			t.Rows = append(t.Rows, append(row, cell(one.CPU, 0), cell(one.Decided, 1)))
-		}
-		all = append(all, t)
-	}
-	return all
-}

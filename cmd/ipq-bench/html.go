@@ -49,6 +49,9 @@ func makeSVG(args []string, stdout, stderr io.Writer) int {
 
 // render reads the reports that a command names, and has their files written.
 func render(name, usage string, args []string, stdout, stderr io.Writer, write func(string, []document) ([]string, error)) int {
+	if asksForHelp(args, stdout, name, "") {
+		return exitOK
+	}
 	fs := flag.NewFlagSet(name, flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
 	out := fs.String("o", "", "")

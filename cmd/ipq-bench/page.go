@@ -7,7 +7,6 @@ import (
 	"html/template"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/goipq/goipq/internal/plot"
@@ -29,15 +28,6 @@ type section struct {
 }
 
 type pageFact struct{ Name, Text string }
-
-type pageTable struct {
-	Title string
-	Head  []string
-	Rows  [][]pageCell
-}
-
-// A pageCell has its figure and, smaller, what is below it.
-type pageCell struct{ Text, Below string }
 
 // A pagePlot is drawn twice, since a phone's screen is narrower than a plot
 // whose texts are large enough there.
@@ -120,6 +110,9 @@ func (d *document) peersSection() section {
 	}
 	for i := range rep.Contests {
 		c := &rep.Contests[i]
+		if names := c.Noisy(); len(names) > 0 {
+			s.Notes = append(s.Notes, fmt.Sprintf("%s: the rounds differ so much that little can be said of %s.", c.Title, enumerate(names)))
+		}
 		for j := range c.Contestants {
 			if one := &c.Contestants[j]; one.Outran {
 				s.Notes = append(s.Notes, fmt.Sprintf("%s, %s: it decided nearly all that was sent, and might carry more.", c.Mode, one.Title))
@@ -182,8 +175,12 @@ func (rep *report) noise() []string {
 		for j := range pt.Modes {
 			m := &pt.Modes[j]
 			text := m.Summary[throughputRate].Noisy
-			if text == "" {
-				text = m.noise(pt.Parameters.main())
+			switch main := pt.Parameters.shown(); {
+			case text != "":
+			case rep.Sweep != nil: // there are many
+				text = m.Summary[main.name].Noisy
+			default:
+				text = m.noise(main)
 			}
 			if text != "" {
 				noise = append(noise, pt.title(m.Name)+": "+text)
@@ -225,96 +222,4 @@ func (rep *report) heading() string {
 		return what + ", soak"
 	}
 	return what
-}
-
-// table is the one that a terminal shows.
-func (rep *report) table() pageTable {
-	t := pageTable{Title: "Figures", Head: []string{""}}
-	for i := range rep.Modes {
-		t.Head = append(t.Head, rep.title(rep.Modes[i].Name))
-	}
-	for _, x := range rep.rows() {
-		row := []pageCell{{Text: x.label}}
-		for i := range rep.Modes {
-			cell := pageCell{Text: "-"}
-			if s, ok := rep.Modes[i].Summary[x.name]; ok {
-				cell = spreadCell(s, x.decimals)
-			}
-			row = append(row, cell)
-		}
-		t.Rows = append(t.Rows, row)
-	}
-	return t
-}
-
-// searchTable has the result of each search.
-func (rep *report) searchTable() pageTable {
-	t := pageTable{Title: "Searches, packets per second", Head: []string{"round"}}
-	most := 0
-	for i := range rep.Modes {
-		m := &rep.Modes[i]
-		t.Head = append(t.Head, rep.title(m.Name))
-		if m.Throughput != nil {
-			most = max(most, len(m.Throughput.Searches))
-		}
-	}
-	for n := range most {
-		row := []pageCell{{Text: strconv.Itoa(n + 1)}}
-		for i := range rep.Modes {
-			cell := pageCell{Text: "-"}
-			if tp := rep.Modes[i].Throughput; tp != nil && n < len(tp.Searches) {
-				cell = tp.Searches[n].cell()
-			}
-			row = append(row, cell)
-		}
-		t.Rows = append(t.Rows, row)
-	}
-	return t
-}
-
-// cell says what a search found, and what kept it from finding more.
-func (s *search) cell() pageCell {
-	c := pageCell{Text: fixed(s.Rate, 0), Below: "more is lost"}
-	if s.Limit == limitSender {
-		c.Text, c.Below = "≥ "+c.Text, "more cannot be sent"
-	}
-	if len(s.Noise) > 0 {
-		c.Text += " !"
-	}
-	return c
-}
-
-func spreadCell(s spread, decimals int) pageCell {
-	c := pageCell{Text: fixed(s.Median, decimals)}
-	if low, high := fixed(s.Min, decimals), fixed(s.Max, decimals); low != high {
-		c.Below = low + " to " + high
-	}
-	if s.Noisy != "" {
-		c.Text += " !" // the notes say why
-	}
-	return c
-}
-
-// tables has one for each figure of a sweep.
-func (s *sweep) tables() []pageTable {
-	var all []pageTable
-	for _, f := range s.figures() {
-		t := pageTable{Title: f.heading(), Head: append([]string{s.Parameter}, s.modes()...)}
-		for i := range s.Points {
-			p := &s.Points[i]
-			row := []pageCell{{Text: p.Value}}
-			for _, name := range s.modes() {
-				cell := pageCell{Text: "-"}
-				if j := slices.IndexFunc(p.Modes, func(m mode) bool { return m.Name == name }); j >= 0 {
-					if sp, ok := f.of(&p.Modes[j]); ok {
-						cell = spreadCell(sp, f.decimals)
-					}
-				}
-				row = append(row, cell)
-			}
-			t.Rows = append(t.Rows, row)
-		}
-		all = append(all, t)
-	}
-	return all
 }

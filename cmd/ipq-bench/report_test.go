@@ -58,8 +58,8 @@ func sampleReport(scale uint64, verdicts ...uint64) *report {
 func wantLines(t *testing.T, text string, width int) {
 	t.Helper()
 	for line := range strings.Lines(text) {
-		if line = strings.TrimSuffix(line, "\n"); len(line) > width {
-			t.Errorf("%d columns, want at most %d: %s", len(line), width, line)
+		if line = strings.TrimSuffix(line, "\n"); columns(line) > width {
+			t.Errorf("%d columns, want at most %d: %s", columns(line), width, line)
 		}
 		if strings.TrimRight(line, " ") != line {
 			t.Errorf("spaces at the end of %q", line)
@@ -101,6 +101,28 @@ func TestOutputWidth(t *testing.T) {
 		printHeader(&text, rep)
 		printResults(&text, rep)
 		wantLines(t, text.String(), 100)
+	}
+}
+
+// A sweep's table fits with everything that can be measured at once.
+func TestSweepWidth(t *testing.T) {
+	rep := sweptReport("spin:100us", "inspect")
+	for i := range rep.Sweep.Points {
+		p := &rep.Sweep.Points[i]
+		p.Parameters.Latency, p.Parameters.Modes = true, []string{modeUnqueued, modePool}
+		p.Modes[0].Name = modeUnqueued
+		for j := range p.Modes {
+			for k := range p.Modes[j].Rounds {
+				p.Modes[j].Rounds[k].Latency = &latency{P50: time.Second / 2, P99: time.Second / 2, P999: time.Second / 2}
+			}
+		}
+	}
+	rep.finish(false)
+	var text strings.Builder
+	printSweep(&text, rep)
+	wantLines(t, text.String(), 100)
+	if !strings.Contains(text.String(), "p99.9, µs") || strings.Contains(text.String(), "allocs") {
+		t.Errorf("the wrong columns are left out:\n%s", text.String())
 	}
 }
 

@@ -55,6 +55,13 @@ func (b *Bars) draw(c *canvas, each float64) {
 	if above {
 		left = 2
 	}
+	// The values are written behind the bars, which leave them the room.
+	const gap = 8
+	for _, bar := range b.Bars {
+		if end := max(bar.Value, bar.High); end > 0 {
+			right = min(right, left+(c.width-gap-textWidth(bar.Text)-left)*s.high/end)
+		}
+	}
 	at := func(v float64) float64 { return left + (right-left)*v/s.high }
 	bottom := each*float64(len(b.Bars)) + 4
 	free := -math.MaxFloat64
@@ -89,17 +96,7 @@ func (b *Bars) draw(c *canvas, each float64) {
 			}
 			end = max(end, at(bar.High))
 		}
-		b.value(c, bar.Text, left, end, right, y+thickness/2+textSize/3)
+		c.text(end+gap, y+thickness/2+textSize/3, "start", "name", bar.Text)
 	}
 	c.line("base", left, 0, left, bottom, "")
-}
-
-// value writes what a bar stands for behind it or, where there is no room,
-// inside its end.
-func (b *Bars) value(c *canvas, text string, left, end, right, y float64) {
-	if end+8+textWidth(text) <= right+12 {
-		c.text(end+8, y, "start", "name", text)
-	} else {
-		c.text(left+8, y, "start", "inside", text)
-	}
 }

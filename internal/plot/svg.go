@@ -17,7 +17,7 @@ const Style = `
 @media (prefers-color-scheme:dark){:root{--plot-paper:#12171e;--plot-ink:#e6ebf1;--plot-muted:#9eabba;--plot-grid:#2c3541;
 --plot-0:#94a1b2;--plot-1:#6ca6ff;--plot-2:#ff9b5e;--plot-3:#43c79a;--plot-4:#cb94f0;--plot-5:#dcb34c;--plot-6:#f386ab}}
 .plot{font:13px system-ui,-apple-system,"Segoe UI",Roboto,Helvetica,Arial,sans-serif;display:block}
-.plot text{fill:var(--plot-muted)}.plot .name{fill:var(--plot-ink)}.plot .inside{fill:var(--plot-paper)}
+.plot text{fill:var(--plot-muted)}.plot .name{fill:var(--plot-ink)}.plot .title{fill:var(--plot-ink);font-size:16px;font-weight:600}
 .plot .grid{stroke:var(--plot-grid)}.plot .base{stroke:var(--plot-muted)}
 .plot .line{fill:none;stroke-width:2;stroke-linejoin:round}.plot .range{stroke-width:1.5;opacity:.65}
 .plot .ends{stroke:var(--plot-ink);stroke-width:1.5}.plot .mark{stroke:var(--plot-paper);stroke-width:1}
@@ -45,6 +45,12 @@ type canvas struct {
 	width, height float64
 }
 
+// What a file of its own has around the drawing: its title above, and a margin.
+const (
+	above  = 40.0
+	margin = 12.0
+)
+
 // drawing wraps what draw draws. Standalone makes it a file of its own.
 func drawing(title string, width, height float64, standalone bool, draw func(*canvas)) []byte {
 	c := &canvas{width: width, height: height}
@@ -52,14 +58,20 @@ func drawing(title string, width, height float64, standalone bool, draw func(*ca
 	declared := ""
 	if standalone {
 		declared = ` xmlns="http://www.w3.org/2000/svg"`
+		width, height = width+2*margin, height+above+margin
 	}
 	c.print(`<svg%s class="plot" viewBox="0 0 %s %s" width="%[2]s" height="%[3]s" role="img" aria-label="%[4]s">`,
 		declared, number(width), number(height), html.EscapeString(title))
 	if standalone {
 		c.print("<style>%s.paper{fill:var(--plot-paper)}</style>", Style)
 		c.print(`<rect class="paper" width="%s" height="%s"/>`, number(width), number(height))
+		c.text(margin, 26, "start", "title", title)
+		c.print(`<g transform="translate(%s %s)">`, number(margin), number(above))
 	}
 	draw(c)
+	if standalone {
+		c.print("</g>")
+	}
 	c.WriteString("</svg>\n")
 	return c.Bytes()
 }
