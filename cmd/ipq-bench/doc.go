@@ -78,6 +78,57 @@
 // at the other, when all have ended in order. Where super-packets are cut up for
 // the queue, its own numbering of the segments is what must agree.
 //
+// # Figures
+//
+// CPU time is that of this process; user ns are its part outside the kernel.
+// Kernel ns are what all CPUs of the machine spent in system calls and
+// interrupts, senders' and others' included, divided by the packets that came
+// through. Senders' CPU is that of their processes. What is lost is told by cause:
+// the queue was full (queue_dropped), its socket's buffer was (queue_user_dropped),
+// the handler dropped it, or it was lost on links and backlogs before the queue or
+// behind it. Batches are counted by size.
+//
+// A figure is noisy when it varies by more than 15 % of its median between three
+// rounds or more, or when half of its rounds were disturbed: other processes had
+// more than 5 % of a CPU in user time, the hypervisor took more than 1 %, or a
+// paced sender was so late that it made up for it in a burst of half of a queue.
+// The output says so, and the JSON file of each figure why.
+//
+// # Throughput
+//
+// -rfc2544 searches for the throughput of RFC 2544, section 26.1: the highest
+// offered rate at which not one packet is lost. The first trial is at full speed,
+// the others halve the gap between the highest rate that lost nothing and the
+// lowest that lost something, until it is -resolution percent of the latter. A
+// trial sends at its rate for -trial, waits until every packet has come to its
+// end, and compares the senders' own count with the kernel's at the far end; what
+// the handler drops is not lost. All trials of a search are made on one queue. A
+// search is repeated -rounds times; its result is the rate that was offered, not
+// the one aimed at. The RFC wants trials of at least 60 s, and a report for each
+// frame size: -trial 60s -sweep size=64,128,256,512,1024,1280,1500.
+//
+// Under the RFC one packet lost in one trial decides. With -tries 3, most of three
+// trials of a rate must lose nothing, which bears a disturbance. A trial is made
+// anew, up to three times, when the senders did not offer what they should.
+//
+// # Latency
+//
+// -latency, with -rate, times datagrams (-scenario udp or forward) in an open
+// loop: each is due at a time that depends on no other, and its latency runs from
+// then until the kernel has it at the receiver, so that a stall counts for all
+// that it holds up (no coordinated omission). A sender spins to be in time, on a
+// CPU that it should have for itself. The same path without a queue takes its
+// turn. What is lost has no latency; what the sender had no room to send is
+// counted. The percentiles of HDR histograms are upper bounds, less than 1 %
+// above the value. Connections of churn are always timed.
+//
+// # Sweeps
+//
+// -sweep FLAG=VALUE,VALUE,... measures as if the flag had each of the values:
+// batch, workers, queues, maxlen, size, flows, handler or rate. All values and
+// modes take turns, round by round, so that a drift of the machine does not look
+// like an effect. It goes with -rfc2544 and -latency.
+//
 // # Soak
 //
 // -soak TIME runs each mode for that long under the load, instead of rounds. Some

@@ -268,6 +268,11 @@ Examples:
   ipq-bench                       what is the most that this machine carries?
   ipq-bench -rate 150000          what does a packet cost at a load that it bears?
   ipq-bench -queues 2 -pin        two queues, each with a receive loop on its CPU
+  ipq-bench -rfc2544              how much can it take without losing one packet?
+  ipq-bench -sweep batch=1,8,32,64,256
+                                  which batch is best on this machine?
+  ipq-bench -scenario udp -latency -rate 50000
+                                  how much later do packets arrive?
   ipq-bench -soak 10m             does it stay flat under overload?
   ipq-bench -duration 1s -json f a quick run, with every figure in a file
   ipq-bench -scenario forward -tcp -modes unqueued,inline

@@ -87,6 +87,9 @@ type trial struct {
 	Passed   bool    `json:"passed"` // nothing was lost, except by the handler
 	// Lag is the furthest that a packet was sent behind its time.
 	Lag time.Duration `json:"lag_ns"`
+	// Void says why the senders did not offer what they should; such trials were
+	// made anew, unless there were several of a rate.
+	Void string `json:"void,omitempty"`
 }
 
 // A percentile is one point of a latency's distribution.

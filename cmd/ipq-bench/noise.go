@@ -40,6 +40,15 @@ func noiseOf(window time.Duration, all machineCPU, user time.Duration) (noise []
 	return noise
 }
 
+// late says that the sender of a paced flood was so late that it made up for it in
+// a burst of half of what the queue holds.
+func (o *options) late(l *life) []string {
+	if burst := l.Lag.Seconds() * o.Rate; o.tcp() || burst <= float64(o.MaxLen)/2 {
+		return nil
+	}
+	return []string{fmt.Sprintf("the sender was up to %v late", l.Lag.Round(100*time.Microsecond))}
+}
+
 // noiseIn says why a figure over rounds that were disturbed as noise says is not
 // to be relied on: it varies, by more than its last decimal's tenfold, or half of
 // its rounds were disturbed; the median bears fewer. Two rounds or one do not tell

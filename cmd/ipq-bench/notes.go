@@ -91,6 +91,11 @@ func (rep *report) notes() []string {
 			fixed(rate, 0))
 	}
 	end := "to where it is dropped"
+	if rep.Parameters.Latency {
+		end = "to the receiver"
+		note("Latency is from when a datagram was due until the kernel had it at the receiver, that of the sender " +
+			"itself included: compare the mode unqueued. What was lost has none.")
+	}
 	if rep.Parameters.Replies {
 		end = "and answering it"
 	}

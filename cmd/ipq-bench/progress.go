@@ -57,11 +57,12 @@ func (p *progress) tick(now sample) {
 func (p *progress) done(rd *round) {
 	if !p.live {
 		p.lines = true
-		fmt.Fprintf(p.w, "round %s: %s", p.title, p.rates(rd))
-		if rd.Verdicts > 0 {
-			fmt.Fprintf(p.w, ", CPU %s ns/packet", fixed(ratio(uint64(rd.CPU), rd.Verdicts), 0))
+		line := fmt.Sprintf("round %s: %s", p.title, p.rates(rd))
+		cost := fmt.Sprintf(", CPU %s ns/packet", fixed(ratio(uint64(rd.CPU), rd.Verdicts), 0))
+		if rd.Verdicts > 0 && len(line+cost) <= textWidth(p.w) {
+			line += cost
 		}
-		fmt.Fprintln(p.w)
+		fmt.Fprintln(p.w, line)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 )
 
 // printResults prints the table, how to read it, and the books.
@@ -30,6 +31,9 @@ func printParts(w io.Writer, width int, rep *report) {
 		if len(m.Rounds) > 0 && m.Lost != (losses{Known: true}) {
 			printField(w, width, "loss", title+m.Lost.describe()+"; warm-ups included")
 		}
+		if rep.Parameters.Latency && len(m.Rounds) > 0 {
+			printField(w, width, "sender", title+m.lateness())
+		}
 		if text := m.BatchSizes.describe(); text != "" {
 			printField(w, width, "batches", title+text)
 		}
@@ -37,6 +41,24 @@ func printParts(w io.Writer, width int, rep *report) {
 			printField(w, width, "noisy", title+text)
 		}
 	}
+}
+
+// lateness says how well the senders kept their schedule.
+func (m *mode) lateness() string {
+	var lag time.Duration
+	var missed, untimed uint64
+	for i := range m.Rounds {
+		l := &m.Rounds[i].Life
+		lag, missed, untimed = max(lag, l.Lag), missed+l.MissedTurns, untimed+l.Untimed
+	}
+	text := fmt.Sprintf("up to %v late", lag.Round(time.Microsecond))
+	if missed > 0 {
+		text += fmt.Sprintf("; %s were not sent, and have no latency, because its buffer was full", commas(missed))
+	}
+	if untimed > 0 {
+		text += fmt.Sprintf("; %s arrived that the receiver had no room for", commas(untimed))
+	}
+	return text
 }
 
 // describe lists the causes of loss.

@@ -205,6 +205,7 @@ func (r *runner) round(ctx context.Context, p *plan, m *mode, n int) error {
 	r.report.Books.enter(fmt.Sprintf("round %d, %s", n, title), &life)
 	if ok {
 		rd.Round, rd.Life = n, life
+		rd.Noise = append(rd.Noise, p.opts.late(&life)...)
 		m.Rounds = append(m.Rounds, rd)
 		r.show.done(&rd)
 	}

@@ -2,186 +2,104 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"time"
+	"math"
 )
 
-// usualTrials is about how many trials a search takes: the one at full speed,
-// and one for each bit of a usual resolution.
-const usualTrials = 8
+const (
+	// usualTrials is about how many trials a search takes: the one at full speed,
+	// and one for each bit of a usual resolution.
+	usualTrials = 8
+	// leastRate is where a search gives up, in packets a second: what loses packets
+	// at less than that is not slow but broken, or its machine is busy.
+	leastRate = 100
+	// firstShare is where a search begins, of the rate that arrived at full speed:
+	// an even load gets through where a flood loses some.
+	firstShare = 0.9
+	// maxVoid is how many void trials of a rate are made anew.
+	maxVoid = 3
+)
 
-// leastRate is where a search gives up, in packets a second: what loses packets
-// at less than that is not slow but broken, or its machine is busy.
-const leastRate = 100
-
-// throughput measures search n of a mode.
-func (r *runner) throughput(ctx context.Context, p *plan, m *mode, n int) error {
-	if m.Throughput == nil {
-		m.Throughput = &throughput{
-			Resolution: p.opts.Resolution / 100,
-			Trial:      p.opts.Trial,
-			Trials:     p.opts.Tries,
-			Searches:   []search{},
-		}
-	}
-	at := r.sites[p.key(m.Name)]
-	s, err := startSession(at, p.queueConfig(m.Name), p.handler, func() (*load, error) { return new(load), nil })
-	if err != nil {
-		return err
-	}
-	if s.queue != nil {
-		p.setup.ReadBuffer = s.queue.Stats().ReadBuffer
-	}
-	title := r.title(p, m)
-	r.show.begin(n, title, at.queued)
-	b := prober{r: r, p: p, s: s, title: fmt.Sprintf("search %d, %s", n, title)}
-	found, err := b.search(ctx)
-	found.Round = n
-	_, endErr := s.end()
-	if err := errors.Join(err, endErr); err != nil {
-		return err
-	}
-	if ctx.Err() == nil {
-		m.Throughput.Searches = append(m.Throughput.Searches, found)
-		r.show.searched(&found)
-	}
-	return nil
+// A finder searches for the highest rate that passes.
+type finder struct {
+	resolution float64 // as a share of the rate
+	tries      int     // trials of each rate, of which most must pass
+	// offer makes a trial; a target of 0 is full speed.
+	offer func(ctx context.Context, target float64) (trial, error)
 }
 
-// A prober makes the trials of one search, on one queue.
-type prober struct {
-	r     *runner
-	p     *plan
-	s     *session
-	title string
-	noise []string
-}
-
-// search returns the highest rate at which nothing is lost. It begins at full
-// speed, which nothing can be above, and somewhat below what arrived then; after
-// that, it halves what is left between the lowest rate that lost packets and the
-// highest that did not, until they are as near as the resolution wants.
-func (b *prober) search(ctx context.Context) (search, error) {
+// find begins at full speed, which nothing can be above, and somewhat below what
+// arrived then; after that, it halves what is left between the lowest rate that
+// lost packets and the highest that did not, until they are as near to each other
+// as the resolution wants. When ctx ends, so does the search.
+func (f *finder) find(ctx context.Context) (search, error) {
 	found := search{Limit: limitLoss, Trials: []trial{}}
-	flat, err := b.trial(ctx, 0)
+	flat, err := f.offer(ctx, 0)
 	if err != nil || ctx.Err() != nil {
 		return found, err
 	}
 	found.Trials = append(found.Trials, flat)
 	if flat.Passed {
-		found.Rate, found.Limit, found.Noise = flat.Offered, limitSender, b.noise
+		found.Rate, found.Limit = flat.Offered, limitSender
 		return found, nil
 	}
-	resolution := b.p.opts.Resolution / 100
-	const below = 0.9 // of what a flood gets through, an even load might
 	low, high := 0.0, flat.Offered
-	target := below * flat.Offered * ratio(flat.Arrived+flat.Lost.Handler, flat.Sent)
-	for high-low > resolution*high && high > leastRate {
-		if target <= low || target >= high {
+	target := firstShare * flat.Offered * ratio(flat.Arrived+flat.Lost.Handler, flat.Sent)
+	for high-low > f.resolution*high && high > leastRate {
+		if !(target > low && target < high) {
 			target = (low + high) / 2
 		}
-		passed, offered, trials, err := b.try(ctx, target)
+		passed, offered, trials, err := f.try(ctx, target)
 		found.Trials = append(found.Trials, trials...)
-		switch {
-		case err != nil || ctx.Err() != nil:
+		if err != nil || ctx.Err() != nil {
 			return found, err
-		case !passed:
+		}
+		if passed {
+			low = max(low, offered)
+		} else {
 			high = target
-		case offered < (1-resolution)*target:
-			// The senders do not keep this rate, nor any above it.
-			found.Rate, found.Limit, found.Noise = max(low, offered), limitSender, b.noise
-			return found, nil
-		default:
-			low = offered
+		}
+		if passed && f.slow(offered, target) {
+			found.Limit = limitSender // no higher target brings more
+			break
 		}
 		target = (low + high) / 2
 	}
-	found.Rate, found.Noise = low, b.noise
+	found.Rate = low
 	return found, nil
 }
 
+// slow reports whether the senders did not keep the rate.
+func (f *finder) slow(offered, target float64) bool { return offered < (1-f.resolution)*target }
+
 // try makes trials of a rate until most of them have passed, or have not. It
-// returns the least rate offered in those that have.
-func (b *prober) try(ctx context.Context, target float64) (passed bool, offered float64, trials []trial, err error) {
-	offered = target
-	most := b.p.opts.Tries/2 + 1
-	for good, bad := 0, 0; good < most && bad < most; {
-		t, err := b.trial(ctx, target)
+// returns the least rate offered in those that have. What the senders did not
+// offer as they should says nothing of the queue: such trials are void and made
+// anew, up to maxVoid of them.
+func (f *finder) try(ctx context.Context, target float64) (passed bool, offered float64, trials []trial, err error) {
+	offered = math.Inf(1)
+	void := 0
+	most := f.tries/2 + 1
+	for good, bad := 0, 0; good < most && bad <= f.tries-most; {
+		t, err := f.offer(ctx, target)
 		if err != nil || ctx.Err() != nil {
 			return false, 0, trials, err
 		}
+		if t.Void == "" && f.slow(t.Offered, target) {
+			t.Void = fmt.Sprintf("the senders offered %s/s", fixed(t.Offered, 0))
+		}
 		trials = append(trials, t)
-		if !t.Passed {
-			bad++
+		if t.Void != "" && void < maxVoid {
+			void++
 			continue
 		}
-		good++
+		if t.Passed {
+			good++
+			offered = min(offered, t.Offered)
+		} else {
+			bad++
+		}
 		passed = good == most
-		offered = min(offered, t.Offered)
 	}
 	return passed, offered, trials, nil
-}
-
-// trial offers a rate for the time of a trial, waits until all of it is
-// decided, and counts.
-func (b *prober) trial(ctx context.Context, target float64) (trial, error) {
-	s, o := b.s, b.p.opts
-	o.Rate = target
-	if err := s.site.mark(); err != nil {
-		return trial{}, err
-	}
-	before := s.tally()
-	var err error
-	s.load, err = b.p.scenario.start(s.site, &o, b.p.setup.placement, b.p.setup.SendBuffer)
-	begin, beginErr := s.begin()
-	if err = errors.Join(err, beginErr); err == nil {
-		s.wait(ctx, o.Trial, nil)
-	}
-	end, endErr := s.finish()
-	said, stopErr := s.load.stop()
-	s.load = new(load)
-	if err := errors.Join(err, endErr, stopErr, s.settle()); err != nil {
-		return trial{}, err
-	}
-	l := life{tally: s.tally().minus(before), Queued: s.queue != nil, Counted: true, Routed: s.site.client != s.site.at}
-	l.Sent, l.MissedTurns = said.sent, said.missed
-	if l.Ruled, l.Bypassed, l.Arrived, err = s.site.passed(); err != nil {
-		return trial{}, err
-	}
-	l.Lost = l.losses()
-	b.r.report.Books.enter(b.title, &l)
-	rd := between(begin, end)
-	b.noise = append(b.noise, rd.Noise...)
-	t := trial{
-		Target:   target,
-		Offered:  said.rate,
-		Sent:     l.Sent,
-		Arrived:  l.Arrived,
-		Verdicts: l.Verdicts,
-		Lost:     l.Lost,
-		Passed:   l.Sent > 0 && l.Arrived+l.HandlerDropped == l.Sent && l.Lost.inKernel() == 0,
-		Lag:      said.lag,
-	}
-	b.r.show.tried(&t)
-	return t, nil
-}
-
-// settle waits until all that was sent has come to its end: no count changes any
-// more.
-func (s *session) settle() error {
-	const apart, longest = 5 * time.Millisecond, time.Second
-	if err := s.site.settle(); err != nil || s.queue == nil {
-		return err
-	}
-	before := s.tally()
-	for end := time.Now().Add(longest); time.Now().Before(end); {
-		time.Sleep(apart)
-		now := s.tally()
-		if now == before && now.Verdicts == now.Received {
-			return nil
-		}
-		before = now
-	}
-	return nil
 }

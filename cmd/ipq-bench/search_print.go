@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"strings"
@@ -10,9 +9,6 @@ import (
 
 // throughputRate is the figure of a search, in a mode's summary.
 const throughputRate = "throughput_per_second"
-
-// searchAll makes all searches, or as many as it can until ctx ends.
-func (r *runner) searchAll(ctx context.Context) error { return r.takeTurns(ctx, r.throughput) }
 
 // finish sums up the searches, if there are any.
 func (t *throughput) finish() {
@@ -80,7 +76,7 @@ func printThroughput(w io.Writer, rep *report) {
 		points, column = rep.Sweep.Points, rep.Sweep.Parameter
 	}
 	lines := []string{column}
-	rows := [][]string{{"mode", "packets/s", "min", "max", "Mbit/s", "trials", "full speed", "carried then", "limit", ""}}
+	rows := [][]string{{"mode", "packets/s", "min", "max", "Mbit/s", "trials", "full speed", "arrived", "limit", ""}}
 	var notes []string
 	for i := range points {
 		pt := &points[i]

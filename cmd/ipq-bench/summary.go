@@ -39,6 +39,7 @@ const (
 	allCost         = "all_cpu_ns_per_arrived"
 	bypassedRate    = "bypassed_per_second"
 	bypassedShare   = "bypassed_percent"
+	loadCost        = "load_cpu_ns_per_packet"
 	connectionP50   = "connection_p50_us"
 	connectionP99   = "connection_p99_us"
 	latencyP50      = "latency_p50_us"
@@ -95,6 +96,9 @@ func (p *parameters) measures(x metric, mode string) bool {
 	if x.on&besideBypass != 0 && p.Bypass == nil {
 		return false
 	}
+	if x.name == loadCost && p.Latency {
+		return false // a timed flood takes all of a CPU
+	}
 	return x.on&besideUnqueued == 0 || slices.Contains(p.Modes, modeUnqueued)
 }
 
@@ -123,7 +127,7 @@ var metrics = []metric{
 	{cpuCost, "CPU ns per packet", 0, func(r *round) float64 { return ratio(uint64(r.CPU), r.decided()) }, false, onAll},
 	{"cpu_user_ns_per_packet", "user ns per packet", 0, func(r *round) float64 { return ratio(uint64(r.CPUUser), r.decided()) }, false, onAll},
 	{"kernel_ns_per_packet", "kernel ns per packet", 0, func(r *round) float64 { return ratio(uint64(r.Machine.System+r.Machine.SoftIRQ), r.packets()) }, false, onPackets | withoutQueue},
-	{"load_cpu_ns_per_packet", "sender ns per packet", 0, func(r *round) float64 { return ratio(uint64(r.LoadCPU), r.Sent) }, false, onPackets | withoutQueue},
+	{loadCost, "sender ns per packet", 0, func(r *round) float64 { return ratio(uint64(r.LoadCPU), r.Sent) }, false, onPackets | withoutQueue},
 	{allCost, "all CPU ns per arrived", 0, func(r *round) float64 { return ratio(uint64(r.CPU+r.LoadCPU), r.Arrived) }, false, onAll | withoutQueue | besideBypass},
 	{"packets_per_recvmmsg", "packets per recvmmsg", 1, func(r *round) float64 { return ratio(r.Received, r.Batches) }, false, onAll},
 	{"verdicts_per_write", "verdicts per write", 1, func(r *round) float64 { return ratio(r.Verdicts, r.Writes) }, false, onAll},

@@ -1,0 +1,160 @@
+package main
+
+import (
+	"bytes"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// measure runs the command for a short time and returns its report.
+func measure(t *testing.T, args string) (rep *report, stdout string) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "report.json")
+	cmd := command(append(strings.Fields(args), "-json", file)...)
+	var out, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &stderr
+	err := cmd.Run()
+	skipWithoutNamespaces(t, stderr.String())
+	if err != nil || stderr.Len() > 0 {
+		t.Fatalf("%v: %s\n%s", err, stderr.String(), out.String())
+	}
+	wantLines(t, out.String(), 100)
+	rep = readReport(t, file)
+	if !rep.Books.Balanced {
+		t.Errorf("books: %+v", rep.Books)
+	}
+	return rep, out.String()
+}
+
+// What searches find is what was offered without loss, by the counts of senders
+// and kernel.
+func TestThroughput(t *testing.T) {
+	rep, stdout := measure(t, "-rfc2544 -trial 50ms -resolution 20 -tries 3 -rounds 2 -modes unqueued,inline -handler mix:10")
+	if rep.Kind != kindThroughput || !strings.Contains(stdout, "packets/s") || !strings.Contains(stdout, "round 2/2 inline: ") {
+		t.Errorf("kind %q:\n%s", rep.Kind, stdout)
+	}
+	for _, m := range rep.Modes {
+		tp := m.Throughput
+		if tp == nil || len(tp.Searches) != 2 || tp.Resolution != 0.2 || tp.Trials != 3 {
+			t.Fatalf("%s: %+v", m.Name, tp)
+		}
+		if s := m.Summary[throughputRate]; s != tp.Rate || s.Min > s.Median || s.Max < s.Median {
+			t.Errorf("%s: summary %+v, throughput %+v", m.Name, s, tp.Rate)
+		}
+		for _, s := range tp.Searches {
+			found := s.Rate == 0
+			for _, tr := range s.Trials {
+				whole := tr.Sent > 0 && tr.Sent == tr.Arrived+tr.Lost.Handler && tr.Lost.inKernel() == 0
+				if tr.Passed != whole || m.Name != modeUnqueued && tr.Verdicts > 0 && tr.Lost.Handler == 0 && tr.Verdicts > 20 {
+					t.Errorf("%s: trial %+v", m.Name, tr)
+				}
+				found = found || tr.Passed && tr.Offered == s.Rate
+			}
+			if !found {
+				t.Errorf("%s: no trial passed at %v: %+v", m.Name, s.Rate, s.Trials)
+			}
+		}
+	}
+}
+
+// Each value is measured as if it were the flag's.
+func TestSweep(t *testing.T) {
+	rep, stdout := measure(t, "-sweep batch=1,4 -duration 300ms -rounds 3 -modes inline")
+	if rep.Sweep == nil || rep.Sweep.Parameter != "batch" || !rep.Sweep.Numeric || len(rep.Sweep.Points) != 2 || len(rep.Modes) != 0 {
+		t.Fatalf("sweep %+v, modes %+v", rep.Sweep, rep.Modes)
+	}
+	for i, size := range []int{1, 4} {
+		pt := rep.Sweep.Points[i]
+		if pt.Parameters.Batch != size || pt.Number != float64(size) || len(pt.Modes[0].Rounds) != 3 || pt.Setup.ReadBuffer == 0 {
+			t.Errorf("point %d: %+v", i, pt)
+		}
+		var all uint64
+		for _, rd := range pt.Modes[0].Rounds {
+			for class, n := range rd.Life.BatchSizes {
+				if all += n; n > 0 && 1<<class > size {
+					t.Errorf("batches of %d: %v", size, rd.Life.BatchSizes)
+				}
+			}
+		}
+		if all == 0 || len(pt.Modes[0].Summary) == 0 {
+			t.Errorf("nothing was measured: %+v", pt.Modes[0])
+		}
+	}
+	if at := strings.Index(stdout, "round 3/3 batch=1, inline"); at < 0 || at < strings.Index(stdout, "round 2/3 batch=4") {
+		t.Errorf("the values do not take turns:\n%s", stdout)
+	}
+	// Queues and sizes have networks of their own.
+	rep, _ = measure(t, "-sweep queues=1,2 -duration 20ms -rounds 1 -modes pool")
+	for i, pt := range rep.Sweep.Points {
+		if pt.Parameters.Queues != i+1 || len(pt.Modes[0].Rounds) != 1 {
+			t.Errorf("point %d: %+v", i, pt)
+		}
+	}
+	rep, _ = measure(t, "-sweep size=64,9000 -scenario forward -duration 20ms -rounds 1 -modes inline -rate 2000")
+	for i, pt := range rep.Sweep.Points {
+		if l := pt.Modes[0].Rounds[0].Life; l.Arrived != l.Accepted || l.Received == 0 {
+			t.Errorf("point %d: %+v", i, l)
+		}
+	}
+}
+
+// Every datagram that arrives is timed, queued or not.
+func TestLatency(t *testing.T) {
+	for _, args := range []string{"-scenario udp", "-scenario forward -6 -imix -modes unqueued,inline"} {
+		rep, stdout := measure(t, "-latency -rate 10000 -duration 600ms -rounds 1 "+args)
+		for _, m := range rep.Modes {
+			l := m.Latency
+			if l == nil || l.Count == 0 || l.P50 > l.P90 || l.P90 > l.P99 || l.P99 > l.P999 || l.P999 > l.P9999 || l.P9999 > l.Max ||
+				len(l.Points) < 10 || l.Points[len(l.Points)-1].Time != l.Max {
+				t.Errorf("%s: %+v", m.Name, l)
+				continue
+			}
+			for i := 1; i < len(l.Points); i++ {
+				if a, b := l.Points[i-1], l.Points[i]; a.Percent > b.Percent || a.Time > b.Time {
+					t.Errorf("%s: point %+v comes before %+v", m.Name, a, b)
+				}
+			}
+			var count uint64
+			for _, rd := range m.Rounds {
+				if rd.Latency.Count > rd.Life.Arrived || rd.Life.Untimed > 0 {
+					t.Errorf("%s: round %+v", m.Name, rd)
+				}
+				count += rd.Latency.Count
+			}
+			if count != l.Count || m.Summary[latencyP99].Median == 0 {
+				t.Errorf("%s: %d in the rounds, %d in all; %+v", m.Name, count, l.Count, m.Summary)
+			}
+		}
+		for _, want := range []string{"\nlatency, µs, 99.99 %", "\nsender    unqueued: up to ", "timed "} {
+			if !strings.Contains(stdout, want) {
+				t.Errorf("no %q in\n%s", want, stdout)
+			}
+		}
+	}
+}
+
+// CPU time has its parts, batches their sizes, and loss its causes.
+func TestParts(t *testing.T) {
+	rep, _ := measure(t, "-duration 200ms -rounds 2 -modes inline -handler mix:50 -maxlen 32")
+	m := rep.Modes[0]
+	var batches uint64
+	for _, n := range m.BatchSizes {
+		batches += n
+	}
+	var of uint64
+	for _, rd := range m.Rounds {
+		of += rd.Batches
+		if rd.CPU != rd.CPUUser+rd.CPUSystem || rd.Machine == (machineCPU{}) || rd.LoadCPU == 0 && rd.Sent > 1000 {
+			t.Errorf("round %+v", rd)
+		}
+		l := &rd.Life
+		if lost := l.Lost; !lost.Known || lost.QueueFull != l.QueueDropped || lost.Handler != l.HandlerDropped ||
+			l.Sent != l.Arrived+lost.Handler+lost.inKernel() {
+			t.Errorf("losses %+v of %+v", lost, l)
+		}
+	}
+	if batches != of || of == 0 || m.Lost.Handler == 0 {
+		t.Errorf("%d batches have a size, of %d; lost %+v", batches, of, m.Lost)
+	}
+}

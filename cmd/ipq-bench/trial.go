@@ -1,0 +1,121 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// searchAll makes all searches, or as many as it can until ctx ends.
+func (r *runner) searchAll(ctx context.Context) error { return r.takeTurns(ctx, r.throughput) }
+
+// throughput makes search n of a mode. One queue serves all its trials.
+func (r *runner) throughput(ctx context.Context, p *plan, m *mode, n int) error {
+	o := &p.opts
+	if m.Throughput == nil {
+		m.Throughput = &throughput{Resolution: o.Resolution / 100, Trial: o.Trial, Trials: o.Tries, Searches: []search{}}
+	}
+	at := r.sites[p.key(m.Name)]
+	s, err := startSession(at, p.queueConfig(m.Name), p.handler, func() (*load, error) { return new(load), nil })
+	if err != nil {
+		return err
+	}
+	if s.queue != nil {
+		p.setup.ReadBuffer = s.queue.Stats().ReadBuffer
+	}
+	title := r.title(p, m)
+	r.show.begin(n, title, at.queued)
+	t := trials{r: r, p: p, s: s, title: fmt.Sprintf("search %d, %s", n, title)}
+	f := finder{resolution: m.Throughput.Resolution, tries: o.Tries, offer: t.offer}
+	found, err := f.find(ctx)
+	found.Round, found.Noise = n, t.noise
+	_, endErr := s.end()
+	if err := errors.Join(err, endErr); err != nil {
+		return err
+	}
+	if ctx.Err() == nil {
+		m.Throughput.Searches = append(m.Throughput.Searches, found)
+		r.show.searched(&found)
+	}
+	return nil
+}
+
+// trials are those of one search.
+type trials struct {
+	r     *runner
+	p     *plan
+	s     *session
+	title string
+	noise []string // without repetition
+}
+
+// offer offers a rate for the time of a trial, waits until all of it has come to
+// its end, and counts.
+func (ts *trials) offer(ctx context.Context, target float64) (trial, error) {
+	s, o := ts.s, ts.p.opts
+	o.Rate = target
+	before := s.tally()
+	err := s.site.mark()
+	if err != nil {
+		return trial{}, err
+	}
+	s.load, err = ts.p.scenario.start(s.site, &o, ts.p.setup.placement, ts.p.setup.SendBuffer)
+	begin, beginErr := s.begin()
+	if err = errors.Join(err, beginErr); err == nil {
+		s.wait(ctx, o.Trial, nil)
+	}
+	end, endErr := s.finish()
+	said, stopErr := s.load.stop()
+	s.load = new(load)
+	if err := errors.Join(err, endErr, stopErr, s.settle()); err != nil {
+		return trial{}, err
+	}
+	l := life{tally: s.tally().minus(before), Queued: s.queue != nil, Counted: true, Routed: s.site.client != s.site.at}
+	l.Sent, l.MissedTurns, l.Lag = said.sent, said.missed, said.lag
+	if l.Ruled, l.Bypassed, l.Arrived, err = s.site.passed(); err != nil {
+		return trial{}, err
+	}
+	l.Lost = l.losses()
+	ts.r.report.Books.enter(ts.title, &l)
+	late := strings.Join(o.late(&l), "")
+	for _, text := range between(begin, end).Noise {
+		if !slices.Contains(ts.noise, text) {
+			ts.noise = append(ts.noise, text)
+		}
+	}
+	t := trial{
+		Target:   target,
+		Offered:  said.rate,
+		Sent:     l.Sent,
+		Arrived:  l.Arrived,
+		Verdicts: l.Verdicts,
+		Lost:     l.Lost,
+		Passed:   l.Sent > 0 && l.Arrived+l.HandlerDropped == l.Sent && l.Lost.inKernel() == 0,
+		Lag:      said.lag,
+		Void:     late,
+	}
+	ts.r.show.tried(&t)
+	return t, nil
+}
+
+// settle waits until all that was sent has come to its end: no count changes any
+// more.
+func (s *session) settle() error {
+	const apart, longest = 5 * time.Millisecond, time.Second
+	if err := s.site.settle(); err != nil || s.queue == nil {
+		return err
+	}
+	before := s.tally()
+	for end := time.Now().Add(longest); time.Now().Before(end); {
+		time.Sleep(apart)
+		now := s.tally()
+		if now == before && now.Verdicts == now.Received {
+			return nil
+		}
+		before = now
+	}
+	return nil
+}
