@@ -88,7 +88,9 @@ func (s *site) installBypass() error {
 		Limits:  bypass.Limits{Timeout: -1, Idle: -1},
 		NetNS:   s.at.FD(),
 	})
-	if err != nil {
+	if lacking := (*bypass.UnavailableError)(nil); errors.As(err, &lacking) {
+		return fmt.Errorf("-bypass needs eBPF, which is for root outside of user namespaces, on Linux 5.11 or newer: %w", lacking.EBPF)
+	} else if err != nil {
 		return err
 	}
 	rules, err := b.Install(bypass.Rules{

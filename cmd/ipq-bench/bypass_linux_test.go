@@ -2,8 +2,10 @@ package main
 
 import (
 	"bytes"
+	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/goipq/goipq/internal/netlab"
@@ -99,5 +101,25 @@ func TestBypassIsSwept(t *testing.T) {
 		if *pt.Parameters.Bypass != pt.Number || (bypassed > 0) != (pt.Number > 0) {
 			t.Errorf("-bypass %s: %v %%, %d packets were bypassed", pt.Value, *pt.Parameters.Bypass, bypassed)
 		}
+	}
+}
+
+// Who may not load programs is told so in one line, and nothing is run.
+func TestBypassNeedsRights(t *testing.T) {
+	cmd := command("-bypass", "50", "-duration", "100ms")
+	if netlab.Privileged() {
+		cmd.SysProcAttr = &syscall.SysProcAttr{
+			Cloneflags:  syscall.CLONE_NEWUSER,
+			UidMappings: []syscall.SysProcIDMap{{HostID: os.Geteuid(), Size: 1}},
+			GidMappings: []syscall.SysProcIDMap{{HostID: os.Getegid(), Size: 1}},
+		}
+	}
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err := cmd.Run()
+	skipWithoutNamespaces(t, stderr.String())
+	text := stderr.String()
+	if cmd.ProcessState.ExitCode() != exitUsage || stdout.Len() > 0 || !strings.Contains(text, "-bypass needs eBPF") || strings.Count(text, "\n") != 1 {
+		t.Errorf("%v: %s\n%s", err, text, &stdout)
 	}
 }

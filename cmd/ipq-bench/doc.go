@@ -40,6 +40,8 @@
 // -bypass PERCENT has the kernel decide so much of the flows by itself, through
 // package bypass, after the handler has seen their first ten packets. What then
 // arrives counts as before; the modes are unqueued and inline, to compare with.
+// -sweep bypass=0,25,50,75,90,100 shows rate and CPU against the share. It needs
+// eBPF, so root outside of user namespaces.
 //
 // The mode unqueued, beside inline and pool in -modes, is the same path with a
 // rule that counts in the place of the one that queues. It takes its turn as

@@ -117,7 +117,15 @@
 // another flow (which meets it twice); xt_bpf and nft add some 90 ns around it.
 // Counters are exact, so they are atomic, which is 13 ns of that. Settling
 // costs a system call, of some 3 µs when the table is full, and allocates
-// nothing. Separate tables for IPv4 and IPv6 would save 6 ns. On a machine whose
-// CPUs and caches others share, all of it can be three times as much, as
-// everything else then is; BenchmarkFlood and BenchmarkForward tell the ratio.
+// nothing. Separate tables for IPv4 and IPv6 would save 6 ns.
+//
+// Beside other work that kept both CPUs busy, which makes everything dearer, the
+// same machine needed 190 to 280 ns more for a bypassed packet than without any
+// chain: a flood of which all is bypassed ran at 0.79 to 0.87 of the bare rate.
+// Of that, netfilter's hook and nft are a third, the lookup in the table is over
+// a quarter, xt_bpf's calls and copying the headers out are a fifth, and parsing
+// and counting the rest.
+// Routed TCP, each flow accepted after ten packets, took 1.01 to 1.02 times the
+// CPU time of TCP that is not queued. BenchmarkFlood and BenchmarkForward
+// measure this, side by side.
 package bypass
