@@ -39,7 +39,7 @@ func wait(t *testing.T, f *Flood) Stats {
 	if s.Elapsed <= 0 || s.CPU <= 0 {
 		t.Errorf("Elapsed %v, CPU %v: want more than zero", s.Elapsed, s.CPU)
 	}
-	s.Elapsed, s.CPU = 0, 0
+	s.Elapsed, s.CPU, s.UserCPU = 0, 0, 0
 	return s
 }
 
