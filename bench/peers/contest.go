@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"time"
 
@@ -23,7 +24,7 @@ type lab struct {
 }
 
 // A contest is one load, and what measures how a contestant carries it. Its
-// report names the load; rounds fills in the contestants.
+// report names the load; run fills in the contestants.
 type contest struct {
 	report  peers.Contest
 	measure func(c contestant) (peers.Round, error)
@@ -107,10 +108,24 @@ func (l *lab) window(take func() (sample, error)) (got peers.Round, err error) {
 	return between(begin, end), err
 }
 
-// readBuffer is what every contestant's socket is given, unless its settings
-// say otherwise, so that a full queue fits. The kernel charges 832 bytes for a
-// message with a small packet and 2304 with one of 1500; twice leaves room.
-func (l *lab) readBuffer() int { return 2 * 2304 * l.options.MaxLen }
+// What the kernel charges a socket for, with room to spare: 2304 bytes for a
+// message with a packet of 1500, and a little more than itself for one of TCP's
+// super-packets of 64 KiB.
+const (
+	framePrice = 2 * 2304
+	superPrice = 1<<16 + 4096
+)
+
+// setup is what contestants are told: to have a read buffer that a full queue
+// fits into, unless their settings say otherwise. Where it does not, TCP loses
+// super-packets, and much of its rate.
+func (l *lab) setup(gso bool) setup {
+	price := framePrice
+	if gso {
+		price = superPrice
+	}
+	return setup{Queue: queue, MaxLen: l.options.MaxLen, ReadBuffer: min(price*l.options.MaxLen, math.MaxInt32), GSO: gso}
+}
 
 // queue is the number of every (first) queue.
 const queue = 0

@@ -5,6 +5,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/goipq/goipq/internal/flood"
 	"github.com/goipq/goipq/internal/netlab"
@@ -89,8 +90,7 @@ func (l *lab) flooded(c contestant, r *peers.Contest) (got peers.Round, err erro
 	if c.queues > 1 {
 		on, cpus = l.place(c.queues)
 	}
-	s := setup{Queue: queue, MaxLen: l.options.MaxLen, ReadBuffer: l.readBuffer()}
-	proc, err := c.start(l.dir, s, ns, cpus)
+	proc, err := c.start(l.dir, l.setup(false), ns, cpus)
 	if err != nil {
 		return got, err
 	}
@@ -127,7 +127,7 @@ func (l *lab) flood(ns *netlab.NS, proc *running, on, cpus []int, paced bool) (g
 		if paced {
 			cfg.Rate = l.options.Rate / float64(len(on))
 		}
-		if cpu == cpus[0] || len(cpus) > 1 && cpu == cpus[1] {
+		if slices.Contains(cpus, cpu) {
 			cfg.SendBuffer = usualSendBuffer
 		}
 		err = ns.Do(func() error {

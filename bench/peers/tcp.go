@@ -103,24 +103,26 @@ func (n *route) close() error {
 
 // routed measures the transfer through a contestant.
 func (l *lab) routed(n *route, c contestant, r *peers.Contest) (got peers.Round, err error) {
-	var proc *running
 	match := netlab.Match{L4Proto: unix.IPPROTO_TCP}
 	if c.command == nil {
-		_, err = n.router.InstallCounter(netlab.Forward, 0, match)
-	} else if _, err = n.router.InstallQueue(c.rule(netlab.Forward, match)); err == nil {
-		s := setup{Queue: queue, MaxLen: l.options.MaxLen, ReadBuffer: l.readBuffer(), GSO: true}
-		proc, err = c.start(l.dir, s, n.router, r.QueueCPUs)
+		if _, err := n.router.InstallCounter(netlab.Forward, 0, match); err != nil {
+			return got, err
+		}
+		return l.transfer(n, nil, r.FloodCPUs)
 	}
+	rules, err := n.router.InstallQueue(c.rule(netlab.Forward, match))
+	if err != nil {
+		return got, err
+	}
+	proc, err := c.start(l.dir, l.setup(true), n.router, r.QueueCPUs)
 	if err != nil {
 		return got, err
 	}
 	got, err = l.transfer(n, proc, r.FloodCPUs)
-	if proc == nil {
-		return got, err
-	}
+	k, kernelErr := drained(n.router, rules)
 	f, endErr := proc.finish()
-	got.Total, got.Said = f.Total, proc.said()
-	return got, errors.Join(err, endErr)
+	got.Total, got.Kernel, got.Said = f.Total, &k, proc.said()
+	return got, errors.Join(err, kernelErr, endErr)
 }
 
 // transfer fills the connections and measures.
