@@ -176,9 +176,12 @@
 // it. -json writes what compare and html read. Its exit status is 1 when one of
 // the programs failed.
 //
-// # Pages and plots
+// # Results
 //
-// -html writes a page with all figures and plots of the run, as HTML with SVG
+// -json writes every figure of every round; docs/bench/SCHEMA.md says what each
+// field means, and how their version changes.
+//
+// -html writes a page with the figures and plots of the run, as HTML with SVG
 // in it, which needs no network and suits light and dark, wide and narrow
 // screens. ipq-bench html -o page.html results.json... makes one of reports that
 // -json or bench/peers has written, several on a page; ipq-bench svg -o folder
