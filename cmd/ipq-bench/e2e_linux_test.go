@@ -235,9 +235,6 @@ func TestRefusals(t *testing.T) {
 	}{
 		{[]string{"-nope"}, "-nope"},
 		{[]string{"-size", "9"}, "-size 9"},
-		{[]string{"-sweep", "batch=1,x"}, "-sweep batch"},
-		{[]string{"-sweep", "queues=1,256", "-pin"}, "-pin with -queues 256"},
-		{[]string{"-rfc2544", "-scenario", "churn"}, "-rfc2544"},
 		{[]string{"-json", filepath.Join(t.TempDir(), "none", "f")}, "-json"},
 	} {
 		out, err := command(c.args...).CombinedOutput()
