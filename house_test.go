@@ -33,6 +33,8 @@ var mayImport = map[string][]string{
 		"github.com/vishvananda/netlink", "github.com/vishvananda/netns",
 	},
 	"internal/flood":    {"golang.org/x/sys"},
+	"internal/peers":    {},
+	"internal/plot":     {},
 	"examples":          {"ipq", "worker", "ring"},
 	"examples/internal": {"internal/netlab"},
 }
@@ -82,6 +84,23 @@ func TestFileSize(t *testing.T) {
 		}
 		if n := bytes.Count(source, []byte("\n")); n > most {
 			t.Errorf("%s has %d lines, more than %d", name, n, most)
+		}
+	}
+}
+
+// go test hands -soak to the test binary of every package, and one that does not
+// know the flag fails.
+func TestSoakEverywhere(t *testing.T) {
+	knows := map[string]bool{}
+	for name, source := range goFiles(t) {
+		folder := path.Dir(name)
+		if strings.HasSuffix(name, "_test.go") && !strings.HasPrefix(folder, "bench/peers") {
+			knows[folder] = knows[folder] || slices.Contains(imports(t, name, source), module+"/internal/soak")
+		}
+	}
+	for folder, ok := range knows {
+		if !ok {
+			t.Errorf("no test of %s imports internal/soak", folder)
 		}
 	}
 }

@@ -6,7 +6,8 @@
 //	benchstat old.txt new.txt
 //
 // (benchstat is golang.org/x/perf/cmd/benchstat.) They need neither root nor
-// any preparation: BenchmarkPipeline makes a network namespace of its own.
+// any preparation: what needs a network makes private namespaces. Only an
+// ordinary user's BenchmarkBypass is skipped, as eBPF is root's.
 //
 // # What is measured
 //
@@ -17,6 +18,12 @@
 //   - BenchmarkWorker: a task through the pool, from Submit to its end.
 //   - BenchmarkPipeline: a packet through everything: the kernel's queue, the
 //     handler, and the verdict with which the kernel sends it on.
+//   - BenchmarkHandlerTimeout and BenchmarkDefer: the same with handlers that are
+//     watched, and with verdicts that another goroutine gives later.
+//   - BenchmarkBypass: a packet of a flow that is settled, which the kernel
+//     decides by itself, and one that meets no rule.
+//   - BenchmarkTCP: a mebibyte of TCP through a router, with and without GSO, and
+//     without a queue.
 //
 // # The pipeline
 //
@@ -40,6 +47,12 @@
 // (mark), or change a byte of the payload, so that its checksum is made right
 // (rewrite). A new mark makes the kernel look up the route once more.
 //
+// BenchmarkDefer allocates once for each packet, as ipq.Packet.Defer says. The
+// CPU time of BenchmarkBypass is the sender's, in which all of a packet's way is.
+// A packet of BenchmarkTCP is what TCP sends at once, up to 64 KiB, or a segment
+// where GSO is off; its sender is as fast as TCP lets it, and all processes share
+// all CPUs.
+//
 // It is a measure of cost, not of the most that a machine can carry, for which
 // there is cmd/ipq-bench.
 //
@@ -53,5 +66,11 @@
 //	benchstat -col /mode run.txt
 //	benchstat -col /work -filter '/mode:inline' run.txt
 //
-// Names are kept from version to version.
+// # Regressions
+//
+// Names are kept from version to version. The file regression.txt has those by
+// which versions are compared, one pattern a line: few enough to run often, and
+// one of each part.
+//
+//	go test -run '^$' -bench "$(paste -sd '|' bench/regression.txt)" -count 10 ./bench | tee new.txt
 package bench

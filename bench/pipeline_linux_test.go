@@ -2,8 +2,10 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
+	"sync"
 	"testing"
 	"time"
 
@@ -39,9 +41,71 @@ var works = []struct {
 	}},
 }
 
+// modes are the ways of running handlers.
+var modes = []struct {
+	name    string
+	workers int
+}{{"inline", ipq.Inline}, {"pool", 0}}
+
 // BenchmarkPipeline sends echo requests through a queue. An operation is a
 // packet. See the package's documentation for the metrics.
 func BenchmarkPipeline(b *testing.B) {
+	ns := queueEchoes(b)
+	for _, mode := range modes {
+		for _, size := range []int{64, 1400} {
+			for _, work := range works {
+				b.Run(fmt.Sprintf("mode=%s/size=%d/work=%s", mode.name, size, work.name), func(b *testing.B) {
+					benchPipeline(b, ns, ipq.Config{Workers: mode.workers}, size, work.handle)
+				})
+			}
+		}
+	}
+}
+
+// BenchmarkHandlerTimeout is BenchmarkPipeline with handlers that are watched,
+// and none of which is late.
+func BenchmarkHandlerTimeout(b *testing.B) {
+	ns := queueEchoes(b)
+	for _, mode := range modes {
+		b.Run("mode="+mode.name, func(b *testing.B) {
+			cfg := ipq.Config{Workers: mode.workers, HandlerTimeout: time.Minute}
+			benchPipeline(b, ns, cfg, 64, works[0].handle)
+		})
+	}
+}
+
+// BenchmarkDefer is BenchmarkPipeline with verdicts that are put off, and given
+// by another goroutine as soon as it can.
+func BenchmarkDefer(b *testing.B) {
+	ns := queueEchoes(b)
+	for _, mode := range modes {
+		b.Run("mode="+mode.name, func(b *testing.B) {
+			put := make(chan *ipq.Deferred, window) // no more packets are on their way
+			defer close(put)
+			go func() {
+				for d := range put {
+					if err := d.Verdict(ipq.Accept); err != nil {
+						b.Errorf("decide a deferred packet: %v", err)
+					}
+				}
+			}()
+			cfg := ipq.Config{Workers: mode.workers, DeferTimeout: time.Minute}
+			benchPipeline(b, ns, cfg, 64, ipq.HandlerFunc(func(p *ipq.Packet) ipq.Verdict {
+				d, err := p.Defer()
+				if err != nil {
+					b.Errorf("defer a packet: %v", err)
+					return ipq.Drop
+				}
+				put <- d
+				return ipq.Drop
+			}))
+		})
+	}
+}
+
+// queueEchoes returns a namespace whose echo requests are queued.
+func queueEchoes(b *testing.B) *netlab.NS {
+	b.Helper()
 	ns := labtest.New(b)
 	if _, err := ns.InstallQueue(netlab.Rule{
 		Hook:  netlab.Output,
@@ -50,67 +114,85 @@ func BenchmarkPipeline(b *testing.B) {
 	}); err != nil {
 		b.Fatal(err)
 	}
-	for _, mode := range []struct {
-		name    string
-		workers int
-	}{{"inline", ipq.Inline}, {"pool", 0}} {
-		for _, size := range []int{64, 1400} {
-			for _, work := range works {
-				b.Run(fmt.Sprintf("mode=%s/size=%d/work=%s", mode.name, size, work.name), func(b *testing.B) {
-					cfg := ipq.Config{Queue: pipelineQueue, NetNS: ns.FD(), Workers: mode.workers}
-					benchPipeline(b, ns, cfg, size, work.handle)
-				})
-			}
-		}
-	}
+	return ns
 }
 
-func benchPipeline(b *testing.B, ns *netlab.NS, cfg ipq.Config, size int, h ipq.Handler) {
+// serve runs a queue in ns until stop is called.
+func serve(b *testing.B, ns *netlab.NS, cfg ipq.Config, h ipq.Handler) (q *ipq.Queue, stop func()) {
+	b.Helper()
+	cfg.Queue, cfg.NetNS = pipelineQueue, ns.FD()
 	q, err := ipq.Open(cfg)
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer q.Close()
-	ctx, stop := context.WithCancel(b.Context())
-	defer stop()
+	ctx, cancel := context.WithCancel(b.Context())
 	ran := make(chan error, 1)
 	go func() { ran <- q.Run(ctx, h) }()
+	return q, sync.OnceFunc(func() {
+		cancel()
+		if err := errors.Join(<-ran, q.Close()); err != nil {
+			b.Error(err)
+		}
+	})
+}
 
-	var f *flood.Flood
+// window is how many requests are unanswered at any time.
+const window = 64
+
+// startFlood starts one in ns.
+func startFlood(b *testing.B, ns *netlab.NS, cfg flood.Config) (f *flood.Flood) {
+	b.Helper()
+	cfg.Window = window
 	if err := ns.Do(func() (err error) {
-		f, err = flood.Start(ctx, flood.Config{Count: uint64(b.N), Window: 64, Size: size})
+		f, err = flood.Start(b.Context(), cfg)
 		return err
 	}); err != nil {
 		b.Fatal(err)
 	}
-	b.ReportAllocs()
-	b.ResetTimer()
-	before := usage(b)
+	return f
+}
+
+// answered waits for the flood's end, and for every reply.
+func answered(b *testing.B, f *flood.Flood, n uint64) flood.Stats {
+	b.Helper()
 	sent, err := f.Wait()
-	used := usage(b).since(before)
-	b.StopTimer()
 	if err != nil {
 		b.Fatal(err)
 	}
-	stop()
-	if err := <-ran; err != nil {
-		b.Fatal(err)
-	}
-
-	s, n := q.Stats(), uint64(b.N)
 	if sent.Replies != n || sent.Dropped+sent.Lost+sent.Late+sent.Duplicates != 0 {
 		b.Fatalf("not every packet came through: %+v", sent)
 	}
+	return sent
+}
+
+func benchPipeline(b *testing.B, ns *netlab.NS, cfg ipq.Config, size int, h ipq.Handler) {
+	q, stop := serve(b, ns, cfg, h)
+	defer stop()
+	n := uint64(b.N)
+	f := startFlood(b, ns, flood.Config{Count: n, Size: size})
+	b.ReportAllocs()
+	b.ResetTimer()
+	before := usage(b)
+	sent := answered(b, f, n)
+	used := usage(b).since(before)
+	b.StopTimer()
+	stop()
+
+	s := q.Stats()
 	if s.Received != n || s.Verdicts != n || s.Accepted != n || s.UnknownVerdicts+s.RefusedVerdicts != 0 {
 		b.Fatalf("not every packet was decided once: %+v", s)
 	}
-	perPacket := func(total float64) float64 { return total / float64(n) }
-	// In place of the testing package's own, which counts the sender's end.
-	b.ReportMetric(perPacket(float64(sent.Elapsed.Nanoseconds())), "ns/op")
-	b.ReportMetric(float64(n)/sent.Elapsed.Seconds(), "pps")
-	b.ReportMetric(perPacket(float64(used.cpu.Nanoseconds())), "cpu-ns/pkt")
-	b.ReportMetric(perPacket(float64(used.mallocs)), "allocs/pkt")
+	reportPackets(b, n, sent.Elapsed, used.cpu)
+	b.ReportMetric(float64(used.mallocs)/float64(n), "allocs/pkt")
 	b.ReportMetric(float64(s.Received)/float64(s.Batches), "pkts/recv")
+}
+
+// reportPackets reports what a packet took, in place of the testing package's
+// own ns/op, which counts the sender's start and end.
+func reportPackets(b *testing.B, n uint64, elapsed, cpu time.Duration) {
+	b.ReportMetric(float64(elapsed.Nanoseconds())/float64(n), "ns/op")
+	b.ReportMetric(float64(n)/elapsed.Seconds(), "pps")
+	b.ReportMetric(float64(cpu.Nanoseconds())/float64(n), "cpu-ns/pkt")
 }
 
 // resources is what this process has used so far.

@@ -6,13 +6,19 @@ import "syscall"
 // handler: excess by the policy for it, and what comes when handlers do not
 // return by Config.OnTimeout.
 func (l *loop) receiveAside(fd int) received {
+	overdue := l.q.overdue.Load()
+	if s, ok := l.sink.(*pooled); ok && overdue {
+		// So that nothing is overtaken. It is not long: the watchdog takes
+		// over from whatever handler is running.
+		s.undecided.Wait()
+	}
 	n, errno := l.sock.recv(l.reserve.Batch, fd)
 	if errno != 0 {
 		return l.recvError(errno)
 	}
 	l.sizes.add(n)
 	w, cfg := l.aside, &l.q.cfg
-	timeOut := cfg.Workers == Inline || l.q.overdue.Load()
+	timeOut := cfg.Workers == Inline || overdue
 	w.begin(l.reserve.Verdicts())
 	packets, overtook := uint64(0), uint64(0)
 	for i := range n {

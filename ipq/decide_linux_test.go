@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/goipq/goipq/internal/fakekernel"
@@ -208,12 +209,12 @@ func TestRefusedVerdictsAreCounted(t *testing.T) {
 	eachMode(t, func(t *testing.T, workers int) {
 		f := newFake(t)
 		q, stop := f.serve(Config{Workers: workers}, func(p *Packet) Verdict { return Accept })
-		const enoent, einval = 2, 22
-		for _, errno := range []uint32{enoent, enoent, einval} {
-			if err := f.Send(fakekernel.ErrorMessage(errno, zerocopy.TypeVerdict, 1)); err != nil {
+		for range 2 {
+			if err := f.Send(fakekernel.ErrorMessage(uint32(syscall.ENOENT), zerocopy.TypeVerdict, 1)); err != nil {
 				t.Fatal(err)
 			}
 		}
+		f.RefuseVerdicts(syscall.EINVAL)
 		f.verdict(f.queue(fakekernel.Packet{Payload: udp4(1, nil)}))
 		stop()
 		if s := q.Stats(); s.UnknownVerdicts != 2 || s.RefusedVerdicts != 1 || s.Verdicts != 1 {

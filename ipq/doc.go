@@ -51,10 +51,28 @@
 // [Config.OnPanic], a message that cannot be decoded is dropped (accepted with
 // FailOpen) by its id, a verdict that no kernel knows is Drop. Run returns when
 // every packet that it took has its verdict written. Memory is bounded by what
-// Open allocated: when all buffers are in use the receiver waits, then the
-// kernel's queue fills, and then the kernel drops packets, or accepts them
-// with [Config.FailOpen]. Nothing is allocated for a packet. Each loss and each
+// Open allocated, and nothing is allocated for a packet. Each loss and each
 // refusal has a counter in [Stats].
+//
+// # Overload and slow handlers
+//
+// When all buffers are in use, [Config.Overload] says what becomes of further
+// packets: the receiver waits ([Block]), so that the kernel's queue fills, and
+// then the kernel drops packets, or accepts them with [Config.FailOpen]; or it
+// accepts or drops them itself, without the handler.
+//
+// A handler that needs an answer from elsewhere defers its packet
+// ([Packet.Defer]) and returns; the verdict follows from any goroutine, within
+// [Config.DeferTimeout]. One that does not return holds up its flow, and inline
+// its queue, unless [Config.HandlerTimeout] has the packet decided without it.
+//
+// # The end
+//
+// Run ends with its context, with [Queue.Close], also in a handler, or because a
+// queue failed. It then takes no more, decides what is queued, and unbinds; for
+// handlers it waits no longer than [Config.DrainTimeout]. [Queue.Detach] leaves
+// the queue to another process instead, without loss: see [Queue.File] and
+// [FromFile].
 //
 // When the program ends, however it does, the kernel drops what it still
 // holds, and later packets meet a queue without a listener: they are dropped,

@@ -128,11 +128,7 @@ func (s *inline) relieve(state uint64) bool {
 			continue
 		}
 		s.packets++
-		if p.broken {
-			err = s.w.addID(p.ID(), l.q.cfg.onUndecodable())
-		} else {
-			err = s.w.timeOut(p.ID(), l.q.cfg.OnTimeout)
-		}
+		err = s.w.withoutHandler(p, &l.q.cfg)
 	}
 	if err != nil {
 		l.fail(err)

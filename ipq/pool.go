@@ -17,7 +17,7 @@ type pooled struct {
 	first   int // number in the pool of the loop's first strand
 
 	open      []*span        // by strand: of the batch being split
-	stuck     []uint32       // ids in it for which there is no strand
+	stuck     []*Packet      // in it, for which there is no strand
 	undecided sync.WaitGroup // spans
 
 	relief relief
@@ -47,7 +47,7 @@ func newPooled(l *loop, i int) *pooled {
 	first := i * strands
 	s := &pooled{l: l, steer: newSteering(l.q.cfg.Workers, strands), first: first}
 	s.open = make([]*span, strands)
-	s.stuck = make([]uint32, 0, l.q.cfg.BatchSize)
+	s.stuck = make([]*Packet, 0, l.q.cfg.BatchSize)
 	for k := range strands {
 		st := &strand{number: first + k}
 		st.deferrals = l.deferrals
@@ -64,13 +64,15 @@ func newPooled(l *loop, i int) *pooled {
 		}
 	}
 	s.relief.w = newWriter(l.sock, &l.q.cfg, l.q.cfg.BatchSize, &s.relief.count)
-	s.relief.waits = make([]bool, strands)
+	s.relief.taken = make([]bool, strands)
 	return s
 }
 
 // take implements sink.
 func (s *pooled) take(b *batch, n int) bool {
-	s.steer.begin(s.strands, n, monotonic())
+	if s.steer.begin(s.strands, n, monotonic()) {
+		s.mindStuck(n)
+	}
 	spans, packets := 0, uint64(0)
 	for i := range n {
 		p := s.l.packet(b, i)
@@ -82,7 +84,7 @@ func (s *pooled) take(b *batch, n int) bool {
 		p.bucket = bucketOf(hash)
 		k := s.steer.strand(hash)
 		if k < 0 {
-			s.stuck = append(s.stuck, p.ID())
+			s.stuck = append(s.stuck, p)
 			continue
 		}
 		sp := s.open[k]
@@ -121,14 +123,24 @@ func (s *pooled) take(b *batch, n int) bool {
 	return false
 }
 
+// mindStuck begins again, for a batch of n packets, after what waits on strands
+// that are stuck has been decided: so what comes now, and is decided without a
+// handler, overtakes none of it.
+func (s *pooled) mindStuck(n int) {
+	s.relief.mu.Lock()
+	defer s.relief.mu.Unlock()
+	s.relieve(monotonic())
+	s.steer.begin(s.strands, n, monotonic())
+}
+
 // timeOut decides the packets for which there is no strand, and returns what is
 // left of the verdict buffer.
 func (s *pooled) timeOut(verdicts []byte) []byte {
 	need := len(s.stuck) * zerocopy.MaxVerdictLen
-	w := s.l.aside
+	w, cfg := s.l.aside, &s.l.q.cfg
 	w.begin(verdicts[:need])
-	for _, id := range s.stuck {
-		if err := w.timeOut(id, s.l.q.cfg.OnTimeout); err != nil {
+	for _, p := range s.stuck {
+		if err := w.withoutHandler(p, cfg); err != nil {
 			s.l.fail(err)
 		}
 	}

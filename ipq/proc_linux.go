@@ -39,24 +39,24 @@ func (p *procFiles) close() {
 	}
 }
 
-// read returns the counters of a queue that the socket with that port id is
-// bound to.
-func (p *procFiles) read(queue uint16, portID uint32) kernelCounters {
+// read returns the counters, of 32 bits, of a queue that the socket with that
+// port id is bound to. It reports false if neither table has them.
+func (p *procFiles) read(queue uint16, portID uint32) (kernelCounters, bool) {
 	// queue, port id, waiting, copy mode, copy range, queue dropped,
 	// user dropped, id sequence, 1
 	if f, ok := p.find(p.queueFile(), 9, func(f []uint64) bool {
 		return f[0] == uint64(queue) && f[1] == uint64(portID)
 	}); ok {
-		return kernelCounters{full: true, waiting: f[2], queueDropped: f[5], socketDropped: f[6], sequence: f[7]}
+		return kernelCounters{full: true, waiting: f[2], queueDropped: f[5], socketDropped: f[6], sequence: f[7]}, true
 	}
 	// sk, Eth (the netlink family), Pid (the port id), Groups, Rmem, Wmem,
 	// Dump, Locks, Drops, Inode
 	if f, ok := p.find(p.socketFile(), 10, func(f []uint64) bool {
 		return f[1] == unix.NETLINK_NETFILTER && f[2] == uint64(portID)
 	}); ok {
-		return kernelCounters{socketDropped: f[8]}
+		return kernelCounters{socketDropped: f[8]}, true
 	}
-	return kernelCounters{}
+	return kernelCounters{}, false
 }
 
 // owner returns the port id of the socket that a queue is bound to, or 0.
@@ -87,8 +87,9 @@ func (p *procFiles) find(file **os.File, n int, match func([]uint64) bool) ([]ui
 		nums := make([]uint64, len(words))
 		for i, w := range words {
 			// What is no decimal number (a heading, a pointer) is 0 here and
-			// in no column that anybody looks at.
-			nums[i], _ = strconv.ParseUint(string(w), 10, 64)
+			// in no column that anybody looks at. Drops were signed once.
+			n, _ := strconv.ParseInt(string(w), 10, 64)
+			nums[i] = uint64(n)
 		}
 		if match(nums) {
 			return nums, true

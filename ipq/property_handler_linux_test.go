@@ -18,9 +18,11 @@ import (
 type handling struct {
 	s       *schedule
 	cfg     *Config // with its defaults
+	judges  []*judge
 	cancel  context.CancelFunc
 	reached chan struct{} // closed when s.at packets are handled
 	handled atomic.Int64
+	deferring
 
 	mu    sync.Mutex
 	wrong []error
@@ -42,16 +44,21 @@ func (h *handling) HandlePacket(p *Packet) Verdict {
 		}
 		close(h.reached)
 	}
-	plan := h.s.plan(int(p.Queue()-h.cfg.Queue), p.Mark())
+	queue := int(p.Queue() - h.cfg.Queue)
+	plan := h.s.plan(queue, p.Mark())
+	h.judges[queue].handled[plan.number].Store(true)
 	if err := h.look(p, &plan); err != nil {
 		h.complain(fmt.Errorf("number %d, packet %d: %w", plan.number, p.ID(), err))
+	}
+	if plan.later != nil {
+		h.putOff(p, &plan)
 	}
 	if plan.pause > 0 {
 		time.Sleep(plan.pause)
 	} else if plan.number%64 == 0 {
 		runtime.Gosched()
 	}
-	if err := h.edit(p, &plan); err != nil {
+	if err := h.edit(p, &plan); err != nil && plan.later == nil {
 		h.complain(fmt.Errorf("number %d, packet %d: %w", plan.number, p.ID(), err))
 	}
 	switch plan.act {

@@ -3,6 +3,7 @@ package ipq
 import (
 	"bytes"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/goipq/goipq/internal/fakekernel"
 	"github.com/goipq/goipq/internal/zerocopy"
@@ -17,10 +18,19 @@ type judge struct {
 	last  []uint32 // number of the last packet decided, by flow
 	want  Stats
 	buf   []byte
+
+	handled []atomic.Bool   // by number: the handler has, or had, the packet
+	later   map[uint32]bool // numbers of deferred packets that were decided in time
+	late    Stats           // what may have been counted as well, because handlers came too late
 }
 
 func newJudge(s *schedule, cfg *Config, queue int) *judge {
-	return &judge{s: s, cfg: cfg, queue: queue, last: make([]uint32, s.flows)}
+	return &judge{
+		s: s, cfg: cfg, queue: queue,
+		last:    make([]uint32, s.flows),
+		handled: make([]atomic.Bool, s.packets+1),
+		later:   make(map[uint32]bool),
+	}
 }
 
 // verdict is the one on the packet with that number.
@@ -29,9 +39,8 @@ func (j *judge) verdict(_, number uint32, got *fakekernel.Verdict) error {
 	if err := j.order(&p); err != nil {
 		return err
 	}
-	want, attrs := j.decision(&p)
+	want, attrs, payload := j.expect(&p, got)
 	j.countKind(want)
-	payload := j.edited(&p, want)
 	if got.Verdict != want.kernel() {
 		return fmt.Errorf("number %d: verdict %#x, want %v", number, got.Verdict, want)
 	}
@@ -65,8 +74,11 @@ func (j *judge) verdict(_, number uint32, got *fakekernel.Verdict) error {
 
 // order reports a packet that overtook an earlier one of its flow.
 func (j *judge) order(p *plan) error {
-	if p.undecodable() || p.damage == fakekernel.CutShort {
+	switch {
+	case p.undecodable(), p.damage == fakekernel.CutShort:
 		return nil // its flow cannot be known
+	case p.later != nil, j.excess(p):
+		return nil // it is decided when it may
 	}
 	if last := j.last[p.flow]; last >= p.number {
 		return fmt.Errorf("number %d of flow %d is decided after number %d", p.number, p.flow, last)
@@ -75,19 +87,78 @@ func (j *judge) order(p *plan) error {
 	return nil
 }
 
-// decision returns the verdict that the plan leads to, with the attributes that
-// the handler adds, and counts how it came about.
-func (j *judge) decision(p *plan) (Verdict, zerocopy.AttrSet) {
+// excess reports whether a packet was decided without the handler because the
+// pool was saturated: there is no other reason for that, but a time-out.
+func (j *judge) excess(p *plan) bool {
+	return j.cfg.Workers != Inline && j.cfg.Overload != Block && !j.handled[p.number].Load()
+}
+
+// expect returns what the verdict should be, with its attributes but the mark
+// and its payload, and counts how it came about.
+func (j *judge) expect(p *plan, got *fakekernel.Verdict) (Verdict, zerocopy.AttrSet, []byte) {
 	w := &j.want
 	if p.undecodable() {
 		w.Undecodable++
-		return j.cfg.onUndecodable(), 0
+		return j.cfg.onUndecodable(), 0, nil
 	}
 	if p.truncated(j.cfg) {
 		w.Truncated++
 	}
+	mark, marked := got.U32(zerocopy.AttrMark)
+	switch {
+	case p.later != nil && marked && mark == laterMark+p.number:
+		j.later[p.number] = true
+		if p.act == exits && j.cfg.HandlerTimeout > 0 {
+			j.late.Panics++ // not if the watchdog had taken over
+		} else {
+			j.countPanic(p)
+		}
+		return p.later.verdict, 0, j.editedLater(p)
+	case j.cfg.HandlerTimeout > 0 && marked && mark == timeOutMark:
+		j.timedOut(p)
+		return j.cfg.OnTimeout, 0, nil
+	case !j.excess(p):
+		v, attrs := j.decision(p)
+		return v, attrs, j.edited(p, v)
+	case j.cfg.Overload == AcceptExcess:
+		w.ExcessAccepted++
+		return Accept, 0, nil
+	default:
+		w.ExcessDropped++
+		return Drop, 0, nil
+	}
+}
+
+// timedOut counts a packet that got OnTimeout. Its handler, if it had one, may
+// have counted, too, and a deferred packet got it as what its handler stands
+// for.
+func (j *judge) timedOut(p *plan) {
+	if p.later == nil {
+		j.want.TimedOut++
+	} else {
+		j.late.TimedOut++
+	}
 	if p.act != returns {
-		w.Panics++
+		j.late.Panics++
+	}
+	if p.bypass {
+		j.late.Bypassed++
+		j.late.BypassFailed++
+	}
+}
+
+func (j *judge) countPanic(p *plan) {
+	if p.act != returns {
+		j.want.Panics++
+	}
+}
+
+// decision returns the verdict that the handler has led to, with the attributes
+// that it adds, and counts how it came about.
+func (j *judge) decision(p *plan) (Verdict, zerocopy.AttrSet) {
+	w := &j.want
+	j.countPanic(p)
+	if p.act != returns {
 		return j.cfg.OnPanic, 0
 	}
 	v := p.verdict
@@ -137,6 +208,20 @@ func (j *judge) edited(p *plan, v Verdict) []byte {
 	default:
 		return nil
 	}
+	return j.finished()
+}
+
+// editedLater returns the payload that goes with a verdict given later, or nil.
+func (j *judge) editedLater(p *plan) []byte {
+	if p.later.verdict&verdictCode == Drop || p.later.newSize == 0 || p.laterEditError(j.cfg) != nil {
+		return nil
+	}
+	j.buf = p.payload(j.buf[:0], p.later.newSize, 2)
+	return j.finished()
+}
+
+// finished returns the payload in buf as it is sent.
+func (j *judge) finished() []byte {
 	j.want.Modified++
 	if !j.cfg.KeepChecksums {
 		if err := zerocopy.FixPacket(j.buf); err != nil {

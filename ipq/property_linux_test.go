@@ -23,30 +23,39 @@ var (
 //
 //	go test ./ipq -run Property -seed 42
 //	go test ./ipq -run Property -packets 20000000
-//	go test ./ipq -run Property -soak 60s
 func TestPropertySchedules(t *testing.T) {
-	const each = 3000
-	if *seedFlag != 0 {
-		packets := each
+	total, size := uint64(50_000), func() int { return usualSize }
+	switch {
+	case *seedFlag != 0:
+		packets := usualSize
 		if *packetsFlag != 0 {
 			packets = int(*packetsFlag)
 		}
 		newSchedule(*seedFlag, packets).run(t)
 		return
-	}
-	var schedules, packets uint64
-	more := func() bool { return packets < 50_000 }
-	size := func() int { return each }
-	switch {
 	case *packetsFlag != 0:
-		more = func() bool { return packets < *packetsFlag }
-		size = func() int { return 1 + rand.IntN(int(min(*packetsFlag, 1_000_000))) } // long runs, too
-	case soak.Wanted():
-		end := time.Now().Add(soak.Duration(0))
-		more = func() bool { return time.Now().Before(end) }
+		total = *packetsFlag
+		size = func() int { return 1 + rand.IntN(int(min(total, 1_000_000))) } // long runs, too
 	}
+	runSchedules(t, size, func(packets uint64) bool { return packets < total })
+}
+
+// TestPropertySoak is TestPropertySchedules for as long as -soak says.
+func TestPropertySoak(t *testing.T) {
+	end := time.Now().Add(soak.Duration(time.Second))
+	runSchedules(t, func() int { return usualSize }, func(uint64) bool { return time.Now().Before(end) })
+}
+
+// usualSize is how many packets a schedule usually has: it takes some
+// milliseconds then, or with many pauses a second.
+const usualSize = 3000
+
+// runSchedules runs schedules of random seeds and of the sizes given, while
+// more, which knows how many packets were delivered, asks for them.
+func runSchedules(t *testing.T, size func() int, more func(packets uint64) bool) {
+	var schedules, packets uint64
 	before, fds := goroutines(), descriptors(t)
-	for more() {
+	for more(packets) {
 		s := newSchedule(rand.Uint64(), size())
 		t.Run(fmt.Sprint(s.seed), func(t *testing.T) { packets += s.run(t) })
 		if t.Failed() {

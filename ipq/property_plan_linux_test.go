@@ -25,6 +25,8 @@ type plan struct {
 	newSize int // of the payload that edit sets
 	attrs   zerocopy.AttrSet
 	pause   time.Duration // in the handler
+	stalls  bool          // the handler does not return in time
+	later   *later        // the packet is deferred
 }
 
 // An action is how a handler ends.
@@ -122,6 +124,12 @@ func (s *schedule) plan(q int, number uint32) plan {
 	}
 	if d.one(4) {
 		p.pause = time.Duration(d.below(int(s.slow) + 1))
+	}
+	if s.cfg.HandlerTimeout > 0 && d.one(s.stuck) {
+		p.stalls, p.pause = true, 2*s.cfg.HandlerTimeout
+	}
+	if d.below(100) < s.defers {
+		p.defers(&d, s)
 	}
 	return p
 }

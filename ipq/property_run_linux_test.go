@@ -38,7 +38,7 @@ func (s *schedule) run(t testing.TB) (delivered uint64) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	tr.ctx = ctx
-	tr.h = &handling{s: s, cfg: &tr.cfg, cancel: cancel, reached: make(chan struct{})}
+	tr.h = &handling{s: s, cfg: &tr.cfg, judges: tr.judges, cancel: cancel, reached: make(chan struct{})}
 	if s.end == byDeadContext {
 		cancel()
 	}
@@ -54,21 +54,39 @@ func (s *schedule) run(t testing.TB) (delivered uint64) {
 		tr.finish(&producers, cancel)
 	}()
 
-	// This is far more than any schedule takes.
-	watchdog := time.AfterFunc(time.Minute+time.Duration(s.packets)*200*time.Microsecond, func() {
-		buf := make([]byte, 1<<20)
-		panic(fmt.Sprintf("no end of %v\n%s\n%s", s, tr.progress(), buf[:runtime.Stack(buf, true)]))
-	})
-	defer watchdog.Stop()
+	defer tr.mustProgress()()
 	if err := <-done; err != nil {
 		t.Errorf("Run: %v", err)
 	}
 	<-ended
 	producers.Wait()
+	tr.h.later.Wait()
 	if err := tr.q.Close(); err != nil {
 		t.Errorf("Close: %v", err)
 	}
 	return tr.verify()
+}
+
+// mustProgress has the program die, with all that there is to know, if the run
+// does not get on any more. On a busy machine it may take its time.
+func (tr *trial) mustProgress() (stop func()) {
+	done := make(chan struct{})
+	go func() {
+		for last := ""; ; {
+			select {
+			case <-done:
+				return
+			case <-time.After(time.Minute):
+			}
+			now := tr.progress()
+			if now == last {
+				buf := make([]byte, 1<<20)
+				panic(fmt.Sprintf("no end of %v\n%s\n%s", tr.schedule, now, buf[:runtime.Stack(buf, true)]))
+			}
+			last = now
+		}
+	}()
+	return func() { close(done) }
 }
 
 // open makes the kernels and opens the queue on them.
@@ -180,6 +198,9 @@ func (tr *trial) finish(producers *sync.WaitGroup, cancel context.CancelFunc) {
 		}
 	}
 	if tr.schedule.end == byClose {
+		for !tr.q.began() { // otherwise there is no Run to end
+			runtime.Gosched()
+		}
 		var closers sync.WaitGroup
 		for range 3 {
 			closers.Go(func() {
@@ -194,6 +215,12 @@ func (tr *trial) finish(producers *sync.WaitGroup, cancel context.CancelFunc) {
 	<-all
 }
 
+func (q *Queue) began() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.state != opened
+}
+
 // verify compares what the kernels, the handler and the engine know.
 func (tr *trial) verify() (delivered uint64) {
 	for i, k := range tr.kernels {
@@ -205,7 +232,11 @@ func (tr *trial) verify() (delivered uint64) {
 	if err := errors.Join(tr.h.wrong...); err != nil {
 		tr.t.Errorf("handler: %v", err)
 	}
-	for _, wrong := range checkStats(tr.schedule, tr.q.Stats(), tr.judges, tr.kernels) {
+	stats := tr.q.Stats()
+	if err := tr.h.check(tr.judges, stats); err != nil {
+		tr.t.Errorf("deferred packets: %v", err)
+	}
+	for _, wrong := range checkStats(tr.schedule, stats, tr.judges, tr.kernels) {
 		tr.t.Error(wrong)
 	}
 	return delivered

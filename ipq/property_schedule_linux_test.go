@@ -25,6 +25,8 @@ type schedule struct {
 	slow   time.Duration // the longest that a handler takes
 	damage bool          // some messages are damaged
 	exits  bool          // some handlers call runtime.Goexit
+	stuck  int           // with HandlerTimeout, once in so many odd packets a handler takes longer
+	defers int           // odd packets of 100 that are deferred
 
 	faults  fakekernel.Faults
 	flushes int    // once in so many packets the kernel drops all that waits; 0: never
@@ -110,6 +112,7 @@ func newSchedule(seed uint64, packets int) *schedule {
 	if one(2) {
 		s.cfg.Bypass = planBypasser{}
 	}
+	s.drawGuards(r)
 	s.packets = 1 + packets/s.cfg.Queues
 	if s.pace == pingpong {
 		s.packets = 1 + s.packets/8
@@ -117,6 +120,10 @@ func newSchedule(seed uint64, packets int) *schedule {
 	long := s.packets > 10_000 // without what would take hours then
 	if long {
 		s.slow = 0
+		s.stuck *= 100
+		if s.cfg.DeferTimeout == 0 {
+			s.cfg.DeferTimeout = 5 * time.Millisecond
+		}
 	}
 	s.at = r.IntN(s.packets * s.cfg.Queues)
 	if one(2) {
@@ -130,6 +137,33 @@ func newSchedule(seed uint64, packets int) *schedule {
 	}
 	return s
 }
+
+// drawGuards draws what becomes of packets that the handler does not decide in
+// time, or not at once.
+func (s *schedule) drawGuards(r *rand.Rand) {
+	one := func(n int) bool { return r.IntN(n) == 0 }
+	c := &s.cfg
+	if one(2) {
+		s.defers = 1 + r.IntN(30)
+		c.DeferTimeout = []time.Duration{0, time.Millisecond, 5 * time.Millisecond}[r.IntN(3)]
+		c.MaxDeferred = []int{0, 1, 1 + r.IntN(200)}[r.IntN(3)]
+	}
+	if one(3) {
+		c.HandlerTimeout = time.Millisecond + time.Duration(r.IntN(int(4*time.Millisecond)))
+		c.OnTimeout = []Verdict{Accept, Repeat, Stop}[r.IntN(3)].WithMark(timeOutMark)
+		s.stuck = 20 + r.IntN(200)
+	}
+	if c.Workers == Inline {
+		return
+	}
+	if c.HandlerTimeout > 0 {
+		c.Batches += 2 * c.Workers // it has twice as many strands, and wants more batches
+	}
+	c.Overload = []Overload{Block, Block, AcceptExcess, DropExcess}[r.IntN(4)]
+}
+
+// timeOutMark tells verdicts by OnTimeout from those of plans.
+const timeOutMark = 0x71de0a7e
 
 // drawFaults draws what goes wrong.
 func (s *schedule) drawFaults(r *rand.Rand) {

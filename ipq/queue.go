@@ -200,7 +200,7 @@ func (q *Queue) Stats() Stats {
 	}
 	for _, l := range q.loops {
 		l.addTo(&s)
-		k := l.sock.kernelCounters()
+		k := l.sock.kernelCounters(false)
 		k.addTo(&s)
 	}
 	return s

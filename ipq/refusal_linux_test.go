@@ -42,36 +42,38 @@ func TestRunEndsWithoutItsQueue(t *testing.T) {
 // A packet whose verdict was refused still waits in the kernel, so it gets the
 // plainest there is, once: a refusal of that is only counted.
 func TestRefusedVerdictsAreReplaced(t *testing.T) {
-	for _, typ := range []uint16{zerocopy.TypeVerdict, zerocopy.TypeVerdictBatch} {
+	for _, batch := range []bool{false, true} {
 		for _, open := range []bool{false, true} {
 			f := newFake(t)
-			release := make(chan struct{})
-			q, stop := f.serve(Config{Workers: 2, FailOpen: open}, func(p *Packet) Verdict {
-				<-release // the packet waits, as one does whose verdict was refused
-				return Repeat
-			})
-			id := f.queue(fakekernel.Packet{Payload: udp4(1, nil)})
-			refusal := fakekernel.ErrorMessage(uint32(syscall.EINVAL), typ, id)
-			if err := f.Send(refusal); err != nil {
-				t.Fatal(err)
+			f.RefuseVerdicts(syscall.EINVAL)
+			workers, packets, typ := 2, 1, uint16(zerocopy.TypeVerdict)
+			if batch {
+				workers, packets, typ = Inline, 2, zerocopy.TypeVerdictBatch
 			}
-			v := f.verdict(id)
+			for range packets {
+				f.queue(fakekernel.Packet{Payload: udp4(1, nil)})
+			}
+			q, stop := f.serve(Config{Workers: workers, FailOpen: open}, func(p *Packet) Verdict { return Repeat })
+			await(t, "another verdict", func() bool { return f.Counters().Again == 1 })
 			want := uint32(0)
 			if open {
 				want = 1
 			}
-			if v.Verdict != want || v.Batch != (typ == zerocopy.TypeVerdictBatch) {
-				t.Errorf("type %d, fail open %v: %+v", typ, open, v)
+			for id := uint32(1); id <= uint32(packets); id++ {
+				if v := f.verdict(id); v.Verdict != want || v.Batch != batch {
+					t.Errorf("batch %v, fail open %v: %+v", batch, open, v)
+				}
 			}
+			refusal := fakekernel.ErrorMessage(uint32(syscall.EINVAL), typ, 1)
 			binary.NativeEndian.PutUint32(refusal[20+12:], secondTry) // nlmsg_pid of the message sent back
 			if err := f.Send(refusal); err != nil {
 				t.Fatal(err)
 			}
 			await(t, "both refusals", func() bool { return q.loops[0].count.refused.Load() == 2 })
-			close(release)
 			stop()
-			if n := q.Stats().RefusedVerdicts; n != 2 {
-				t.Errorf("%d refusals", n)
+			f.check()
+			if n, again := q.Stats().RefusedVerdicts, f.Counters().Again; n != 2 || again != 1 {
+				t.Errorf("%d refusals, %d second verdicts", n, again)
 			}
 		}
 	}

@@ -2,42 +2,68 @@ package ipq
 
 import (
 	"slices"
+	"sync"
 	"time"
 )
 
-// relief is what the watchdog needs to decide spans that wait for a worker.
+// relief is what it takes to decide spans that wait for a worker.
 type relief struct {
+	// mu is held while strands are taken over and what waits on them is
+	// decided. Whoever holds it finds that a strand that is taken has nothing
+	// waiting which was submitted before.
+	mu    sync.Mutex
 	w     *writer
 	count counters
-	waits []bool // by strand: what waits there is to be decided
+	taken []bool // by strand, which is locked then
 	spans []*span
 }
 
-// watch implements sink. It takes spans over from handlers that do not return,
-// with all that waits behind them, and when the time to drain is over all that
-// waits at all.
+// watch implements sink.
 func (s *pooled) watch(now time.Duration) {
-	q := s.l.q
-	any, overdue := false, q.overdue.Load()
+	s.relief.mu.Lock()
+	defer s.relief.mu.Unlock()
+	s.relieve(now)
+}
+
+// relieve takes spans over from handlers that do not return, with all that
+// waits behind them. The caller holds relief.mu.
+func (s *pooled) relieve(now time.Duration) {
+	r := &s.relief
+	any := false
 	for k, st := range s.strands {
-		state, over := st.overrun(now, q.patience())
-		relieved := over && s.relieve(st, state)
-		s.relief.waits[k] = relieved || overdue || phaseOf(state) == taken
-		any = any || s.relief.waits[k]
+		r.taken[k] = s.takeOver(st, now)
+		any = any || r.taken[k]
 	}
-	if any {
-		s.clear()
+	if !any {
+		return
+	}
+	s.clear()
+	for k, st := range s.strands {
+		if r.taken[k] {
+			st.mu.Unlock() // the handler may come back
+		}
 	}
 }
 
-// relieve takes the span that is running on st over from a handler, unless it
-// has returned.
-func (s *pooled) relieve(st *strand, state uint64) bool {
-	st.mu.Lock()
-	defer st.mu.Unlock()
+// takeOver takes the span that is running on st over from a handler that does
+// not return. It reports whether st is taken, now or already, and then leaves
+// it locked.
+func (s *pooled) takeOver(st *strand, now time.Duration) bool {
 	q := s.l.q
-	ok, err := st.takeOver(q, state)
+	state, over := st.overrun(now, q.patience())
+	if !over && phaseOf(state) != taken {
+		return false
+	}
+	st.mu.Lock()
+	ok, err := over, error(nil)
+	if over {
+		ok, err = st.lane.takeOver(q, state)
+	}
 	if !ok {
+		if phaseOf(st.state.Load()) == taken {
+			return true
+		}
+		st.mu.Unlock()
 		return false
 	}
 	// Before any verdict is out, so that what comes after it is not sent here.
@@ -56,11 +82,7 @@ func (s *pooled) relieve(st *strand, state uint64) bool {
 func (s *pooled) timeOutSpan(w *writer, sp *span, err error) {
 	cfg := &s.l.q.cfg
 	for ; sp.next < len(sp.index) && err == nil; sp.next++ {
-		if p := sp.packet(); p.broken {
-			err = w.addID(p.ID(), cfg.onUndecodable())
-		} else {
-			err = w.timeOut(p.ID(), cfg.OnTimeout)
-		}
+		err = w.withoutHandler(sp.packet(), cfg)
 	}
 	if err == nil {
 		err = w.flush()
@@ -70,7 +92,7 @@ func (s *pooled) timeOutSpan(w *writer, sp *span, err error) {
 	}
 }
 
-// clear decides what waits on the strands named in relief.waits, in the order
+// clear decides what waits on the strands named in relief.taken, in the order
 // in which the kernel queued it.
 func (s *pooled) clear() {
 	r := &s.relief
@@ -78,7 +100,7 @@ func (s *pooled) clear() {
 	for _, b := range s.l.batches {
 		for i := range b.spans {
 			j := b.spans[i].job()
-			if k, ok := j.waits(); ok && r.waits[k] && j.take() {
+			if k, ok := j.waits(); ok && r.taken[k] && j.take() {
 				r.spans = append(r.spans, j.span)
 			}
 		}

@@ -37,7 +37,7 @@ type socket struct {
 	held       atomic.Bool // a handler that does not return keeps nl from being closed
 	unbindOnce sync.Once
 	unbindErr  error
-	last       atomic.Pointer[kernelCounters] // as they stood at unbinding
+	tally      kernelTally
 }
 
 // maxPayload returns the longest payload that fits into a write.
@@ -98,26 +98,16 @@ func (s *socket) shut() error {
 // unbind gives the queue up, once. The kernel drops what it still holds.
 func (s *socket) unbind() error {
 	s.unbindOnce.Do(func() {
-		s.keepCounters()
+		s.kernelCounters(true)
 		s.unbindErr = s.configure(func(ae *netlink.AttributeEncoder) { putCommand(ae, zerocopy.CmdUnbind) })
 	})
 	return s.unbindErr
 }
 
-// keepCounters keeps the kernel's counters as they stand before the queue goes.
-func (s *socket) keepCounters() {
-	k := s.kernelCounters()
-	k.waiting = 0
-	s.last.Store(&k)
-}
-
 // kernelCounters returns the kernel's counters of the queue, or what they were
-// when it was unbound.
-func (s *socket) kernelCounters() kernelCounters {
-	if k := s.last.Load(); k != nil {
-		return *k
-	}
-	return s.proc.read(s.queue, s.nl.PID())
+// when it was unbound: no update comes behind the last one.
+func (s *socket) kernelCounters(last bool) kernelCounters {
+	return s.tally.update(func() (kernelCounters, bool) { return s.proc.read(s.queue, s.nl.PID()) }, last)
 }
 
 // close closes the socket, whereupon the kernel unbinds the queue if that has
@@ -126,7 +116,7 @@ func (s *socket) close() error {
 	if s.closed.Swap(true) {
 		return nil
 	}
-	s.keepCounters()
+	s.kernelCounters(true)
 	s.proc.close()
 	if s.held.Load() {
 		go s.nl.Close()

@@ -77,7 +77,12 @@ type Stats struct {
 	// /proc/net/netfilter/nfnetlink_queue, which is for the root of the user
 	// namespace that owns the network namespace, or, when both were made at
 	// once (unshare -Urn), for that of the initial one. Others get
-	// SocketDropped from /proc/net/netlink.
+	// SocketDropped from /proc/net/netlink. Without Kernel, what was known
+	// before stays as it was.
+	//
+	// The kernel's counters have 32 bits and wrap. Here they have 64 and never
+	// go back, provided that Stats is called at least once while they count
+	// 2^32: at a million packets a second, 71 minutes.
 	Kernel bool
 	// QueueDropped counts packets that the kernel dropped because the queue
 	// was full (queue_dropped).
@@ -170,21 +175,4 @@ func (l *loop) addTo(s *Stats) {
 			s.Stuck++
 		}
 	}
-}
-
-// kernelCounters are what the kernel counts for one queue.
-type kernelCounters struct {
-	full          bool // all fields are known, not only socketDropped
-	waiting       uint64
-	queueDropped  uint64
-	socketDropped uint64
-	sequence      uint64
-}
-
-func (k *kernelCounters) addTo(s *Stats) {
-	s.Kernel = s.Kernel && k.full
-	s.Waiting += k.waiting
-	s.QueueDropped += k.queueDropped
-	s.SocketDropped += k.socketDropped
-	s.Sequence += k.sequence
 }

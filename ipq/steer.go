@@ -66,8 +66,9 @@ func newSteering(workers, strands int) *steering {
 	return &steering{strands: make([]strandView, strands), workers: workers, up: make([]int, 0, workers)}
 }
 
-// begin looks at the strands' progress, for a batch of n packets.
-func (s *steering) begin(strands []*strand, n int, now time.Duration) {
+// begin looks at the strands' progress, for a batch of n packets. It reports
+// whether any strand is stuck.
+func (s *steering) begin(strands []*strand, n int, now time.Duration) (stuck bool) {
 	cost, busy := time.Duration(0), false
 	s.up = s.up[:0]
 	for i := range s.strands {
@@ -75,6 +76,7 @@ func (s *steering) begin(strands []*strand, n int, now time.Duration) {
 		if v.stuck = st.stuck.Load(); v.stuck == 0 && len(s.up) < s.workers {
 			s.up = append(s.up, i)
 		}
+		stuck = stuck || v.stuck != 0
 		// In this order: the packets of a span that counts are counted.
 		done := st.spans.Load()
 		v.load = v.packets - st.packets.Load()
@@ -94,6 +96,7 @@ func (s *steering) begin(strands []*strand, n int, now time.Duration) {
 	if !busy && cost*time.Duration(n) < worthwhile {
 		s.whole = s.least
 	}
+	return stuck
 }
 
 func (s *steering) findLeast() {

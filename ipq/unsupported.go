@@ -51,4 +51,4 @@ type procFiles struct{}
 
 func (*procFiles) close() {}
 
-func (*procFiles) read(uint16, uint32) kernelCounters { return kernelCounters{} }
+func (*procFiles) read(uint16, uint32) (kernelCounters, bool) { return kernelCounters{}, false }

@@ -114,6 +114,15 @@ func (w *writer) timeOut(id uint32, v Verdict) error {
 	return w.addID(id, v)
 }
 
+// withoutHandler takes what p gets when the handler is not to be called, because
+// one does not return.
+func (w *writer) withoutHandler(p *Packet, cfg *Config) error {
+	if p.broken {
+		return w.addID(p.ID(), cfg.onUndecodable())
+	}
+	return w.timeOut(p.ID(), cfg.OnTimeout)
+}
+
 // tallied counts v, and returns it without what the kernel would not take.
 func (w *writer) tallied(v Verdict) Verdict {
 	v &^= verdictBypass

@@ -8,28 +8,54 @@ import (
 	"github.com/goipq/goipq/ipq"
 )
 
-// goipq with its defaults, in both of its modes. The pool has two workers on
-// the one CPU that every consumer has.
+// goipq with its defaults in both of its modes, the read buffer apart, which all
+// have in common; and with two queues.
 var (
-	goipqInline = goipq("goipq-inline", ipq.Inline)
-	goipqPool   = goipq("goipq-pool", 2)
+	goipqInline = goipq(contestant{
+		name:     "goipq-inline",
+		title:    "goipq, inline",
+		settings: "Workers: Inline; GSO in tcp",
+	}, ipq.Config{Workers: ipq.Inline})
+
+	// Two workers, also where there is one CPU for both.
+	goipqPool = goipq(contestant{
+		name:     "goipq-pool",
+		title:    "goipq, pool of 2",
+		settings: "Workers: 2; GSO in tcp",
+	}, ipq.Config{Workers: 2})
+
+	// For who decides by addresses and ports: the copy is most of what a
+	// super-packet costs.
+	goipqHeaders = goipq(contestant{
+		name:     "goipq-headers",
+		title:    "goipq, inline, headers only",
+		settings: "Workers: Inline, SnapLen: 128; GSO in tcp",
+	}, ipq.Config{Workers: ipq.Inline, SnapLen: 128})
+
+	goipqTwoQueues = goipq(contestant{
+		name:     "goipq-two-queues",
+		title:    "goipq, two queues",
+		settings: "Workers: Inline, Queues: 2, PinCPU, the rule's fan-out by CPU; two CPUs, shared with the floods where there are no others",
+		queues:   2,
+	}, ipq.Config{Workers: ipq.Inline, Queues: 2, PinCPU: true})
 )
 
-func goipq(name string, workers int) consumer {
-	return goConsumer(name, 1, func(s setup, m *meter) error {
-		q, err := ipq.Open(ipq.Config{Queue: s.Queue, MaxLen: s.MaxLen, ReadBuffer: s.ReadBuffer, Workers: workers})
+func goipq(c contestant, cfg ipq.Config) contestant {
+	return inGo(c, func(s setup, m *meter) error {
+		cfg.Queue, cfg.MaxLen, cfg.ReadBuffer, cfg.GSO = s.Queue, s.MaxLen, s.ReadBuffer, s.GSO
+		q, err := ipq.Open(cfg)
 		if err != nil {
 			return err
 		}
 		defer q.Close()
 		m.count = func() uint64 { return q.Stats().Verdicts }
 		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
 		go func() {
 			<-m.done
 			cancel()
 		}()
 		if err := m.ready(); err != nil {
-			cancel()
 			return err
 		}
 		return q.Run(ctx, ipq.HandlerFunc(func(*ipq.Packet) ipq.Verdict { return ipq.Accept }))

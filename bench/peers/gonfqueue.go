@@ -12,36 +12,61 @@ import (
 	"github.com/mdlayher/netlink"
 )
 
-// goNFQueue is florianl/go-nfqueue as its documentation shows it, with the
-// socket buffers that a flood needs.
-var goNFQueue = goConsumer("go-nfqueue", 1, func(s setup, m *meter) error {
-	nf, err := nfqueue.Open(&nfqueue.Config{
-		NfQueue:      s.Queue,
-		MaxPacketLen: 0xFFFF,
-		MaxQueueLen:  uint32(s.MaxLen),
-		Copymode:     nfqueue.NfQnlCopyPacket,
-		WriteTimeout: 15 * time.Millisecond,
+var (
+	// goNFQueueExample is florianl/go-nfqueue as the example in its
+	// documentation has it.
+	goNFQueueExample = inGo(contestant{
+		name:     "go-nfqueue-defaults",
+		title:    "go-nfqueue, as documented",
+		settings: "the example of its documentation: whole packets, a queue of 255, NO_ENOBUFS, the system's read buffer",
+	}, func(s setup, m *meter) error {
+		return serveGoNFQueue(s, m, nfqueue.Config{MaxQueueLen: 0xFF}, false)
 	})
+
+	// goNFQueue is the same with the buffers that a flood needs, and with GSO.
+	goNFQueue = inGo(contestant{
+		name:     "go-nfqueue",
+		title:    "go-nfqueue, tuned",
+		settings: "the same with the common queue length, and read and write buffers for a full queue; GSO in tcp",
+	}, func(s setup, m *meter) error {
+		cfg := nfqueue.Config{MaxQueueLen: uint32(s.MaxLen)}
+		if s.GSO {
+			cfg.Flags = nfqueue.NfQaCfgFlagGSO
+		}
+		return serveGoNFQueue(s, m, cfg, true)
+	})
+)
+
+func serveGoNFQueue(s setup, m *meter, cfg nfqueue.Config, buffers bool) error {
+	cfg.NfQueue = s.Queue
+	cfg.MaxPacketLen = 0xFFFF
+	cfg.Copymode = nfqueue.NfQnlCopyPacket
+	cfg.WriteTimeout = 15 * time.Millisecond
+	nf, err := nfqueue.Open(&cfg)
 	if err != nil {
 		return fmt.Errorf("open: %w", err)
 	}
 	if err := nf.SetOption(netlink.NoENOBUFS, true); err != nil {
 		return fmt.Errorf("NoENOBUFS: %w", err)
 	}
-	// The kernel doubles both.
-	if err := nf.Con.SetReadBuffer(s.ReadBuffer / 2); err != nil {
-		return fmt.Errorf("read buffer: %w", err)
-	}
-	if err := nf.Con.SetWriteBuffer(s.ReadBuffer / 2); err != nil {
-		return fmt.Errorf("write buffer: %w", err)
+	if buffers {
+		// The kernel doubles both.
+		if err := nf.Con.SetReadBuffer(s.ReadBuffer / 2); err != nil {
+			return fmt.Errorf("read buffer: %w", err)
+		}
+		if err := nf.Con.SetWriteBuffer(s.ReadBuffer / 2); err != nil {
+			return fmt.Errorf("write buffer: %w", err)
+		}
 	}
 	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
 	accept := func(a nfqueue.Attribute) int {
-		if err := nf.SetVerdict(*a.PacketID, nfqueue.NfAccept); err != nil {
+		err := nf.SetVerdict(*a.PacketID, nfqueue.NfAccept)
+		if err == nil {
+			m.packets.Add(1)
+		} else if ctx.Err() == nil {
 			fmt.Fprintln(os.Stderr, "verdict:", err)
-			return 0
 		}
-		m.packets.Add(1)
 		return 0
 	}
 	failed := func(err error) int {
@@ -51,14 +76,12 @@ var goNFQueue = goConsumer("go-nfqueue", 1, func(s setup, m *meter) error {
 		return 0
 	}
 	if err := nf.RegisterWithErrorFunc(ctx, accept, failed); err != nil {
-		cancel()
 		return fmt.Errorf("register: %w", err)
 	}
 	if err := m.ready(); err != nil {
-		cancel()
 		return err
 	}
 	<-m.done
 	cancel()
 	return nf.Close()
-})
+}

@@ -1,22 +1,48 @@
 //go:build linux
 
-// Command peers runs programs that decide the packets of one netfilter queue
-// under the same flood, one after the other, round by round, and compares them.
+// Command peers runs programs that decide the packets of netfilter queues under
+// the same load, one after the other, round by round, and compares them.
 //
-//	go run . -mode saturated
-//	go run . -mode paced -rate 150000 -rounds 5 -json paced.json
+//	go run . -mode all -json peers.json
+//	go run . -mode saturated -rounds 7
+//	go run . -mode paced -rate 150000 -only goipq-inline,go-nfqueue
 //
-// The flood runs on CPU 0, the consumer on CPU 1, both in a private network
-// namespace: root and ordinary users can run it, and the machine's own firewall
-// is left alone. A saturated run shows how many packets a second a consumer
-// decides when there are always more; a paced run shows what one packet costs
-// it in CPU time, user and system, when all have the same to do. A consumer that
-// decides nearly all of a saturated flood outran it: then the rate is the
-// flood's, and only the CPU time tells what the consumer could carry; -share then
-// lets a busy program take half of the consumer's CPU, which is the same for all.
+// It works in private network namespaces: root and ordinary users can run it,
+// and the machine's own firewall and links are left alone. What needs a C
+// compiler or libnetfilter_queue is left out where these are not installed, and
+// the output says how to get them.
 //
-// The figures are the consumers' own, held against those of the flood and of
-// the kernel's queue; where they disagree, the report says so.
+// # Contests
+//
+// saturated shows how many packets a second a contestant decides when there are
+// always more. Floods and contestant have CPUs of their own. On two CPUs one
+// flood cannot send as fast as the best decide, so a busy program shares the
+// contestant's CPU (-share), which is the same for all. One that decides nearly
+// all of the flood even so is said to have outrun it: its rate is the flood's.
+//
+// paced shows what one packet costs in CPU time, user and system, when all have
+// the same to do: -rate packets a second.
+//
+// tcp shows how much TCP a router carries when each packet is decided in user
+// space, next to the same path without a queue. The contestant has the last CPU,
+// client and server the others. The kernel sends a packet on within the call that
+// writes its verdict, so that CPU does some of what they would have done, and
+// there may come more through than without a queue. In tcp-shared all have all
+// CPUs: what queueing costs, the transfer lacks.
+//
+// generator and generator-udp show what one CPU can send with nothing queued,
+// through the flood of this program and through the least that does it in C.
+//
+// Rates are from the kernel's own counters, read from outside: of the queue, or
+// of a rule that counts what generators send. At the end of a round what a
+// contestant says is held against those of the kernel and of the flood, and where
+// they disagree, the report says so.
+//
+// # Exit status
+//
+// 0 when all was measured, 1 when a contestant or the kernel failed, 2 for a
+// wrong flag, or when there can be no private namespace or no second CPU; then
+// nothing was run. 130 and 143 after SIGINT and SIGTERM.
 //
 // It is a module of its own so that goipq depends on none of its peers.
 package main
@@ -28,173 +54,182 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"runtime"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/goipq/goipq/internal/flood"
 	"github.com/goipq/goipq/internal/netlab"
+	"github.com/goipq/goipq/internal/peers"
 	"golang.org/x/sys/unix"
 )
 
-// The main goroutine stays on its thread, so that a consumer can inherit the
-// thread's affinity.
-func init() { runtime.LockOSThread() }
-
 func main() {
 	flood.Main()
-	runGoConsumer()
-	if err := run(); err != nil {
-		fmt.Fprintln(os.Stderr, "peers:", err)
-		os.Exit(1)
+	runGoContestant()
+	var o peers.Options
+	fs := flag.NewFlagSet("peers", flag.ContinueOnError)
+	fs.Usage = func() {}
+	fs.SetOutput(os.Stdout)
+	o.Flags(fs)
+	err := o.Parse(fs, os.Args[1:])
+	if errors.Is(err, flag.ErrHelp) {
+		fs.PrintDefaults()
+		return
 	}
+	if err == nil {
+		err = run(o)
+	}
+	var status interface{ status() int }
+	switch {
+	case err == nil:
+		return
+	case errors.As(err, &status):
+		fail(status.status(), err)
+	}
+	fail(1, err)
 }
 
-type options struct {
-	mode, consumers, base, json string
-	rate                        float64
-	rounds, maxLen, size        int
-	replies, share              bool
-	duration                    time.Duration
+func fail(status int, err error) {
+	fmt.Fprintln(os.Stderr, "peers:", err)
+	os.Exit(status)
 }
 
-func parse() options {
-	var o options
-	var names []string
-	for _, c := range consumers {
-		names = append(names, c.name)
-	}
-	flag.StringVar(&o.mode, "mode", "saturated", "saturated (flood as fast as possible) or paced (at -rate)")
-	flag.Float64Var(&o.rate, "rate", 150_000, "packets per second of a paced run")
-	flag.IntVar(&o.rounds, "rounds", 5, "times each consumer is measured")
-	flag.DurationVar(&o.duration, "duration", 2*time.Second, "measured time of one consumer in one round")
-	flag.StringVar(&o.consumers, "consumers", strings.Join(names, ","), "what to compare")
-	flag.StringVar(&o.base, "base", "go-nfqueue", "consumer that the ratios refer to")
-	flag.IntVar(&o.maxLen, "maxlen", 1024, "packets the kernel may hold in the queue")
-	flag.IntVar(&o.size, "size", 64, "bytes of each packet")
-	flag.BoolVar(&o.replies, "replies", false, "let the kernel answer the echo requests, in the consumer's time")
-	flag.BoolVar(&o.share, "share", false, "let a busy program share the consumer's CPU, so that the flood saturates the fastest")
-	flag.StringVar(&o.json, "json", "", "file to write every single result to")
-	flag.Parse()
-	return o
-}
+// refused is an error before anything was run.
+type refused struct{ error }
 
-func run() error {
-	o := parse()
-	if flag.NArg() > 0 {
-		return fmt.Errorf("unexpected argument %q", flag.Arg(0))
-	}
-	load := flood.Config{Size: o.size, CPUs: []int{floodCPU}}
-	switch o.mode {
-	case "saturated":
-	case "paced":
-		load.Rate = o.rate
-	default:
-		return fmt.Errorf("-mode is %q, want saturated or paced", o.mode)
-	}
-	if o.rounds < 1 || o.maxLen < 1 || o.duration <= 0 {
-		return errors.New("-rounds, -maxlen and -duration must be greater than zero")
-	}
-	chosen, err := choose(o.consumers)
+func (refused) status() int { return 2 }
+
+// told is the end by a signal.
+type told struct{ unix.Signal }
+
+func (t told) Error() string { return t.Signal.String() }
+func (t told) status() int   { return 128 + int(t.Signal) }
+
+func run(o peers.Options) error {
+	cpus, err := allowedCPUs()
 	if err != nil {
 		return err
 	}
-	if runtime.NumCPU() < 2 {
-		return errors.New("needs two CPUs: one for the flood, one for the consumer")
+	if len(cpus) < 2 {
+		return refused{errors.New("needs two CPUs: one for the load, one for the contestant")}
 	}
 	if err := netlab.Enter(); err != nil {
-		return err
+		return refused{err}
 	}
-	ns, err := netlab.Current()
+	chosen, missing, err := choose(&o)
 	if err != nil {
-		return err
+		return refused{err}
 	}
-	defer ns.Close()
-	if !o.replies {
-		// An accepted request goes as far as ICMP, and the answer to it would
-		// be made within the consumer's verdict: as much work again, and the
-		// same for all.
-		if err := ns.Sysctl("net.ipv4.icmp_echo_ignore_all", "1"); err != nil {
-			return err
-		}
+	if err := touch(o.JSON); err != nil {
+		return refused{err}
 	}
 	dir, err := os.MkdirTemp("", "peers")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-
-	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
-	defer stop()
-	if o.share {
-		go hog(ctx, consumerCPU)
-	}
-	l := &lab{ctx: ctx, ns: ns, dir: dir, load: load, duration: o.duration, setup: setup{
-		MaxLen: o.maxLen,
-		// The kernel charges 832 bytes for a message with a small packet
-		// and 2304 with one of 1400; twice leaves room.
-		ReadBuffer: 2 * 2304 * o.maxLen,
-	}}
-	results, err := l.rounds(chosen, o.rounds)
-	if err != nil {
+	if err := os.CopyFS(dir, cSources); err != nil {
 		return err
 	}
-	var names []string
-	for _, c := range chosen {
-		names = append(names, c.name)
+	report := &peers.Report{
+		Kind: peers.Kind, Schema: peers.Schema, Time: time.Now().UTC().Truncate(time.Second),
+		Machine: machine(len(cpus)), Versions: versions(), Options: o, Missing: missing,
 	}
-	table(os.Stdout, names, o.base, results)
-	if o.json == "" {
+	ctx, cancel := untilSignal()
+	defer cancel()
+	l := &lab{ctx: ctx, options: o, dir: dir, cpus: cpus, progress: os.Stderr}
+	printHeader(os.Stdout, report)
+	err = l.contests(report, chosen)
+	report.Interrupted = ctx.Err() != nil
+	if report.Interrupted {
+		err = context.Cause(ctx) // and not what it has caused
+	}
+	if o.JSON != "" {
+		err = errors.Join(err, report.Write(o.JSON))
+	}
+	return err
+}
+
+// contests runs all of them, one after the other.
+func (l *lab) contests(report *peers.Report, chosen map[string][]contestant) error {
+	for _, mode := range l.options.Modes {
+		c := l.contest(mode)
+		err := c.run(l, chosen[mode])
+		report.Contests = append(report.Contests, c.report)
+		printContest(os.Stdout, &c.report)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// choose finds out who takes part in each mode. One that was asked for by name
+// must be able to.
+func choose(o *peers.Options) (chosen map[string][]contestant, missing []peers.Missing, err error) {
+	chosen = make(map[string][]contestant)
+	known := make(map[string]bool)
+	for _, mode := range o.Modes {
+		for _, c := range contestants(mode) {
+			first := !known[c.name]
+			known[c.name] = true
+			if len(o.Only) > 0 && !slices.Contains(o.Only, c.name) {
+				continue
+			}
+			if m := c.missing(); m == nil {
+				chosen[mode] = append(chosen[mode], c)
+			} else if len(o.Only) > 0 {
+				return nil, nil, fmt.Errorf("-only: %s needs %s: %s", c.name, m.What, m.Get)
+			} else if first {
+				missing = append(missing, *m)
+			}
+		}
+		if len(chosen[mode]) == 0 {
+			return nil, nil, fmt.Errorf("-only: none of %s takes part in -mode %s", strings.Join(o.Only, ", "), mode)
+		}
+	}
+	for _, name := range o.Only {
+		if !known[name] {
+			return nil, nil, fmt.Errorf("-only: there is no %q in -mode %s", name, strings.Join(o.Modes, ","))
+		}
+	}
+	return chosen, missing, nil
+}
+
+// touch finds out whether a file can be written before all is measured for it.
+func touch(file string) error {
+	if file == "" {
 		return nil
 	}
-	settings := map[string]string{"go": runtime.Version(), "arch": runtime.GOARCH}
-	flag.VisitAll(func(f *flag.Flag) { settings[f.Name] = f.Value.String() })
-	return writeJSON(o.json, settings, results)
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE, 0o666)
+	if err != nil {
+		return fmt.Errorf("-json: %w", err)
+	}
+	return f.Close()
 }
 
-// hog keeps a CPU busy until ctx ends. It is one thread, as a consumer is most
-// of the time, so the scheduler gives each about half.
-func hog(ctx context.Context, cpu int) {
-	runtime.LockOSThread()
-	var one unix.CPUSet
-	one.Set(cpu)
-	if err := unix.SchedSetaffinity(0, &one); err != nil {
-		fmt.Fprintln(os.Stderr, "peers: -share:", err)
-		return
-	}
-	for ctx.Err() == nil {
-	}
-}
+// impatience is how long after the first signal another one ends the program at
+// once. The first can come several times: to the process group, and from those
+// who have started us.
+const impatience = 500 * time.Millisecond
 
-// choose finds consumers by their names.
-func choose(list string) ([]consumer, error) {
-	var chosen []consumer
-	for name := range strings.SplitSeq(list, ",") {
-		i := slices.IndexFunc(consumers, func(c consumer) bool { return c.name == name })
-		if i < 0 {
-			return nil, fmt.Errorf("no consumer %q", name)
+// untilSignal returns a context that ends with SIGINT or SIGTERM, with a told
+// as its cause.
+func untilSignal() (ctx context.Context, stop func()) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, unix.SIGINT, unix.SIGTERM)
+	go func() {
+		if sig, ok := (<-signals).(unix.Signal); ok {
+			cancel(told{sig})
+			time.Sleep(impatience)
+			signal.Stop(signals)
 		}
-		chosen = append(chosen, consumers[i])
+	}()
+	return ctx, func() {
+		signal.Stop(signals)
+		close(signals)
+		cancel(nil)
 	}
-	return chosen, nil
-}
-
-// rounds measures every consumer in each round, starting with another one each
-// time so that none always follows the same.
-func (l *lab) rounds(chosen []consumer, n int) ([]result, error) {
-	var results []result
-	for round := range n {
-		for i := range chosen {
-			c := chosen[(i+round)%len(chosen)]
-			r, err := l.measure(c)
-			if err != nil {
-				return nil, fmt.Errorf("round %d, %s: %w", round, c.name, err)
-			}
-			r.Round = round
-			results = append(results, r)
-			fmt.Fprintf(os.Stderr, "round %d: %s %.0f/s, %.0f ns CPU a packet\n", round, c.name, r.Rate, r.CPUPerPacket)
-		}
-	}
-	return results, nil
 }

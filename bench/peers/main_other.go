@@ -9,5 +9,5 @@ import (
 
 func main() {
 	fmt.Fprintln(os.Stderr, "peers: netfilter queues exist only on Linux")
-	os.Exit(1)
+	os.Exit(2)
 }

@@ -11,6 +11,7 @@ type books struct {
 	Received uint64 `json:"received"`
 	Verdicts uint64 `json:"verdicts"`
 	Accepted uint64 `json:"accepted"` // of the verdicts
+	Bypassed uint64 `json:"bypassed"` // by the kernel, in front of the queue
 	Arrived  uint64 `json:"arrived"`  // at the other end, behind the queue
 	// Lost is what the kernel dropped, if LostKnown, otherwise what is
 	// missing.
@@ -39,6 +40,7 @@ func (b *books) enter(title string, l *life) {
 	b.Received += l.Received
 	b.Verdicts += l.Verdicts
 	b.Accepted += l.Accepted
+	b.Bypassed += l.Bypassed
 	b.Arrived += l.Arrived
 	if l.Queued {
 		b.Lost += l.lost()
@@ -51,8 +53,8 @@ func (b *books) enter(title string, l *life) {
 	}
 	switch {
 	case !l.Counted: // nobody but the rule has counted connections' packets
-	case l.Sent != l.Ruled && !l.Routed, l.Sent < l.Ruled:
-		disagree("the floods sent %s, the rule counted %s", commas(l.Sent), commas(l.Ruled))
+	case l.Sent != l.Ruled+l.Bypassed && !l.Routed, l.Sent < l.Ruled+l.Bypassed:
+		disagree("the floods sent %s, the rules counted %s", commas(l.Sent), commas(l.Ruled+l.Bypassed))
 	}
 	b.checkBytes(l, disagree)
 	if !l.Queued {
@@ -82,8 +84,8 @@ func (b *books) enter(title string, l *life) {
 		disagree("%s decided, but %s accepted and %s dropped",
 			commas(l.Verdicts), commas(l.Accepted), commas(l.HandlerDropped))
 	}
-	if l.Arrived > l.Accepted {
-		disagree("%s accepted, %s arrived", commas(l.Accepted), commas(l.Arrived))
+	if l.Arrived > l.Accepted+l.Bypassed {
+		disagree("%s accepted, %s arrived", commas(l.Accepted+l.Bypassed), commas(l.Arrived))
 	}
 	if l.Refused > 0 {
 		disagree("the kernel refused %s verdicts", commas(l.Refused))

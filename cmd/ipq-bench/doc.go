@@ -37,6 +37,12 @@
 //	spin:TIME   it is computed on for so long
 //	sleep:TIME  it is waited for so long
 //
+// -bypass PERCENT has the kernel decide so much of the flows by itself, through
+// package bypass, after the handler has seen their first ten packets. What then
+// arrives counts as before; the modes are unqueued and inline, to compare with.
+// -sweep bypass=0,25,50,75,90,100 shows rate and CPU against the share. It needs
+// eBPF, so root outside of user namespaces.
+//
 // The mode unqueued, beside inline and pool in -modes, is the same path with a
 // rule that counts in the place of the one that queues. It takes its turn as
 // they do, and each of their rounds is compared with that of the same number:
@@ -137,11 +143,52 @@
 // tenth above what it is when idle plus the queue's packet buffers, and nothing
 // may outlive the queue.
 //
+// # Doctor
+//
+// ipq-bench doctor says what this kernel, these limits and this user allow, and
+// what to change, a sentence a line. It tries each thing for real, in private
+// namespaces: it has packets queued and accepted, asks for every flag of a
+// queue, loads the eBPF programs, and, as root, sees whether ordinary users may
+// have namespaces. Its exit status is 0 if goipq can work here at all, and 2 if
+// it cannot.
+//
+// # Compare
+//
+// ipq-bench compare old.json new.json shows every figure of two reports, of
+// -json or of bench/peers: the medians, their ratio, and the p of a
+// Mann-Whitney U test over the rounds. Machines and settings that differ are
+// named. It is slower when a figure of speed or cost is worse by -threshold
+// percent or more (5 unless set) with p below -alpha (0.05); then the exit status
+// is 1. It takes four rounds in each report at least: with fewer nothing is ever
+// significant, and that is refused with 2, as are files that are no reports, and
+// reports whose books do not balance. The path without a queue is shown and not
+// judged, and of a comparison with peers only goipq's ratios to them are, since
+// a slower machine changes neither. Rounds of one run have the machine's mood of
+// that time in common: compare runs of one machine, and let it be idle.
+//
+// # Peers
+//
+// ipq-bench peers compares goipq with libnetfilter_queue, go-nfqueue and bare
+// loops in C: under overload, at a steady rate, and as the way of TCP through a
+// router; and the flood with a bare sendmmsg(2) loop. It is the program of the
+// module bench/peers, so that this one depends on none of them, and is built from
+// its sources with the go tool. What else is missing is named, with how to get
+// it. -json writes what compare and html read. Its exit status is 1 when one of
+// the programs failed.
+//
+// # Pages and plots
+//
+// -html writes a page with all figures and plots of the run, as HTML with SVG
+// in it, which needs no network and suits light and dark, wide and narrow
+// screens. ipq-bench html -o page.html results.json... makes one of reports that
+// -json or bench/peers has written, several on a page; ipq-bench svg -o folder
+// results.json... makes each plot a file of its own, for documents.
+//
 // # Exit status
 //
 //	0    measured, and the books balance
 //	1    the run failed, the books do not balance, or a soak was not flat
-//	2    wrong flag or value, or no private namespace to be had: nothing was run
+//	2    wrong flag, value or file, or no private namespace to be had: nothing was run
 //	130  ended by SIGINT; the table and the JSON file have what was measured
 //	143  the same, by SIGTERM
 //

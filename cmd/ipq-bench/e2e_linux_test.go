@@ -93,7 +93,8 @@ func checkReport(t *testing.T, rep *report, stdout string) {
 
 func TestRun(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "report.json")
-	cmd := command("-duration", "200ms", "-json", file)
+	page := filepath.Join(t.TempDir(), "page.html")
+	cmd := command("-duration", "200ms", "-json", file, "-html", page)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err := cmd.Run()
@@ -103,6 +104,9 @@ func TestRun(t *testing.T) {
 	}
 	rep := readReport(t, file)
 	checkReport(t, rep, stdout.String())
+	if text, err := os.ReadFile(page); err != nil || !strings.Contains(string(text), "<svg ") {
+		t.Errorf("a page of %d bytes without plots: %v", len(text), err)
+	}
 	if rep.Machine.CPUs > 1 && rep.Setup.shared() {
 		t.Errorf("the flood runs on CPUs %v, the consumer on %v", rep.Setup.Flood, rep.Setup.Consumer)
 	}
@@ -114,32 +118,16 @@ func TestRun(t *testing.T) {
 
 // An ordinary user gets the same, down to the kernel's own count of drops.
 func TestRunAsOrdinaryUser(t *testing.T) {
-	const nobody = 65534
-	if os.Geteuid() != 0 {
-		t.Skip("needs root to become an ordinary user; without, TestRun is this test")
-	}
-	// A place that the user can reach, unlike t.TempDir.
-	dir, err := os.MkdirTemp("", "ipq-bench")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	cmd := command("-duration", "200ms", "-json", filepath.Join(dir, "report.json"))
-	program := filepath.Join(dir, "ipq-bench")
-	copyFile(t, program, cmd.Path)
-	if err := errors.Join(os.Chmod(dir, 0o755), os.Chown(dir, nobody, nobody)); err != nil {
-		t.Fatal(err)
-	}
-	cmd.Path, cmd.Dir = program, dir
-	cmd.SysProcAttr.Credential = &syscall.Credential{Uid: nobody, Gid: nobody}
+	cmd := command("-duration", "200ms", "-json", "report.json")
+	asOrdinaryUser(t, cmd)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	err = cmd.Run()
+	err := cmd.Run()
 	skipWithoutNamespaces(t, stderr.String())
 	if err != nil || stderr.Len() > 0 {
 		t.Fatalf("%v: %s\n%s", err, stderr.String(), stdout.String())
 	}
-	rep := readReport(t, filepath.Join(dir, "report.json"))
+	rep := readReport(t, filepath.Join(cmd.Dir, "report.json"))
 	checkReport(t, rep, stdout.String())
 	if rep.Setup.Root {
 		t.Error("the user has root's rights")
@@ -235,7 +223,12 @@ func TestRefusals(t *testing.T) {
 	}{
 		{[]string{"-nope"}, "-nope"},
 		{[]string{"-size", "9"}, "-size 9"},
+		{[]string{"doctor", "who"}, "doctor who"},
 		{[]string{"-json", filepath.Join(t.TempDir(), "none", "f")}, "-json"},
+		{[]string{"-html", filepath.Join(t.TempDir(), "none", "f")}, "-html"},
+		{[]string{"compare", "none", "none"}, "none"},
+		{[]string{"html", "none"}, "-o"},
+		{[]string{"svg", "-o", "f", "none"}, "none"},
 	} {
 		out, err := command(c.args...).CombinedOutput()
 		skipWithoutNamespaces(t, string(out))

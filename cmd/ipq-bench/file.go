@@ -9,16 +9,16 @@ import (
 )
 
 // checkWritable finds out, before a run, whether its report can be written to
-// the file name. It leaves everything as it was.
-func checkWritable(name string) error {
-	t, err := aim(name)
+// the file name, which flag has given. It leaves everything as it was.
+func checkWritable(flag, name string) error {
+	t, err := aim(flag, name)
 	if err != nil {
 		return err
 	}
 	if t.exists {
 		f, err := os.OpenFile(t.path, os.O_WRONLY, 0)
 		if err != nil {
-			return fmt.Errorf("-json: %w", err)
+			return fmt.Errorf("%s: %w", flag, err)
 		}
 		f.Close()
 	}
@@ -33,15 +33,19 @@ func checkWritable(name string) error {
 	return os.Remove(f.Name())
 }
 
-// write writes the report as JSON to the file name: all of it or, after an
-// error, nothing.
+// write writes the report as JSON to the file name.
 func (r *report) write(name string) error {
 	text, err := json.MarshalIndent(r, "", "\t")
 	if err != nil {
 		return fmt.Errorf("-json: %w", err)
 	}
-	text = append(text, '\n')
-	t, err := aim(name)
+	return writeFile("-json", name, append(text, '\n'))
+}
+
+// writeFile writes the text to the file name, which flag has given: all of it
+// or, after an error, nothing.
+func writeFile(flag, name string, text []byte) error {
+	t, err := aim(flag, name)
 	if err != nil {
 		return err
 	}
@@ -61,26 +65,27 @@ func (r *report) write(name string) error {
 		err = os.Rename(f.Name(), t.path)
 	}
 	if err != nil {
-		return fmt.Errorf("-json: %w", err)
+		return fmt.Errorf("%s: %w", flag, err)
 	}
 	return nil
 }
 
 // A target is where a report goes.
 type target struct {
+	flag    string
 	path    string // behind all symbolic links
 	exists  bool
 	replace bool // by a new file; a device or pipe is written to instead
 }
 
-func aim(name string) (target, error) {
-	t := target{path: name, replace: true}
+func aim(flag, name string) (target, error) {
+	t := target{flag: flag, path: name, replace: true}
 	info, err := os.Stat(name)
 	if os.IsNotExist(err) {
 		return t, nil
 	}
 	if err != nil {
-		return t, fmt.Errorf("-json: %w", err)
+		return t, fmt.Errorf("%s: %w", flag, err)
 	}
 	t.exists, t.replace = true, info.Mode().IsRegular()
 	if t.replace {
@@ -98,7 +103,7 @@ func (t target) create() (*os.File, error) {
 		if errors.As(err, &cause) {
 			err = cause.Err // the name of the new file means nothing to anybody
 		}
-		return nil, fmt.Errorf("-json %s: make a file in its directory: %w", t.path, err)
+		return nil, fmt.Errorf("%s %s: make a file in its directory: %w", t.flag, t.path, err)
 	}
 	return f, nil
 }

@@ -39,6 +39,7 @@ const (
 type options struct {
 	Scenario string
 	Handler  handling
+	Bypass   bypassing
 	Patterns [][]byte // of the inspect handler
 	IPv6     bool
 	TCP      bool
@@ -67,6 +68,7 @@ type options struct {
 	Replies    bool
 	Modes      []string
 	JSON       string
+	HTML       string
 }
 
 // kind is what kind of run it is.
@@ -91,7 +93,7 @@ func (o *options) warmUp() time.Duration {
 
 // texts are flags that parseFlags reads further.
 type texts struct {
-	modes, handler, patterns, sweep string
+	modes, handler, patterns, sweep, bypass string
 }
 
 func newFlagSet(o *options, t *texts) *flag.FlagSet {
@@ -101,6 +103,7 @@ func newFlagSet(o *options, t *texts) *flag.FlagSet {
 	fs.StringVar(&o.Scenario, "scenario", scenarioICMP, "`what` is sent where: icmp or udp on loopback, forward through a router,\nor churn, which is short TCP connections through it")
 	fs.StringVar(&t.handler, "handler", handleAccept, "what is `done` with each packet: accept, drop, mix:P (drop P percent), parse,\ninspect, rewrite, spin:TIME or sleep:TIME")
 	fs.StringVar(&t.patterns, "patterns", "", "`file` of what -handler inspect looks for, one pattern a line;\nwithout, a list that is built in")
+	fs.StringVar(&t.bypass, "bypass", "", "`percent` of the flows that the kernel is to decide after their first 10 packets,\nthrough package bypass; 0 has it look for flows and find none")
 	fs.BoolVar(&o.IPv6, "6", false, "IPv6 instead of IPv4")
 	fs.BoolVar(&o.TCP, "tcp", false, "TCP bulk transfer instead of UDP, for -scenario forward")
 	fs.BoolVar(&o.GSO, "gso", true, "queue TCP's super-packets whole; -gso=false has the kernel cut\nthem into segments first")
@@ -114,7 +117,7 @@ func newFlagSet(o *options, t *texts) *flag.FlagSet {
 	fs.Float64Var(&o.Resolution, "resolution", 1, "`percent` that a search of -rfc2544 is to come near")
 	fs.IntVar(&o.Tries, "tries", 1, "`number` of trials of each rate of -rfc2544; most of them must lose nothing")
 	fs.BoolVar(&o.Latency, "latency", false, "time datagrams from when they were due to their arrival; needs -rate")
-	fs.StringVar(&t.sweep, "sweep", "", "measure several values of one `flag`, in turns: batch=1,8,32,64,256, or workers,\nqueues, maxlen, size, flows, handler, rate")
+	fs.StringVar(&t.sweep, "sweep", "", "measure several values of one `flag`, in turns: batch=1,8,32,64,256, or workers,\nqueues, maxlen, size, flows, handler, rate, bypass")
 	fs.Float64Var(&o.Rate, "rate", 0, "`packets` a second to offer, over all queues (of churn: connections); 0 offers as many as go")
 	fs.IntVar(&o.Size, "size", 64, "`bytes` of each packet, from the IP header on")
 	fs.IntVar(&o.Batch, "batch", 0, "most `packets` for one recvmmsg; 0 means goipq's default for the mode")
@@ -126,6 +129,7 @@ func newFlagSet(o *options, t *texts) *flag.FlagSet {
 	fs.BoolVar(&o.Replies, "replies", false, "let the kernel answer the echo requests, which it does in the consumer's time")
 	fs.StringVar(&t.modes, "modes", modeInline+","+modePool, "`list` of what to measure: inline, pool, and unqueued, which is the\nsame path without a queue")
 	fs.StringVar(&o.JSON, "json", "", "write every figure to this `file` as well")
+	fs.StringVar(&o.HTML, "html", "", "write a page with plots to this `file` as well, which needs nothing else")
 	return fs
 }
 
@@ -175,6 +179,12 @@ func parseOnce(args []string) (o options, err error) {
 	if o.Handler, err = parseHandling(t.handler); err != nil {
 		return o, err
 	}
+	if o.Bypass, err = parseBypassing(t.bypass); err != nil {
+		return o, err
+	}
+	if o.Bypass.on && !set["modes"] {
+		o.Modes = []string{modeUnqueued, modeInline} // to compare with
+	}
 	if set["patterns"] && o.Handler.kind != handleInspect {
 		return o, errors.New("-patterns is for -handler inspect")
 	}
@@ -189,10 +199,12 @@ func parseOnce(args []string) (o options, err error) {
 	if o.Soak > 0 && (set["duration"] || set["rounds"]) {
 		return o, errors.New("-soak has no rounds: -duration and -rounds are not for it")
 	}
-	if err := o.checkMeasures(set); err != nil {
-		return o, err
+	for _, check := range []func(map[string]bool) error{o.checkMeasures, o.checkScenario, o.checkBypass} {
+		if err := check(set); err != nil {
+			return o, err
+		}
 	}
-	return o, o.checkScenario(set)
+	return o, nil
 }
 
 func (o *options) check() error {
@@ -245,7 +257,7 @@ func printUsage(w io.Writer) {
 packets a second this machine decides, at what cost. It needs Linux, and root or the
 right to make a user namespace. The machine's own rules and interfaces are not touched.
 
-Usage: ipq-bench [flags]
+Usage: ipq-bench [flags], or ipq-bench and one of the commands below
 
 `)
 	var o options
@@ -253,6 +265,7 @@ Usage: ipq-bench [flags]
 	fs := newFlagSet(&o, &t)
 	fs.SetOutput(w)
 	fs.PrintDefaults()
+	printSubcommands(w)
 	fmt.Fprint(w, `
 Examples:
   ipq-bench                       what is the most that this machine carries?
@@ -267,6 +280,8 @@ Examples:
   ipq-bench -duration 1s -json f a quick run, with every figure in a file
   ipq-bench -scenario forward -tcp -modes unqueued,inline
                                   routed TCP, and how much of it the queue costs
+  ipq-bench -scenario forward -tcp -modes unqueued,inline -bypass 100
+                                  and with a bypass after ten packets
   ipq-bench -scenario udp -imix -handler inspect
                                   an IPS: many flows, each payload searched
 

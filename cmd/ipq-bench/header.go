@@ -102,7 +102,7 @@ func (p *parameters) consumer(s *setup) string {
 	if err != nil {
 		return text
 	}
-	return text + "; it " + h.describe()
+	return text + "; it " + h.describe() + p.bypass()
 }
 
 func (p *parameters) batches() string {

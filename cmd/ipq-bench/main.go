@@ -26,6 +26,9 @@ const (
 
 func main() {
 	flood.Main() // does not return in a flood, which is this program again
+	if c, ok := findSubcommand(os.Args[1:]); ok {
+		os.Exit(c.run(os.Args[2:], os.Stdout, os.Stderr))
+	}
 	signals := catchSignals()
 
 	opts, err := parseFlags(os.Args[1:])
@@ -52,8 +55,11 @@ func bench(ctx context.Context, opts options, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "ipq-bench:", err)
 		return status
 	}
-	if opts.JSON != "" {
-		if err := checkWritable(opts.JSON); err != nil {
+	for flag, name := range map[string]string{"-json": opts.JSON, "-html": opts.HTML} {
+		if name == "" {
+			continue
+		}
+		if err := checkWritable(flag, name); err != nil {
 			return complain(exitUsage, err)
 		}
 	}
@@ -78,6 +84,9 @@ func bench(ctx context.Context, opts options, stdout, stderr io.Writer) int {
 	print(stdout, r.report)
 	if opts.JSON != "" {
 		runErr = errors.Join(runErr, r.report.write(opts.JSON))
+	}
+	if opts.HTML != "" {
+		runErr = errors.Join(runErr, r.report.writeHTML(opts.HTML))
 	}
 	if runErr != nil {
 		return complain(exitFailed, runErr)

@@ -68,7 +68,7 @@ func (rep *report) notes() []string {
 
 	rate := rep.Parameters.Rate
 	queued := slices.ContainsFunc(rep.Modes, func(m mode) bool { return m.Name != modeUnqueued && len(m.Rounds) > 0 })
-	if rep.Parameters.TCP || !queued {
+	if rep.Parameters.TCP || rep.Parameters.Bypass != nil || !queued {
 		return rep.otherNotes(v, queued)
 	}
 	switch {
@@ -109,13 +109,13 @@ func (rep *report) notes() []string {
 			"see net.core.rmem_max, or choose a lower -maxlen.",
 			fixed(share, 0), commas(uint64(rep.Setup.ReadBuffer)/1024))
 	}
-	if b := &rep.Books; b.Arrived < b.Accepted+b.Passed {
+	if b := &rep.Books; b.Arrived < b.Accepted+b.Bypassed+b.Passed {
 		note("%s packets went on but did not arrive: the kernel dropped them behind the queue "+
-			"(net.core.netdev_max_backlog).", commas(b.Accepted+b.Passed-b.Arrived))
+			"(net.core.netdev_max_backlog).", commas(b.Accepted+b.Bypassed+b.Passed-b.Arrived))
 	}
-	if b := &rep.Books; b.Sent > b.Ruled+b.Passed {
+	if b := &rep.Books; b.Sent > b.Ruled+b.Bypassed+b.Passed {
 		note("%s packets were sent but did not come to the rule: the kernel dropped them before it.",
-			commas(b.Sent-b.Ruled-b.Passed))
+			commas(b.Sent-b.Ruled-b.Bypassed-b.Passed))
 	}
 	switch {
 	case v.busy < 0.5:
@@ -144,6 +144,10 @@ func (rep *report) otherNotes(v view, queued bool) []string {
 	case p.kind() == onChurn:
 		note("A connection is timed from when it was begun, or due, to the server's end of it: some ten packets, " +
 			"each of them queued.")
+	}
+	if queued && p.Bypass != nil {
+		note("Arrived are what the handler and the bypass have accepted. The bypass works in the system calls of those " +
+			"who send, whose CPU is in the last of the CPU figures; the others are this process's.")
 	}
 	if queued && v.guessed {
 		note("~: the kernel shows this user no count of what it dropped; this is what is missing.")

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 	"time"
 )
 
@@ -14,8 +15,11 @@ const showEvery = 250 * time.Millisecond
 // anew, elsewhere in a line for each round.
 type progress struct {
 	w      io.Writer
-	live   bool      // w is a terminal
+	live   bool // w is a terminal
+	began  time.Time
 	finish time.Time // about when the run is over
+	turns  int       // rounds or searches of all modes
+	turn   int       // the one that has begun, from 1 on
 	title  string    // of the round
 	rounds int       // of each mode
 	kind   kinds     // of the scenario
@@ -28,14 +32,20 @@ func newProgress(w io.Writer) *progress {
 	return &progress{w: w, live: terminalWidth(w) > 0}
 }
 
-// start begins a run.
-func (p *progress) start(run *parameters) {
+// start begins a run of so many turns, which is to take about so long.
+func (p *progress) start(run *parameters, turns int, total time.Duration) {
 	p.rounds, p.kind = run.Rounds, run.kind()
-	p.finish = time.Now().Add(run.total())
+	p.began, p.turns = time.Now(), turns
+	p.finish = p.began.Add(total)
 }
 
-// begin begins a round.
+// begin begins a round. How long those before it took tells when all are over
+// better than what they were to take.
 func (p *progress) begin(n int, title string, queued bool) {
+	if p.turn > 0 {
+		p.finish = p.began.Add(time.Since(p.began) * time.Duration(p.turns) / time.Duration(p.turn))
+	}
+	p.turn++
 	p.queued = queued
 	p.title = fmt.Sprintf("%d/%d %s", n, p.rounds, title)
 	if p.live {
@@ -81,14 +91,38 @@ const clearToEnd = "\x1b[K" // ANSI's EL: erase in line
 // rewrite replaces the living line. It clears behind the text, not before it,
 // so nothing flickers.
 func (p *progress) rewrite(text string) {
-	left := max(0, time.Until(p.finish)) + time.Second - 1
-	line := fmt.Sprintf("%s, %d s left: %s", p.title, left/time.Second, text)
 	// Behind it stays room for the ^C that a terminal echoes: at its edge that
 	// would begin another line.
-	if room := terminalWidth(p.w) - len("^C") - 1; room > 0 && len(line) > room {
+	room := terminalWidth(p.w) - len("^C") - 1
+	io.WriteString(p.w, "\r"+p.line(text, room, time.Now())+clearToEnd)
+}
+
+// line is the living line: the round, a bar of how much of the run is over, the
+// time that is left, and the text. room is how wide it may be; 0 or less is any.
+func (p *progress) line(text string, room int, now time.Time) string {
+	// Rounded up: at the end it says 1 s, not 0.
+	left := (max(0, p.finish.Sub(now)) + time.Second - 1).Truncate(time.Second)
+	wait := fmt.Sprintf("%d s", left/time.Second)
+	if left >= 2*time.Minute {
+		wait = left.String()
+	}
+	bar := ", "
+	// The room of a usual text, so that the bar keeps its width.
+	const usual, shortest, longest = len("1,200,000 verdicts/s of 2,400,000 offered, 50.0 % lost"), 6, 24
+	if n := room - columns(p.title) - len(" [] 10m10s left: ") - usual; n >= shortest {
+		n = min(n, longest)
+		done := 1.0
+		if all := p.finish.Sub(p.began); all > 0 {
+			done = min(1, now.Sub(p.began).Seconds()/all.Seconds())
+		}
+		full := int(done * float64(n))
+		bar = " [" + strings.Repeat("#", full) + strings.Repeat("-", n-full) + "] "
+	}
+	line := []rune(p.title + bar + wait + " left: " + text)
+	if room > 0 && len(line) > room {
 		line = line[:room]
 	}
-	io.WriteString(p.w, "\r"+line+clearToEnd)
+	return string(line)
 }
 
 func (p *progress) rates(rd *round) string {

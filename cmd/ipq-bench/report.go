@@ -53,6 +53,7 @@ type parameters struct {
 	Rate     float64       `json:"rate_per_second"`    // of all floods; 0: as many as go
 	Scenario string        `json:"scenario"`
 	Handler  string        `json:"handler"`
+	Bypass   *float64      `json:"bypass_percent,omitempty"` // of the flows
 	IPv6     bool          `json:"ipv6"`
 	TCP      bool          `json:"tcp"`        // connections, of which the flows are
 	GSO      bool          `json:"gso"`        // super-packets are queued whole

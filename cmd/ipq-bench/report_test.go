@@ -58,8 +58,8 @@ func sampleReport(scale uint64, verdicts ...uint64) *report {
 func wantLines(t *testing.T, text string, width int) {
 	t.Helper()
 	for line := range strings.Lines(text) {
-		if line = strings.TrimSuffix(line, "\n"); len(line) > width {
-			t.Errorf("%d columns, want at most %d: %s", len(line), width, line)
+		if line = strings.TrimSuffix(line, "\n"); columns(line) > width {
+			t.Errorf("%d columns, want at most %d: %s", columns(line), width, line)
 		}
 		if strings.TrimRight(line, " ") != line {
 			t.Errorf("spaces at the end of %q", line)
@@ -101,6 +101,28 @@ func TestOutputWidth(t *testing.T) {
 		printHeader(&text, rep)
 		printResults(&text, rep)
 		wantLines(t, text.String(), 100)
+	}
+}
+
+// A sweep's table fits with everything that can be measured at once.
+func TestSweepWidth(t *testing.T) {
+	rep := sweptReport("spin:100us", "inspect")
+	for i := range rep.Sweep.Points {
+		p := &rep.Sweep.Points[i]
+		p.Parameters.Latency, p.Parameters.Modes = true, []string{modeUnqueued, modePool}
+		p.Modes[0].Name = modeUnqueued
+		for j := range p.Modes {
+			for k := range p.Modes[j].Rounds {
+				p.Modes[j].Rounds[k].Latency = &latency{P50: time.Second / 2, P99: time.Second / 2, P999: time.Second / 2}
+			}
+		}
+	}
+	rep.finish(false)
+	var text strings.Builder
+	printSweep(&text, rep)
+	wantLines(t, text.String(), 100)
+	if !strings.Contains(text.String(), "p99.9, µs") || strings.Contains(text.String(), "allocs") {
+		t.Errorf("the wrong columns are left out:\n%s", text.String())
 	}
 }
 
@@ -289,19 +311,19 @@ func readReport(t *testing.T, name string) *report {
 func TestJSONFileIsCheckedBefore(t *testing.T) {
 	dir := t.TempDir()
 	for _, bad := range []string{dir, filepath.Join(dir, "none", "f")} {
-		if err := checkWritable(bad); err == nil || !strings.HasPrefix(err.Error(), "-json") {
+		if err := checkWritable("-json", bad); err == nil || !strings.HasPrefix(err.Error(), "-json") {
 			t.Errorf("%s: %v", bad, err)
 		}
 	}
 	file := filepath.Join(dir, "f")
-	if err := checkWritable(file); err != nil {
+	if err := checkWritable("-json", file); err != nil {
 		t.Fatal(err)
 	}
 	if left, _ := os.ReadDir(dir); len(left) != 0 {
 		t.Errorf("the check left %v", left)
 	}
 	if runtime.GOOS != "windows" {
-		if err := checkWritable(os.DevNull); err != nil {
+		if err := checkWritable("-json", os.DevNull); err != nil {
 			t.Error(err)
 		}
 		if err := new(report).write(os.DevNull); err != nil {
@@ -334,7 +356,7 @@ func TestJSONFileBehindLink(t *testing.T) {
 func TestPlainProgress(t *testing.T) {
 	var text strings.Builder
 	p := newProgress(&text)
-	p.start(&parameters{Rounds: usualRounds})
+	p.start(&parameters{Rounds: usualRounds}, usualRounds, time.Second)
 	p.begin(2, "pool of 2", true)
 	p.done(&sampleReport(1000, 600).Modes[1].Rounds[0])
 	p.end()

@@ -134,14 +134,17 @@ func (m *mode) noise(main metric) string {
 }
 
 func printBooks(w io.Writer, width int, b *books) {
-	if b.Balanced {
-		printField(w, width, "books", "balanced: "+b.sum())
-		return
-	}
-	printField(w, width, "books", "DO NOT BALANCE: "+b.sum())
+	printField(w, width, "books", b.describe())
 	for _, p := range b.Problems {
 		printField(w, width, "", p)
 	}
+}
+
+func (b *books) describe() string {
+	if b.Balanced {
+		return "balanced: " + b.sum()
+	}
+	return "DO NOT BALANCE: " + b.sum()
 }
 
 func (b *books) sum() string {
@@ -155,6 +158,9 @@ func (b *books) sum() string {
 	}
 	text += fmt.Sprintf("%s queued by the rule: %s received, %s decided, %s%s lost in the kernel",
 		commas(b.Ruled), commas(b.Received), commas(b.Verdicts), sign, commas(b.Lost))
+	if b.Bypassed > 0 {
+		text += fmt.Sprintf("; %s bypassed the queue", commas(b.Bypassed))
+	}
 	if b.Passed > 0 {
 		text += fmt.Sprintf("; %s passed unqueued", commas(b.Passed))
 	}

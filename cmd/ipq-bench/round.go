@@ -36,9 +36,10 @@ type round struct {
 
 // A tally counts packets and the calls that they took.
 type tally struct {
-	Sent     uint64 `json:"sent"`    // by the floods
-	Ruled    uint64 `json:"ruled"`   // packets that came to the rule that queues
-	Arrived  uint64 `json:"arrived"` // packets that came to the other end
+	Sent     uint64 `json:"sent"`     // by the floods
+	Ruled    uint64 `json:"ruled"`    // packets that came to the rule that queues
+	Bypassed uint64 `json:"bypassed"` // packets that the kernel accepted before that
+	Arrived  uint64 `json:"arrived"`  // packets that came to the other end
 	Received uint64 `json:"received"`
 	Batches  uint64 `json:"batches"` // recvmmsg calls that brought any
 	// BatchSizes counts Batches by how many packets they brought: item i those
@@ -76,6 +77,7 @@ func (b *batchSizes) add(more batchSizes, sign int) {
 func (t tally) minus(before tally) tally {
 	t.Sent -= before.Sent
 	t.Ruled -= before.Ruled
+	t.Bypassed -= before.Bypassed
 	t.Arrived -= before.Arrived
 	t.Received -= before.Received
 	t.Batches -= before.Batches
@@ -100,7 +102,7 @@ func (t *tally) lost() uint64 {
 	if t.QueueKnown {
 		return t.QueueDropped + t.SocketDropped
 	}
-	queued := max(t.Sent, t.Ruled) // a window's peek has no Ruled, connections no Sent
+	queued := max(t.Sent-t.Bypassed, t.Ruled) // a window's peek has no Ruled, connections no Sent
 	if queued < t.Received {
 		return 0 // the window began with packets that waited in the queue
 	}
@@ -111,8 +113,8 @@ func (t *tally) lost() uint64 {
 func (l *life) losses() losses {
 	lost := losses{Handler: l.HandlerDropped, Known: l.QueueKnown}
 	if l.Counted {
-		lost.BeforeQueue = shortfall(l.Ruled, l.Sent)
-		lost.BehindQueue = shortfall(l.Arrived, l.Accepted)
+		lost.BeforeQueue = shortfall(l.Ruled+l.Bypassed, l.Sent)
+		lost.BehindQueue = shortfall(l.Arrived, l.Accepted+l.Bypassed)
 	}
 	if !l.Queued {
 		if l.Counted {

@@ -97,7 +97,7 @@ func (r *runner) build(p *plan) error {
 				return err
 			}
 			r.sites[key] = s
-			if err := s.install(key.queued, p.setup.Fanout, p.opts.Queues); err != nil {
+			if err := s.install(key.queued, p.setup.Fanout, p.opts.Queues, p.opts.Bypass.on); err != nil {
 				return err
 			}
 		}
@@ -144,9 +144,6 @@ func (r *runner) run(ctx context.Context) error { return r.takeTurns(ctx, r.roun
 // takeTurns calls measure for each round of each mode of each plan. A round of
 // all of them comes before the next of any.
 func (r *runner) takeTurns(ctx context.Context, measure func(ctx context.Context, p *plan, m *mode, n int) error) error {
-	r.show.start(&r.report.Parameters)
-	r.show.finish = time.Now().Add(r.report.total())
-	defer r.show.end()
 	type turn struct {
 		p *plan
 		m *mode
@@ -157,6 +154,8 @@ func (r *runner) takeTurns(ctx context.Context, measure func(ctx context.Context
 			order = append(order, turn{p, m})
 		}
 	}
+	r.show.start(&r.report.Parameters, r.opts.Rounds*len(order), r.report.total())
+	defer r.show.end()
 	for n := 1; n <= r.opts.Rounds; n++ {
 		for _, t := range order {
 			if ctx.Err() != nil {

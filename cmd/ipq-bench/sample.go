@@ -27,7 +27,7 @@ func (s *session) peek() sample {
 	t.Sent = s.load.sent()
 	t.delivery = s.load.delivered()
 	if s.queue == nil {
-		t.Ruled, t.Arrived, _ = s.site.passed() // shown only
+		t.Ruled, t.Bypassed, t.Arrived, _ = s.site.passed() // shown only
 	}
 	return sample{at: at, tally: t}
 }
@@ -37,11 +37,11 @@ func (s *session) peek() sample {
 // the window, and outside the CPU time that they measure.
 func (s *session) begin() (sample, error) {
 	times := s.load.latencies()
-	ruled, arrived, err := s.site.passed()
+	ruled, bypassed, arrived, err := s.site.passed()
 	var mem runtime.MemStats
 	runtime.ReadMemStats(&mem)
 	p := s.peek()
-	p.Ruled, p.Arrived, p.times = ruled, arrived, times
+	p.Ruled, p.Bypassed, p.Arrived, p.times = ruled, bypassed, arrived, times
 	p.mallocs, p.machine = mem.Mallocs, readMachineCPU()
 	p.loadUser, p.loadSystem = s.load.cpu()
 	p.user, p.system = processCPU()
@@ -59,7 +59,7 @@ func (s *session) finish() (sample, error) {
 	runtime.ReadMemStats(&mem)
 	p.mallocs = mem.Mallocs
 	var err error
-	p.Ruled, p.Arrived, err = s.site.passed()
+	p.Ruled, p.Bypassed, p.Arrived, err = s.site.passed()
 	p.times = s.load.latencies()
 	return p, err
 }

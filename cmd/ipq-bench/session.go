@@ -41,6 +41,10 @@ func startSession(at *site, cfg ipq.Config, handler ipq.Handler, start func() (*
 }
 
 func (s *session) serve(cfg ipq.Config, handler ipq.Handler) error {
+	handler, err := s.site.shortcut.join(&cfg, handler)
+	if err != nil {
+		return err
+	}
 	cfg.NetNS = s.site.at.FD()
 	q, err := ipq.Open(cfg)
 	if err != nil {
@@ -77,7 +81,7 @@ func (s *session) end() (life, error) {
 	l.Queued, l.Counted = s.queue != nil, s.site.sent
 	l.Routed = s.site.client != s.site.at
 	var err error
-	l.Ruled, l.Arrived, err = s.site.passed()
+	l.Ruled, l.Bypassed, l.Arrived, err = s.site.passed()
 	l.Lost = l.losses()
 	errs = append(errs, err)
 	if s.queue != nil {

@@ -20,10 +20,11 @@ type site struct {
 	// sent tells whether the senders count their packets.
 	sent bool
 
-	queued bool // there is a queue; otherwise packets pass
-	ruled  counted
-	sunk   []counted
-	gates  []*netlab.Ruleset // closed while there are any
+	queued   bool // there is a queue; otherwise packets pass
+	ruled    counted
+	shortcut *shortcut // nil without a bypass
+	sunk     []counted
+	gates    []*netlab.Ruleset // closed while there are any
 }
 
 // A sink is a place where packets arrive, and may end.
@@ -36,7 +37,7 @@ type sink struct {
 
 // install puts the rules in place: a counter where packets arrive, and the
 // queue, or for comparison a counter in its place.
-func (s *site) install(queued, fanout bool, queues int) (err error) {
+func (s *site) install(queued, fanout bool, queues int, bypass bool) (err error) {
 	s.queued = queued
 	for _, sink := range s.sinks {
 		var c counted
@@ -55,37 +56,46 @@ func (s *site) install(queued, fanout bool, queues int) (err error) {
 		return err
 	}
 	s.rule.Queues, s.rule.FanoutCPU = queues, fanout
+	if bypass {
+		return s.installBypass()
+	}
 	s.ruled.rules, err = s.at.InstallQueue(s.rule)
 	return err
 }
 
 // kind says what stands where the queue is to be.
 func (s *site) kind() string {
-	if s.ruled.rules.UsesTarget() {
+	switch rules, ok := s.ruled.rules.(*netlab.Ruleset); {
+	case !ok:
+		return "ruleset of package bypass"
+	case rules.UsesTarget():
 		return "NFQUEUE target"
 	}
 	return "nft queue expression"
 }
 
-// passed returns how many packets came to the rule, and to the other end, since
-// the round began.
-func (s *site) passed() (ruled, arrived uint64, err error) {
+// passed returns how many packets came to the rule, how many the bypass accepted
+// in front of it, and how many came to the other end, since the round began.
+func (s *site) passed() (ruled, bypassed, arrived uint64, err error) {
 	if ruled, err = s.ruled.sinceMark(); err != nil {
-		return 0, 0, err
+		return 0, 0, 0, err
+	}
+	if bypassed, err = s.shortcut.sinceMark(); err != nil {
+		return 0, 0, 0, err
 	}
 	for i := range s.sunk {
 		n, err := s.sunk[i].sinceMark()
 		if err != nil {
-			return 0, 0, err
+			return 0, 0, 0, err
 		}
 		arrived += n
 	}
-	return ruled, arrived, nil
+	return ruled, bypassed, arrived, nil
 }
 
 // mark begins the round's counts.
 func (s *site) mark() error {
-	err := s.ruled.mark()
+	err := errors.Join(s.shortcut.mark(), s.ruled.mark())
 	for i := range s.sunk {
 		err = errors.Join(err, s.sunk[i].mark())
 	}
@@ -121,20 +131,20 @@ func (s *site) open() error {
 // apart are the same.
 func (s *site) settle() error {
 	const apart, longest = 5 * time.Millisecond, time.Second
-	before, _, err := s.passed()
+	before, passedBy, _, err := s.passed()
 	for end := time.Now().Add(longest); err == nil && time.Now().Before(end); {
 		time.Sleep(apart)
-		now, _, readErr := s.passed()
-		if now == before {
+		now, nowBy, _, readErr := s.passed()
+		if now == before && nowBy == passedBy {
 			return readErr
 		}
-		before, err = now, readErr
+		before, passedBy, err = now, nowBy, readErr
 	}
 	return err
 }
 
 func (s *site) close() error {
-	var errs []error
+	errs := []error{s.shortcut.close()}
 	for _, ns := range s.spaces {
 		errs = append(errs, ns.Close())
 	}
@@ -143,7 +153,9 @@ func (s *site) close() error {
 
 // counted is a ruleset with what its counters stood at.
 type counted struct {
-	rules  *netlab.Ruleset
+	rules interface {
+		Counters() ([]netlab.Counter, error)
+	}
 	marked uint64
 }
 

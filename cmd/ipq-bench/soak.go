@@ -66,7 +66,7 @@ func soakEvery(d time.Duration) time.Duration {
 
 // soak runs each mode for -soak, or as long as it can until ctx ends.
 func (r *runner) soak(ctx context.Context) error {
-	r.show.start(&r.report.Parameters)
+	r.show.start(&r.report.Parameters, len(r.opts.Modes), r.report.total())
 	defer r.show.end()
 	for _, name := range r.opts.Modes {
 		if ctx.Err() != nil {

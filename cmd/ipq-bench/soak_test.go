@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	_ "github.com/goipq/goipq/internal/soak"
 	"github.com/goipq/goipq/ipq"
 )
 

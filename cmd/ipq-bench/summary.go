@@ -37,6 +37,9 @@ const (
 	lostShare       = "lost_percent"
 	cpuCost         = "cpu_ns_per_packet"
 	loadCost        = "load_cpu_ns_per_packet"
+	allCost         = "all_cpu_ns_per_arrived"
+	bypassedRate    = "bypassed_per_second"
+	bypassedShare   = "bypassed_percent"
 	connectionP50   = "connection_p50_us"
 	connectionP99   = "connection_p99_us"
 	latencyP50      = "latency_p50_us"
@@ -65,6 +68,7 @@ const (
 	onTimed // packets that are timed, too
 	withoutQueue
 	besideUnqueued // only where the unqueued path is measured, too
+	besideBypass   // only with a bypass
 
 	onAll = onPackets | onBulk | onChurn
 )
@@ -92,6 +96,9 @@ func (p *parameters) measures(x metric, mode string) bool {
 	if x.name == loadCost && p.Latency {
 		return false // a timed flood takes all of a CPU
 	}
+	if x.on&besideBypass != 0 && p.Bypass == nil {
+		return false
+	}
 	return x.on&besideUnqueued == 0 || slices.Contains(p.Modes, modeUnqueued)
 }
 
@@ -112,16 +119,19 @@ var metrics = []metric{
 	{"latency_p9999_us", "latency, µs, 99.99 %", 1, func(r *round) float64 { return r.Latency.us(p9999) }, false, onTimed | withoutQueue},
 	{"latency_max_us", "latency, µs, longest", 1, func(r *round) float64 { return r.Latency.us(longest) }, false, onTimed | withoutQueue},
 	{ofUnqueued, "of unqueued, %", 1, func(r *round) float64 { return r.ofUnqueued() }, false, onAll | besideUnqueued},
+	{bypassedRate, "bypassed/s", 0, func(r *round) float64 { return r.perSecond(r.Bypassed) }, false, onAll | besideBypass},
+	{bypassedShare, "bypassed, %", 1, func(r *round) float64 { return 100 * ratio(r.Bypassed, r.decided()) }, false, onAll | besideBypass},
 	{"lost_per_second", "lost in the kernel/s", 0, func(r *round) float64 { return r.perSecond(r.lost()) }, true, onAll},
 	{lostShare, "lost in the kernel, %", 1, func(r *round) float64 { return 100 * ratio(r.lost(), r.Sent) }, true, onPackets},
 	{handlerDropRate, "dropped by the handler/s", 0, func(r *round) float64 { return r.perSecond(r.HandlerDropped) }, false, onAll},
-	{cpuCost, "CPU ns per packet", 0, func(r *round) float64 { return ratio(uint64(r.CPU), r.Verdicts) }, false, onAll},
-	{"cpu_user_ns_per_packet", "user ns per packet", 0, func(r *round) float64 { return ratio(uint64(r.CPUUser), r.Verdicts) }, false, onAll},
+	{cpuCost, "CPU ns per packet", 0, func(r *round) float64 { return ratio(uint64(r.CPU), r.decided()) }, false, onAll},
+	{"cpu_user_ns_per_packet", "user ns per packet", 0, func(r *round) float64 { return ratio(uint64(r.CPUUser), r.decided()) }, false, onAll},
 	{"kernel_ns_per_packet", "kernel ns per packet", 0, func(r *round) float64 { return ratio(uint64(r.Machine.System+r.Machine.SoftIRQ), r.packets()) }, false, onPackets | withoutQueue},
 	{loadCost, "sender ns per packet", 0, func(r *round) float64 { return ratio(uint64(r.LoadCPU), r.Sent) }, false, onPackets | withoutQueue},
+	{allCost, "all CPU ns per arrived", 0, func(r *round) float64 { return ratio(uint64(r.CPU+r.LoadCPU), r.Arrived) }, false, onAll | withoutQueue | besideBypass},
 	{"packets_per_recvmmsg", "packets per recvmmsg", 1, func(r *round) float64 { return ratio(r.Received, r.Batches) }, false, onAll},
 	{"verdicts_per_write", "verdicts per write", 1, func(r *round) float64 { return ratio(r.Verdicts, r.Writes) }, false, onAll},
-	{"allocations_per_packet", "allocations per packet", 3, func(r *round) float64 { return ratio(r.Mallocs, r.Verdicts) }, false, onAll},
+	{"allocations_per_packet", "allocations per packet", 3, func(r *round) float64 { return ratio(r.Mallocs, r.decided()) }, false, onAll},
 }
 
 // main is the metric that a scenario is judged by.
@@ -166,11 +176,14 @@ func (rep *report) compare() {
 
 // packets is how many the round carried.
 func (r *round) packets() uint64 {
-	if r.Verdicts > 0 {
-		return r.Verdicts
+	if n := r.decided(); n > 0 {
+		return n
 	}
 	return r.Arrived
 }
+
+// decided is how many were decided, by the handler or the bypass.
+func (t *tally) decided() uint64 { return t.Verdicts + t.Bypassed }
 
 func (r *round) perSecond(n uint64) float64 { return float64(n) / r.Window.Seconds() }
 
@@ -211,7 +224,7 @@ func (p *parameters) summarise(m *mode) map[string]spread {
 func (rep *report) rows() []metric {
 	var rows []metric
 	p := &rep.Parameters
-	accepts := p.Handler == handleAccept && !slices.Contains(p.Modes, modeUnqueued)
+	accepts := p.Handler == handleAccept && p.Bypass == nil && !slices.Contains(p.Modes, modeUnqueued)
 	for _, x := range metrics {
 		switch {
 		case !slices.ContainsFunc(p.Modes, func(mode string) bool { return p.measures(x, mode) }):

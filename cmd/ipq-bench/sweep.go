@@ -8,7 +8,7 @@ import (
 )
 
 // sweepable are the flags that -sweep takes several values for.
-var sweepable = []string{"batch", "workers", "queues", "maxlen", "size", "flows", "handler", "rate"}
+var sweepable = []string{"batch", "workers", "queues", "maxlen", "size", "flows", "handler", "rate", "bypass"}
 
 const maxPoints = 64
 

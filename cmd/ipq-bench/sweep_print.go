@@ -8,11 +8,13 @@ import (
 )
 
 // sweepColumns are the figures that a sweep's table has, as far as they mean
-// something: more do not fit.
+// something and fit.
 var sweepColumns = []struct{ name, head string }{
-	{ofUnqueued, "of unqueued, %"},
+	{ofUnqueued, "% unqueued"},
+	{bypassedShare, "% bypassed"},
 	{lostShare, "lost, %"},
 	{cpuCost, "CPU ns"},
+	{allCost, "all CPU ns"},
 	{"packets_per_recvmmsg", "batch"},
 	{"allocations_per_packet", "allocs"},
 	{latencyP50, "p50, µs"},
@@ -22,6 +24,10 @@ var sweepColumns = []struct{ name, head string }{
 	{connectionP99, "p99, µs"},
 }
 
+// dispensable are those that are left out first where there is no room. The
+// report has them all.
+var dispensable = []string{"allocations_per_packet", "packets_per_recvmmsg", lostShare, cpuCost}
+
 // printSweep prints a sweep as one table, the modes one below the other.
 func printSweep(w io.Writer, rep *report) {
 	width := textWidth(w)
@@ -29,32 +35,51 @@ func printSweep(w io.Writer, rep *report) {
 		fmt.Fprintln(w, "interrupted: these are the figures so far")
 	}
 	points := rep.Sweep.Points
-	main := points[0].Parameters.main()
-	if main.name == arrivedRate && !slices.Contains(points[0].Parameters.Modes, modeUnqueued) {
-		main = metricNamed(verdictRate) // what is dropped was decided, too
-	}
-	lines := []string{rep.Sweep.Parameter}
-	heads := []string{"mode", main.label, "±", ""}
 	var names []string
 	for _, c := range sweepColumns {
 		if slices.ContainsFunc(points, func(pt point) bool { return pt.has(c.name) }) {
-			names, heads = append(names, c.name), append(heads, c.head)
+			names = append(names, c.name)
+		}
+	}
+	lines := rep.Sweep.table(names)
+	for _, name := range dispensable {
+		if columns(slices.MaxFunc(lines, func(a, b string) int { return columns(a) - columns(b) })) <= width {
+			break
+		}
+		names = slices.DeleteFunc(names, func(n string) bool { return n == name })
+		lines = rep.Sweep.table(names)
+	}
+	for _, line := range lines {
+		fmt.Fprintln(w, line)
+	}
+	fmt.Fprintln(w)
+	printField(w, width, "note", fmt.Sprintf("Medians of %s of %v for each value, which take turns; ± is half of what lies between "+
+		"the least and the most. Costs are those of a packet.", plural(points[0].Parameters.Rounds, "round"), points[0].Parameters.Window))
+	printNoise(w, width, rep.noise())
+	printBooks(w, width, &rep.Books)
+}
+
+// table returns the lines of the main figure and those that are named.
+func (s *sweep) table(names []string) []string {
+	first := &s.Points[0].Parameters
+	main := first.shown()
+	lines := []string{s.Parameter}
+	heads := []string{"mode", main.label, "±", ""}
+	for _, c := range sweepColumns {
+		if slices.Contains(names, c.name) {
+			heads = append(heads, c.head)
 		}
 	}
 	rows := [][]string{heads}
-	var noise []string
-	for i, name := range points[0].Parameters.Modes {
-		for j := range points {
-			pt := &points[j]
+	for i, name := range first.Modes {
+		for j := range s.Points {
+			pt := &s.Points[j]
 			m := &pt.Modes[i]
 			lines = append(lines, pt.Value)
-			row := []string{pt.Parameters.title(name)}
-			row = append(row, m.cells(main, true)...)
-			s := m.Summary[main.name]
+			row := append([]string{pt.Parameters.title(name)}, m.cells(main, true)...)
 			mark := ""
-			if s.Noisy != "" {
+			if m.Summary[main.name].Noisy != "" {
 				mark = "!"
-				noise = append(noise, pt.title(name)+": "+s.Noisy)
 			}
 			row = append(row, mark)
 			for _, column := range names {
@@ -65,27 +90,17 @@ func printSweep(w io.Writer, rep *report) {
 	}
 	pad(lines)
 	appendGroup(lines, rows, "")
-	for _, line := range lines {
-		fmt.Fprintln(w, strings.TrimRight(line, " "))
+	for i := range lines {
+		lines[i] = strings.TrimRight(lines[i], " ")
 	}
-	fmt.Fprintln(w)
-	printField(w, width, "note", fmt.Sprintf("Medians of %s of %v for each value, which take turns; ± is half of what lies between "+
-		"the least and the most. Costs are those of a packet.", plural(points[0].Parameters.Rounds, "round"), points[0].Parameters.Window))
-	printNoise(w, width, noise)
-	printBooks(w, width, &rep.Books)
+	return lines
 }
 
 // printNoise explains the marks, up to a few.
 func printNoise(w io.Writer, width int, noise []string) {
-	const most = 3
-	if len(noise) == 0 {
-		return
+	for _, text := range marked(noise) {
+		printField(w, width, "note", text)
 	}
-	text := "!: not to be relied on. " + strings.Join(noise[:min(most, len(noise))], "; ")
-	if more := len(noise) - most; more > 0 {
-		text += fmt.Sprintf("; and %d more", more)
-	}
-	printField(w, width, "note", text+".")
 }
 
 // has reports whether a figure was measured at the point.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -81,6 +82,9 @@ func TestSignalInWindow(t *testing.T) {
 	})
 }
 
+// someVerdicts is a living line of a window in which something was decided.
+var someVerdicts = regexp.MustCompile(`[1-9][0-9,]* verdicts/s of `)
+
 func testSignalInWindow(t *testing.T, status int, end func(terminal *os.File, group int) error) {
 	file := filepath.Join(t.TempDir(), "report.json")
 	master, slave := openTerminal(t, 100)
@@ -100,7 +104,7 @@ func testSignalInWindow(t *testing.T, status int, end func(terminal *os.File, gr
 			break // EIO: everybody has left
 		}
 		text.Write(buf[:n])
-		if !ended && strings.Contains(text.String(), " verdicts/s of ") {
+		if !ended && someVerdicts.MatchString(text.String()) {
 			ended = true
 			if err := end(master, cmd.Process.Pid); err != nil {
 				t.Error(err)

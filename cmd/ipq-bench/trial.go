@@ -78,7 +78,7 @@ func (ts *trials) offer(ctx context.Context, target float64) (trial, error) {
 	}
 	l := life{tally: s.tally().minus(before), Queued: s.queue != nil, Counted: true, Routed: s.site.client != s.site.at}
 	l.Sent, l.MissedTurns, l.Lag = said.sent, said.missed, said.lag
-	if l.Ruled, l.Arrived, err = s.site.passed(); err != nil {
+	if l.Ruled, l.Bypassed, l.Arrived, err = s.site.passed(); err != nil {
 		return trial{}, err
 	}
 	l.Lost = l.losses()

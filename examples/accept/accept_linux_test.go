@@ -11,6 +11,7 @@ import (
 	"github.com/goipq/goipq/examples/internal/extest"
 	"github.com/goipq/goipq/internal/netlab"
 	"github.com/goipq/goipq/internal/netlab/labtest"
+	"golang.org/x/sys/unix"
 )
 
 func TestMain(m *testing.M) { extest.Main(m, main) }
@@ -58,6 +59,23 @@ func TestManualPage(t *testing.T) {
 	}
 
 	nothingPasses("after")
+}
+
+// SIGTERM ends the program in order: what is queued already is accepted.
+func TestTerminate(t *testing.T) {
+	ns := labtest.New(t)
+	if _, err := ns.InstallQueue(netlab.Rule{Hook: netlab.Output, Match: netlab.Match{L4Proto: unix.IPPROTO_UDP}}); err != nil {
+		t.Fatal(err)
+	}
+	p := extest.Start(t, ns)
+	p.WaitFor(t, "reading queue 0")
+	const packets = 100
+	extest.CheckArrivals(t, ns, packets, func(send func()) {
+		output := p.Terminate(t, send)
+		if want := fmt.Sprintf("accept: %d packets accepted\n", packets); !strings.HasSuffix(output, want) {
+			t.Errorf("output %q", output)
+		}
+	})
 }
 
 // installQueue runs "iptables -A OUTPUT -p PROTOCOL -j QUEUE" inside ns, with

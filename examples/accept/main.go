@@ -24,6 +24,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/goipq/goipq/ipq"
 )
@@ -53,25 +54,34 @@ func run(verbose bool) error {
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	// Close is what makes a waiting Read return.
-	context.AfterFunc(ctx, func() { conn.Close() })
-
 	log.Print("reading queue 0, ^C ends it")
-	accepted, err := acceptAll(conn, verbose)
+	accepted, err := acceptAll(ctx, conn, verbose)
 	log.Printf("%d packets accepted", accepted)
-	if errors.Is(err, ipq.ErrClosed) {
-		return nil
-	}
 	return err
 }
 
-// acceptAll accepts packets until conn is closed, or fails, and returns how
-// many.
-func acceptAll(conn *ipq.Conn, verbose bool) (accepted int, err error) {
-	for {
-		p, err := conn.Read(0) // ipq_read, without a time-out
+// acceptAll accepts packets until ctx has ended and those are read that came
+// before, or conn fails, and returns how many.
+func acceptAll(ctx context.Context, conn *ipq.Conn, verbose bool) (accepted int, err error) {
+	for end := (time.Time{}); ; {
+		timeout := 100 * time.Millisecond // within which it looks at ctx
+		if ctx.Err() != nil {
+			timeout = -1 // what is there already, for a second at the most
+			if end.IsZero() {
+				end = time.Now().Add(time.Second)
+			}
+			if time.Now().After(end) {
+				return accepted, nil
+			}
+		}
+		p, err := conn.Read(timeout) // ipq_read
 		var refused *ipq.VerdictError
 		switch {
+		case errors.Is(err, ipq.ErrTimeout):
+			if timeout < 0 {
+				return accepted, nil
+			}
+			continue
 		case errors.As(err, &refused): // NLMSG_ERROR, ipq_get_msgerr
 			log.Print(refused)
 			continue

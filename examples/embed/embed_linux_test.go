@@ -49,6 +49,32 @@ func TestDropsOnePort(t *testing.T) {
 	}
 }
 
+// SIGTERM ends the program in order: what is queued already is decided.
+func TestTerminate(t *testing.T) {
+	l := newLab(t, "127.0.0.1")
+	p := extest.Start(t, l.ns)
+	for deadline := time.Now().Add(30 * time.Second); l.passed(t, 10) == 0; {
+		if time.Now().After(deadline) {
+			t.Fatal("nothing passes the queue")
+		}
+		l.send(t, 10)
+		time.Sleep(time.Millisecond) // between two looks at a counter
+	}
+	const packets = 100
+	extest.CheckArrivals(t, l.ns, packets, func(send func()) {
+		output := p.Terminate(t, func() {
+			send()
+			l.send(t, 9)
+		})
+		if !strings.HasSuffix(output, " accepted, 1 dropped\n") {
+			t.Errorf("output %q", output)
+		}
+	})
+	if n := l.passed(t, 9); n != 0 {
+		t.Errorf("%d packets to port 9 passed", n)
+	}
+}
+
 // A lab is a namespace whose UDP packets go to queue 0, with a socket to send
 // them from.
 type lab struct {

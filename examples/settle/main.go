@@ -30,33 +30,40 @@ func main() {
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-
-	b, err := bypass.New(bypass.Config{Logger: slog.Default()})
-	if err != nil {
+	if err := settle(ctx, *packets); err != nil {
 		log.Fatal(err)
 	}
+}
+
+// settle serves the queue until ctx ends. What it has made goes in the opposite
+// order, also after an error: rules that stay would go on deciding.
+func settle(ctx context.Context, packets uint64) (err error) {
+	b, err := bypass.New(bypass.Config{Logger: slog.Default()})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, b.Close()) }()
 	rules, err := b.Install(bypass.Rules{
 		Hook:  ipq.Output,
 		Match: []bypass.Match{{Protocol: syscall.IPPROTO_UDP}},
 		Queue: 0,
 	})
 	if err != nil {
-		log.Fatal(err)
+		return err
 	}
-	handler, err := b.Inspect(ipq.HandlerFunc(decide), bypass.Inspection{Packets: *packets})
+	defer func() { err = errors.Join(err, rules.Remove()) }()
+	handler, err := b.Inspect(ipq.HandlerFunc(decide), bypass.Inspection{Packets: packets})
 	if err != nil {
-		log.Fatal(err)
+		return err
 	}
 	q, err := ipq.Open(ipq.Config{Queue: 0, Bypass: b})
 	if err != nil {
-		log.Fatal(err)
+		return err
 	}
 	fmt.Println("waiting for packets")
 	err = errors.Join(q.Run(ctx, handler), q.Close())
 
 	c, countErr := rules.Counters()
 	fmt.Printf("queued %d packets, the kernel accepted %d and dropped %d\n", c.Queued.Packets, c.Accepted.Packets, c.Dropped.Packets)
-	if err := errors.Join(err, countErr, rules.Remove(), b.Close()); err != nil {
-		log.Fatal(err)
-	}
+	return errors.Join(err, countErr)
 }

@@ -46,3 +46,19 @@ func TestSettlesFlows(t *testing.T) {
 		t.Errorf("output %q", output)
 	}
 }
+
+// SIGTERM ends the program in order: what is queued already is decided, and its
+// rules go, so that nothing is queued any more.
+func TestTerminate(t *testing.T) {
+	ns := labtest.New(t)
+	p := extest.Start(t, ns, "-packets", "1000000")
+	p.WaitFor(t, "waiting for packets")
+	const packets = 100
+	extest.CheckArrivals(t, ns, packets, func(send func()) {
+		output := p.Terminate(t, send)
+		if !strings.Contains(output, "queued 100 packets, the kernel accepted 0 and dropped 0") {
+			t.Errorf("output %q", output)
+		}
+	})
+	extest.CheckArrivals(t, ns, packets, func(send func()) { send() })
+}

@@ -3,6 +3,7 @@ package fakekernel
 import (
 	"encoding/binary"
 	"syscall"
+	"time"
 
 	"github.com/mdlayher/netlink"
 
@@ -78,6 +79,7 @@ func (k *Kernel) configure(c Config) syscall.Errno {
 			if q.bound {
 				return syscall.EBUSY // to the socket that owns it, which is the only one there is
 			}
+			_ = k.file.SetWriteDeadline(time.Time{})
 			*q = instance{bound: true, maxLen: defaultMaxLen, copyMode: zerocopy.CopyNone}
 		case zerocopy.CmdUnbind:
 			if !q.bound {
@@ -118,6 +120,8 @@ func (k *Kernel) unbind(byUser bool) {
 	}
 	k.queue = instance{ended: true}
 	k.flush(byUser)
+	// Nobody waits for room any more: it fails only on a closed file.
+	_ = k.file.SetWriteDeadline(time.Unix(0, 1))
 }
 
 // flush decides what waits. It will be answered if it is not final.

@@ -1,6 +1,7 @@
 package fakekernel
 
 import (
+	"errors"
 	"os"
 	"syscall"
 
@@ -64,6 +65,9 @@ func (k *Kernel) deliver(p *Packet, tag uint32, strict, wait bool) (id uint32, f
 		return err != unix.EAGAIN
 	}); werr != nil {
 		err = werr
+	}
+	if strict && errors.Is(err, os.ErrDeadlineExceeded) {
+		return 0, NoListener, nil // the queue was unbound meanwhile
 	}
 	return id, fate, err
 }

@@ -70,7 +70,7 @@ func (k *Kernel) request(h zerocopy.Header, body []byte) syscall.Errno {
 func (k *Kernel) decide() syscall.Errno {
 	id := k.message.id
 	if k.ledger.has(id) && k.ledger.at(id).state == refused {
-		k.ledger.set(id, settled)
+		k.replace(id)
 		return 0
 	}
 	if k.message.again {
@@ -98,7 +98,7 @@ func (k *Kernel) decideBatch() syscall.Errno {
 		switch {
 		case e.state == refused:
 			decided++
-			k.ledger.set(id, settled)
+			k.replace(id)
 		case k.settle(id, e, settled):
 			void++
 		default:
@@ -136,6 +136,15 @@ func (k *Kernel) settle(id uint32, e *entry, next state) (void bool) {
 		k.wrong.add("packet %d: %v", id, err)
 	}
 	return void
+}
+
+// replace enters the verdict on a packet whose first was refused. It is nothing
+// to judge: the engine chose it.
+func (k *Kernel) replace(id uint32) {
+	k.ledger.set(id, settled)
+	if k.judge == nil {
+		k.verdicts[id] = k.message.v.clone()
+	}
 }
 
 // unanswerable enters verdicts that meet no queue: the kernel has decided what

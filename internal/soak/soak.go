@@ -22,6 +22,3 @@ func Duration(short time.Duration) time.Duration {
 	}
 	return short
 }
-
-// Wanted reports whether the flag is set.
-func Wanted() bool { return *duration > 0 }

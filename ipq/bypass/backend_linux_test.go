@@ -61,23 +61,47 @@ func TestWithoutPrivileges(t *testing.T) {
 	}
 }
 
-// Until there are rules that read marks, none is given: a drop would be an
-// accept.
-func TestMarksNeedRules(t *testing.T) {
+// A kernel that loads the programs, but has no match to run them, gets marks,
+// too, unless these are not enough.
+func TestWithoutTheMatch(t *testing.T) {
+	needBPF(t)
+	ns := labtest.New(t)
+	const noMatch = "goipq_none"
+	var log bytes.Buffer
+	cfg := Config{NetNS: ns.FD(), Logger: slog.New(slog.NewTextHandler(&log, nil))}
+	for _, tt := range []struct {
+		match  string
+		limits Limits
+		want   Backend
+	}{{xtBPF, Limits{}, EBPF}, {noMatch, Limits{}, ConnMark}, {noMatch, Limits{MaxPackets: 1}, EBPF}} {
+		log.Reset()
+		cfg.Limits = tt.limits
+		b, err := newBypasserWith(cfg, tt.match)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if fell := strings.Contains(log.String(), "level=WARN") && strings.Contains(log.String(), noMatch); b.Backend() != tt.want || fell != (tt.want == ConnMark) {
+			t.Errorf("%s, %+v: %v, log %q", tt.match, tt.limits, b.Backend(), &log)
+		}
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// What marks say is for the rules, beside what the handler's own say.
+func TestMarks(t *testing.T) {
 	ns := labtest.New(t)
 	b := newBypasser(t, ns, Config{Backend: ConnMark})
-	if v, err := b.Bypass(nil, ipq.Drop); v != ipq.Drop || !errors.Is(err, ErrNoRules) {
-		t.Errorf("%v, %v", v, err)
-	}
 	if _, err := b.Install(Rules{Hook: ipq.Output, Priority: -200}); !errors.Is(err, ErrConfig) {
 		t.Errorf("where connections are not known yet: %v", err)
 	}
 	install(t, b, Rules{Hook: ipq.Output})
-	if v, err := b.Bypass(nil, ipq.Drop.WithMark(7)); v != ipq.Accept.WithMark(7|DefaultDropMark) || err != nil {
-		t.Errorf("%v, %v", v, err)
+	if v := b.mark(nil, ipq.Drop.WithMark(7)); v != ipq.Accept.WithMark(7|DefaultDropMark) {
+		t.Error(v)
 	}
-	if v, err := b.Bypass(nil, ipq.Accept.WithMark(7|DefaultDropMark)); v != ipq.Accept.WithMark(7|DefaultAcceptMark) || err != nil {
-		t.Errorf("%v, %v", v, err)
+	if v := b.mark(nil, ipq.Accept.WithMark(7|DefaultDropMark)); v != ipq.Accept.WithMark(7|DefaultAcceptMark) {
+		t.Error(v)
 	}
 	if _, err := b.Install(Rules{Hook: ipq.Input}); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("a second table of that name: %v", err)

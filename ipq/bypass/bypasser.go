@@ -14,9 +14,8 @@ type Bypasser struct {
 	backend Backend
 	table   *Table
 	lease   *lease
-	// armed is set once there are rules that read marks.
-	armed  atomic.Bool
-	closed atomic.Bool
+	rules   [ipq.Postrouting + 1]atomic.Int32 // sets of them, at each hook
+	closed  atomic.Bool
 }
 
 // New makes a Bypasser: with EBPF it loads the programs and allocates the
@@ -25,7 +24,10 @@ type Bypasser struct {
 //
 // The error matches [ErrConfig], is an [UnavailableError], or is one of the
 // kernel's.
-func New(cfg Config) (*Bypasser, error) {
+func New(cfg Config) (*Bypasser, error) { return newBypasserWith(cfg, xtBPF) }
+
+// newBypasserWith is New for a kernel that calls the match so.
+func newBypasserWith(cfg Config, match string) (*Bypasser, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, err
@@ -37,6 +39,12 @@ func New(cfg Config) (*Bypasser, error) {
 	b := &Bypasser{cfg: cfg, backend: ConnMark, table: &Table{}}
 	if cfg.Backend != ConnMark {
 		o, err := loadObjects(cfg)
+		if err == nil && cfg.Backend == Auto && cfg.marksCan() == nil {
+			// With no way round it, Install says what is missing.
+			if err = lacksMatch(cfg.NetNS, o.accept, match); err != nil {
+				err = errors.Join(err, o.close())
+			}
+		}
 		switch {
 		case err == nil:
 			b.backend = EBPF
@@ -70,7 +78,7 @@ func (b *Bypasser) Table() *Table { return b.table }
 // Bypass implements [ipq.Bypasser]. With EBPF the flow of p, in both
 // directions, is in the table when it returns, with fresh limits and counters;
 // the error is that of [Table.Insert], or [ErrMarked], or [ErrFlow] for packets
-// whose flow cannot be told for certain. With ConnMark the verdict that it
+// whose flow cannot be told for certain, or [ErrNoRules]. With ConnMark the verdict that it
 // returns carries the mark that the rules move to the connection; a drop
 // becomes an accept, and those rules drop the packet.
 func (b *Bypasser) Bypass(p *ipq.Packet, v ipq.Verdict) (ipq.Verdict, error) {
@@ -81,8 +89,11 @@ func (b *Bypasser) Bypass(p *ipq.Packet, v ipq.Verdict) (ipq.Verdict, error) {
 	if err != nil {
 		return v, err
 	}
+	if !b.ruled(p.Hook()) {
+		return v, ErrNoRules
+	}
 	if b.backend == ConnMark {
-		return b.mark(p, v)
+		return b.mark(p, v), nil
 	}
 	if _, marked := v.Mark(); marked {
 		return v, ErrMarked
@@ -94,20 +105,23 @@ func (b *Bypasser) Bypass(p *ipq.Packet, v ipq.Verdict) (ipq.Verdict, error) {
 	return v, b.table.put(&key, action, &b.cfg.Limits)
 }
 
+// ruled reports whether there are rules at a hook that act on what is settled
+// there. Those that refer to pinned programs are not ours to know.
+func (b *Bypasser) ruled(h ipq.Hook) bool {
+	return b.cfg.PinDir != "" || int(h) < len(b.rules) && b.rules[h].Load() > 0
+}
+
 // mark returns the verdict that has the rules settle the connection of p.
-func (b *Bypasser) mark(p *ipq.Packet, v ipq.Verdict) (ipq.Verdict, error) {
-	if !b.armed.Load() {
-		return v, ErrNoRules
-	}
+func (b *Bypasser) mark(p *ipq.Packet, v ipq.Verdict) ipq.Verdict {
 	mark, marked := v.Mark()
 	if !marked {
 		mark = p.Mark() // WithMark replaces the whole
 	}
 	mark &^= b.cfg.AcceptMark | b.cfg.DropMark
 	if v&actionBits == ipq.Drop {
-		return ipq.Accept.WithMark(mark | b.cfg.DropMark), nil
+		return ipq.Accept.WithMark(mark | b.cfg.DropMark)
 	}
-	return v.WithMark(mark | b.cfg.AcceptMark), nil
+	return v.WithMark(mark | b.cfg.AcceptMark)
 }
 
 // actionBits are those of a verdict that hold the kernel's number.

@@ -19,7 +19,7 @@ const (
 	DefaultDropMark   = 1 << 30
 )
 
-// maxSize bounds [Config.Size]: 2^26 flows take some 13 GB of kernel memory.
+// maxSize bounds [Config.Size]: 2^26 flows take some 14 GB of kernel memory.
 const maxSize = 1 << 26
 
 // minLease is the shortest [Config.Lease]. It is renewed four times within its
@@ -81,7 +81,7 @@ type Limits struct {
 // Config configures a [Bypasser]. The zero value is useful.
 type Config struct {
 	// Size is how many flows the table holds; 0 means DefaultSize. All the
-	// memory (some 200 bytes a flow) is allocated by [New]. When the table is
+	// memory (some 220 bytes a flow) is allocated by [New]. When the table is
 	// full, the flows that were used least recently make room, approximately,
 	// and are queued again.
 	Size int
@@ -165,10 +165,10 @@ func (c Config) marksCan() error {
 	return nil
 }
 
-// state returns a new entry of the table, as of now on the kernel's clock.
-func (l Limits) state(action uint64, now uint64) kernelFlowState {
+// state returns a new state of a flow, as of now on the kernel's clock.
+func (l Limits) state(key *kernelFlowKey, action, now uint64) kernelFlowState {
 	s := kernelFlowState{
-		Deadline: math.MaxUint64, Idle: math.MaxInt64,
+		Key: *key, Deadline: math.MaxUint64, Idle: math.MaxInt64,
 		MaxPackets: l.MaxPackets, MaxBytes: l.MaxBytes,
 		LastSeen: now, Action: action,
 	}

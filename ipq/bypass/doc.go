@@ -87,6 +87,29 @@
 // programs and the table: see [Config.Lease] for what they do then. A second
 // run finds the rules' table name taken; delete it, or choose another.
 //
+// # What a product must know
+//
+// Nothing is accepted that was not settled: keys are whole, what cannot be told
+// for certain is queued, and so is what comes after a limit, while the table has
+// no room for it, or after the end of a lease. What is settled wrongly, though,
+// stays so until its limits. So:
+//
+//   - Settle late: a flow's first packet seldom shows what it is about.
+//     [Bypasser.Inspect] waits for more. Give long flows a budget, so that they
+//     are looked at now and then.
+//   - Choose an idle time below that of what translates addresses or hands out
+//     ports on the way: the same tuple is then never another host's unseen.
+//   - Tunnels (GRE, ESP, IP in IP) and protocols without ports are one flow for
+//     each pair of addresses: settling it settles all that is in it.
+//   - A drop ends at this hook without a word to the sender, except at Output,
+//     where its system call gets EPERM.
+//   - Choose what a crash does: [Config.Lease], and [Rules].QueueBypass.
+//   - Where no rules act on what is settled, the error is [ErrNoRules]; errors of
+//     settling are in [ipq.Stats].BypassFailed and in the queue's log, and the
+//     packet has its own verdict all the same. So a flow that cannot be settled
+//     costs speed, and nothing else.
+//   - Watch [Table.Counters]: Expired and Spent tell whether limits are too short.
+//
 // # Costs
 //
 // Measured on a virtual machine with kernel 6.18: the program takes 62 ns for a
@@ -95,4 +118,14 @@
 // Counters are exact, so they are atomic, which is 13 ns of that. Settling
 // costs a system call, of some 3 µs when the table is full, and allocates
 // nothing. Separate tables for IPv4 and IPv6 would save 6 ns.
+//
+// Beside other work that kept both CPUs busy, which makes everything dearer, the
+// same machine needed 190 to 280 ns more for a bypassed packet than without any
+// chain: a flood of which all is bypassed ran at 0.79 to 0.87 of the bare rate.
+// Of that, netfilter's hook and nft are a third, the lookup in the table is over
+// a quarter, xt_bpf's calls and copying the headers out are a fifth, and parsing
+// and counting the rest.
+// Routed TCP, each flow accepted after ten packets, took 1.01 to 1.02 times the
+// CPU time of TCP that is not queued. BenchmarkFlood and BenchmarkForward
+// measure this, side by side.
 package bypass

@@ -24,10 +24,10 @@ var (
 	ErrVerdict = errors.New("bypass: neither Accept nor Drop")
 	// ErrNotFound is returned for a flow that is not in the table.
 	ErrNotFound = errors.New("bypass: no such flow in the table")
-	// ErrNoRules is returned while flows cannot be settled because the rules of
-	// [ConnMark] are missing: call [Bypasser.Install], or [Bypasser.Lines] and
-	// load what it returns.
-	ErrNoRules = errors.New("bypass: the rules that read connection marks are not installed")
+	// ErrNoRules is returned for a packet at whose hook no rules of the Bypasser
+	// act on what is settled: call [Bypasser.Install] for that hook, or
+	// [Bypasser.Lines] and load what it returns.
+	ErrNoRules = errors.New("bypass: no rules at the packet's hook act on settled flows: call Install or Lines for that hook")
 	// ErrNoTable is returned by the methods of the [Table] of a Bypasser whose
 	// backend is [ConnMark]. It matches errors.ErrUnsupported.
 	ErrNoTable = fmt.Errorf("bypass: connection marks have no table: %w", errors.ErrUnsupported)

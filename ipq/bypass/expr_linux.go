@@ -74,13 +74,13 @@ func linkName(name string) []byte {
 // program is a condition: that the program returns other than 0. The kernel
 // takes the program from the descriptor, and holds it for as long as the rule
 // stands.
-func program(p *ebpf.Program) expr.Any {
+func program(p *ebpf.Program, match string) expr.Any {
 	// struct xt_bpf_info_v1: u16 mode (2 is a descriptor), u16 bpf_program_num_elem,
 	// s32 fd, at 8 a union of 512 bytes, at 520 a pointer that the kernel fills in.
 	info := make(xt.Unknown, 528)
 	binary.NativeEndian.PutUint16(info[0:], 2)
 	binary.NativeEndian.PutUint32(info[4:], uint32(p.FD()))
-	return &expr.Match{Name: "bpf", Rev: 1, Info: &info}
+	return &expr.Match{Name: match, Rev: 1, Info: &info}
 }
 
 // native returns a mark as the kernel's registers hold it.

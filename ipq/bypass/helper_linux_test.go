@@ -3,6 +3,7 @@ package bypass
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -19,8 +20,9 @@ const helperEnv = "GOIPQ_BYPASS_TEST_HELPER"
 
 // A firm is a helper that settles a flow and waits to be killed.
 type firm struct {
-	Flow  ipq.Flow
-	Lease time.Duration
+	Flow        ipq.Flow
+	Lease       time.Duration
+	QueueBypass bool
 }
 
 func helperMain() {
@@ -36,7 +38,7 @@ func helperMain() {
 	if err != nil {
 		panic(err)
 	}
-	if _, err := b.Install(Rules{Hook: ipq.Output, Match: udp, Queue: queueNumber}); err != nil {
+	if _, err := b.Install(Rules{Hook: ipq.Output, Match: udp, Queue: queueNumber, QueueBypass: f.QueueBypass}); err != nil {
 		panic(err)
 	}
 	if err := b.Table().Insert(f.Flow, ipq.Accept, Limits{}); err != nil {
@@ -78,34 +80,52 @@ func (f firm) start(t *testing.T, ns *netlab.NS) *exec.Cmd {
 }
 
 // When the program is killed, its rules stay. Without a lease the kernel goes
-// on by the table; with one, packets fall to the queue, where nobody listens.
+// on by the table; with one, packets fall to the queue rule. Nobody listens
+// there, so that it drops them or, with its bypass flag, lets them go on.
 func TestCrash(t *testing.T) {
-	for _, lease := range []time.Duration{0, 200 * time.Millisecond} {
-		t.Run(fmt.Sprint("lease ", lease), func(t *testing.T) {
+	for _, f := range []firm{{}, {QueueBypass: true}, {Lease: minLease}, {Lease: minLease, QueueBypass: true}} {
+		t.Run(fmt.Sprintf("lease %v, queue bypass %v", f.Lease, f.QueueBypass), func(t *testing.T) {
 			needBPF(t)
 			ns := labtest.New(t)
 			p := newPair(t, ns, "127.0.0.1:0", ns, "127.0.0.1:0")
-			helper := firm{p.flow(), lease}.start(t, ns)
-			for range 3 {
-				p.exchange(t)
-			}
+			f.Flow = p.flow()
+			helper := f.start(t, ns)
+			p.exchange(t)
 			helper.Process.Kill()
 			helper.Wait()
-			if lease == 0 {
+			queued := func() uint64 {
+				set := &Ruleset{name: defaultTable, netns: ns.FD(), bypasser: &Bypasser{table: &Table{}}}
+				c, err := set.Counters()
+				if err != nil && !errors.Is(err, ErrNoTable) {
+					t.Fatal(err)
+				}
+				return c.Queued.Packets
+			}
+			delivered := func() bool {
+				send(t, p.a, p.b, "still there?")
+				p.b.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+				_, err := p.b.Read(make([]byte, 64))
+				return err == nil
+			}
+			if f.Lease == 0 {
+				before := queued()
 				for range 10 {
 					p.exchange(t)
 				}
+				if n := queued() - before; n != 0 {
+					t.Errorf("%d packets came to the queue rule", n)
+				}
 				return
 			}
-			for began := time.Now(); ; {
-				send(t, p.a, p.b, "still there?")
-				p.b.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
-				if _, err := p.b.Read(make([]byte, 64)); err != nil {
-					return // dropped by the queue rule
-				}
+			for began, before := time.Now(), queued(); queued() == before; delivered() {
 				if time.Since(began) > patience {
 					t.Fatal("the lease never ends")
 				}
+			}
+			if f.QueueBypass {
+				p.exchange(t)
+			} else if delivered() {
+				t.Error("delivered, though nobody listens on the queue")
 			}
 		})
 	}

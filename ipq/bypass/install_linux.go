@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 
+	"github.com/cilium/ebpf"
 	"github.com/goipq/goipq/ipq"
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
@@ -36,7 +37,7 @@ func (b *Bypasser) Install(r Rules) (*Ruleset, error) {
 	if b.backend == ConnMark && r.Priority <= conntrackPriority && (r.Hook == ipq.Prerouting || r.Hook == ipq.Output) {
 		return nil, fmt.Errorf("%w: Rules.Priority %d: connection marks are known after %d only", ErrConfig, r.Priority, conntrackPriority)
 	}
-	set := &Ruleset{name: r.Table, netns: b.cfg.NetNS, flows: b.table}
+	set := &Ruleset{name: r.Table, netns: b.cfg.NetNS, hook: r.Hook, bypasser: b}
 	if err := set.absent(); err != nil {
 		return nil, err
 	}
@@ -53,7 +54,7 @@ func (b *Bypasser) Install(r Rules) (*Ruleset, error) {
 	case err != nil:
 		return nil, fmt.Errorf("bypass: install rules: %w", err)
 	}
-	b.armed.Store(true)
+	b.rules[r.Hook].Add(1)
 	return set, nil
 }
 
@@ -77,33 +78,43 @@ func (s *Ruleset) absent() error {
 	return nil
 }
 
-// probe reports whether the kernel has nft's own queue expression, and returns
-// an error if it lacks what EBPF needs. It uses a chain at no hook, in a table
+// try has the kernel check an expression. It uses a chain at no hook, in a table
 // of this process that the same transaction removes: a failure with hooks would
 // make the kernel drop all packets that wait in queues.
-func (b *Bypasser) probe(r Rules) (own bool, err error) {
-	probe := &Ruleset{name: fmt.Sprintf("goipq_bypass_probe_%d", os.Getpid()), netns: b.cfg.NetNS}
-	try := func(e expr.Any) error {
-		return probe.transact(func(nft *nftables.Conn, table *nftables.Table) {
-			chain := nft.AddChain(&nftables.Chain{Name: "probe", Table: table})
-			nft.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: []expr.Any{e}})
-			nft.DelTable(table)
-		})
+func try(netns int, e expr.Any) error {
+	probe := &Ruleset{name: fmt.Sprintf("goipq_bypass_probe_%d", os.Getpid()), netns: netns}
+	return probe.transact(func(nft *nftables.Conn, table *nftables.Table) {
+		chain := nft.AddChain(&nftables.Chain{Name: "probe", Table: table})
+		nft.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: []expr.Any{e}})
+		nft.DelTable(table)
+	})
+}
+
+// lacksMatch returns an error if the kernel has no match of that name, and nil
+// when it cannot be asked.
+func lacksMatch(netns int, p *ebpf.Program, name string) error {
+	if err := try(netns, program(p, name)); errors.Is(err, unix.ENOENT) {
+		return fmt.Errorf("nft's match %q revision 1: %w", name, err)
 	}
+	return nil
+}
+
+// probe reports whether the kernel has nft's own queue expression, and returns
+// an error if it lacks what EBPF needs.
+func (b *Bypasser) probe(r Rules) (own bool, err error) {
+	ns := b.cfg.NetNS
 	if b.backend == EBPF {
-		if err := try(program(b.table.objects.accept)); errors.Is(err, unix.ENOENT) {
-			return false, &UnavailableError{EBPF: fmt.Errorf("nft's match \"bpf\" revision 1: %w", err)}
-		} else if err != nil {
-			return false, fmt.Errorf("bypass: install rules: %w", err)
+		if err := lacksMatch(ns, b.table.objects.accept, xtBPF); err != nil {
+			return false, &UnavailableError{EBPF: err}
 		}
 	}
-	if err = try(r.queue(true)); err == nil {
+	if err = try(ns, r.queue(true)); err == nil {
 		return true, nil
 	}
 	if !errors.Is(err, unix.ENOENT) {
 		return false, fmt.Errorf("bypass: install rules: %w", err)
 	}
-	if err := try(r.queue(false)); err != nil {
+	if err := try(ns, r.queue(false)); err != nil {
 		return false, fmt.Errorf("bypass: this kernel has neither nft's queue expression (CONFIG_NFT_QUEUE) nor the "+
 			"NFQUEUE target (CONFIG_NFT_COMPAT with CONFIG_NETFILTER_XT_TARGET_NFQUEUE): %w", err)
 	}
@@ -129,8 +140,8 @@ func (b *Bypasser) add(nft *nftables.Conn, table *nftables.Table, r Rules, own b
 		}
 	}
 	if b.backend == EBPF { // the programs count
-		rule(decide, one(program(b.table.objects.accept), accept))
-		rule(decide, one(program(b.table.objects.drop), drop))
+		rule(decide, one(program(b.table.objects.accept, xtBPF), accept))
+		rule(decide, one(program(b.table.objects.drop, xtBPF), drop))
 		rule(decide, one(&expr.Counter{}, r.queue(own)))
 		return
 	}
@@ -182,6 +193,9 @@ func (s *Ruleset) nft() *nftables.Table {
 // queue of the namespace when a chain leaves its hook, so decide them first:
 // remove the rules when Run has returned.
 func (s *Ruleset) Remove() error {
+	if !s.removed.Swap(true) { // before: nothing is settled that no rule acts on
+		s.bypasser.rules[s.hook].Add(-1)
+	}
 	if err := s.commit(func(nft *nftables.Conn) { nft.DelTable(s.nft()) }); err != nil {
 		return fmt.Errorf("bypass: remove rules: %w", err)
 	}
@@ -212,6 +226,6 @@ func (s *Ruleset) Counters() (RuleCounters, error) {
 	if len(counts) != 1 {
 		return RuleCounters{}, fmt.Errorf("bypass: read counters: somebody has changed the rules of table inet %s", s.name)
 	}
-	c, err := s.flows.Counters()
+	c, err := s.bypasser.table.Counters()
 	return RuleCounters{Count{c.AcceptedPackets, c.AcceptedBytes}, Count{c.DroppedPackets, c.DroppedBytes}, counts[0]}, err
 }

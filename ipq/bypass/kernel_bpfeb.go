@@ -32,6 +32,7 @@ type kernelFlowKey struct {
 
 type kernelFlowState struct {
 	_          structs.HostLayout
+	Key        kernelFlowKey
 	Deadline   uint64
 	Idle       uint64
 	MaxPackets uint64

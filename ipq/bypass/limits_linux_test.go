@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/goipq/goipq/internal/netlab/labtest"
 	"github.com/goipq/goipq/ipq"
 )
 
@@ -22,7 +23,7 @@ func insertState(t testing.TB, table *Table, f ipq.Flow, change func(s *kernelFl
 		t.Fatal(err)
 	}
 	now := table.clock.now()
-	s := (&Limits{}).state(actionAccept, now)
+	s := Limits{}.state(&key, actionAccept, now)
 	change(&s, now)
 	if err := table.objects.flows.Put(&key, &s); err != nil {
 		t.Fatal(err)
@@ -50,6 +51,8 @@ func TestLimits(t *testing.T) {
 			Counters{AcceptedPackets: 1, AcceptedBytes: uint64(len(udp))}},
 		{"packets", func(s *kernelFlowState, _ uint64) { s.MaxPackets, s.Packets = 3, 3 }, Counters{Spent: 1}},
 		{"bytes", func(s *kernelFlowState, _ uint64) { s.MaxBytes, s.Bytes = 99, 100 }, Counters{Spent: 1}},
+		// As the kernel leaves it for whoever found the entry just before.
+		{"another flow's now", func(s *kernelFlowState, _ uint64) { s.Key.LoPort++ }, Counters{}},
 	} {
 		before := mustCount(t, table)
 		insertState(t, table, udpFlow, tt.change)
@@ -57,7 +60,7 @@ func TestLimits(t *testing.T) {
 		if live {
 			want = "accept"
 		}
-		if e, err := table.Lookup(udpFlow); err != nil || e.Live != live {
+		if e, err := table.Lookup(udpFlow); e.Live != live || err != nil && err != ErrNotFound {
 			t.Errorf("%s: %+v, %v, want live %v", tt.name, e, err, live)
 		}
 		if got := table.decision(t, udp); got != want {
@@ -115,6 +118,47 @@ func TestKernelTimeEndsFlows(t *testing.T) {
 	// The ports are used again, and what uses them is looked at.
 	if c := mustCount(t, table); c.Expired != 1 {
 		t.Errorf("%+v", c)
+	}
+}
+
+// What uses a flow's ports when a limit is over is queued and looked at, once for
+// each time that it is settled.
+func TestFlowsAreQueuedAgain(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		limits Limits
+		every  uint64 // how many packets are queued: one of so many, if it can be told
+	}{
+		{"packets", Limits{MaxPackets: 4}, 5},
+		{"bytes", Limits{MaxBytes: 4 * (20 + 8 + 5)}, 5},
+		{"timeout", Limits{Timeout: 30 * time.Millisecond}, 0},
+		{"idle", Limits{Idle: time.Nanosecond}, 0}, // a tick
+		{"none", Limits{Timeout: -1, Idle: -1}, 30},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			ns := labtest.New(t)
+			b := newBypasser(t, ns, Config{Backend: EBPF, Limits: tt.limits})
+			install(t, b, Rules{Hook: ipq.Output, Match: udp})
+			q, stop := serve(t, ns, b, ipq.Config{}, ipq.HandlerFunc(func(*ipq.Packet) ipq.Verdict { return ipq.Accept.Bypass() }))
+			p := newPair(t, ns, "127.0.0.1:0", ns, "127.0.0.1:0")
+			sent := uint64(0)
+			for began := time.Now(); sent < 30 || tt.every == 0 && q.Stats().Received < 3; sent++ {
+				if send(t, p.a, p.b, "hello"); receive(t, p.b) != "hello" {
+					t.Fatal("not what was sent")
+				}
+				if time.Since(began) > patience {
+					t.Fatal("it stays settled")
+				}
+			}
+			stop()
+			s, c := q.Stats(), mustCount(t, b.Table())
+			if c.AcceptedPackets+s.Received != sent || s.Bypassed != s.Received || c.Expired+c.Spent+1 != s.Received {
+				t.Errorf("sent %d, queued %d, bypassed %d: %+v", sent, s.Received, s.Bypassed, c)
+			}
+			if tt.every != 0 && s.Received != sent/tt.every {
+				t.Errorf("of %d packets %d were queued, want one of %d", sent, s.Received, tt.every)
+			}
+		})
 	}
 }
 

@@ -31,7 +31,7 @@ func (b *Bypasser) Lines(r Rules) ([]string, error) {
 		return nil, err
 	}
 	if b.backend == ConnMark {
-		b.armed.Store(true)
+		b.rules[r.Hook].Add(1)
 		return b.nftLines(r), nil
 	}
 	if b.cfg.PinDir == "" {

@@ -3,6 +3,7 @@ package bypass
 import (
 	"fmt"
 	"regexp"
+	"sync/atomic"
 
 	"github.com/goipq/goipq/ipq"
 )
@@ -65,6 +66,9 @@ const (
 // isName accepts the names that nft reads without quotes.
 var isName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]*$`)
 
+// xtBPF is the name of the match that runs programs, by which rules refer to it.
+const xtBPF = "bpf"
+
 const defaultTable = "goipq_bypass"
 
 // Names of the chains.
@@ -120,9 +124,11 @@ func (m Match) check() error {
 
 // A Ruleset is a table of rules that [Bypasser.Install] has made.
 type Ruleset struct {
-	name  string // of the table
-	netns int
-	flows *Table
+	name     string // of the table
+	netns    int
+	hook     ipq.Hook
+	bypasser *Bypasser
+	removed  atomic.Bool
 }
 
 // RuleCounters are what the rules of a [Ruleset] have seen: packets of settled

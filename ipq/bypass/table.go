@@ -78,7 +78,7 @@ func (t *Table) Insert(f ipq.Flow, v ipq.Verdict, l Limits) error {
 // put writes an entry. It allocates nothing.
 func (t *Table) put(key *kernelFlowKey, action uint64, l *Limits) error {
 	c := t.calls.Get().(*call)
-	c.key, c.state = *key, l.state(action, t.clock.now())
+	c.key, c.state = *key, l.state(key, action, t.clock.now())
 	err := t.objects.flows.Put(&c.key, &c.state)
 	t.calls.Put(c)
 	if err != nil {
@@ -100,6 +100,9 @@ func (t *Table) Lookup(f ipq.Flow) (Entry, error) {
 	var state kernelFlowState
 	if err := t.objects.flows.Lookup(&key, &state); err != nil {
 		return Entry{}, tableError("read from", err)
+	}
+	if state.Key != key { // it has just left the table, see bpf/bypass.c
+		return Entry{}, ErrNotFound
 	}
 	return t.entry(&state), nil
 }

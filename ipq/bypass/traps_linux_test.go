@@ -1,6 +1,8 @@
 package bypass
 
 import (
+	"errors"
+	"io/fs"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -10,6 +12,7 @@ import (
 	"github.com/goipq/goipq/ipq"
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
 )
 
 // A packet that waits in the queue keeps its own verdict, and those of its flow
@@ -93,6 +96,66 @@ func TestFragmentsAreQueued(t *testing.T) {
 	}
 }
 
+// Where the kernel puts datagrams together first, as connection tracking has it
+// do, there are no fragments: the flow is settled whole.
+func TestReassembledDatagramsAreSettled(t *testing.T) {
+	for _, addrs := range [][2]string{{"10.1.0.1:0", "10.2.0.1:0"}, {"[fd01::1]:0", "[fd02::1]:0"}} {
+		n := newNetwork(t)
+		ns := n.router
+		// Its rules have the namespace's connections tracked.
+		install(t, newBypasser(t, ns, Config{Backend: ConnMark}), Rules{Table: "tracked", Hook: ipq.Postrouting, Match: []Match{{Protocol: unix.IPPROTO_TCP}}})
+		b := newBypasser(t, ns, Config{Backend: EBPF})
+		install(t, b, Rules{Hook: ipq.Prerouting, Match: udp})
+		p := newPair(t, n.client, addrs[0], n.server, addrs[1])
+		q, stop := serve(t, ns, b, ipq.Config{}, ipq.HandlerFunc(func(p *ipq.Packet) ipq.Verdict {
+			if p.Flow().Fragment {
+				t.Error("a fragment was queued")
+			}
+			return ipq.Accept.Bypass()
+		}))
+		for range 3 {
+			send(t, p.a, p.b, strings.Repeat("x", 4000))
+			if got := receive(t, p.b); len(got) != 4000 {
+				t.Errorf("%s: %d bytes", addrs[0], len(got))
+			}
+		}
+		stop()
+		if s := q.Stats(); s.Received != 1 || s.Bypassed != 1 {
+			t.Errorf("%s: %d packets queued, %d bypassed, want 1", addrs[0], s.Received, s.Bypassed)
+		}
+	}
+}
+
+// Hooks that come and go disturb packets that wait: an Install that fails
+// touches none.
+func TestFailedInstallLeavesWaitingPackets(t *testing.T) {
+	eachBackend(t, func(t *testing.T, backend Backend) {
+		ns := labtest.New(t)
+		b := newBypasser(t, ns, Config{Backend: backend})
+		rules := install(t, b, Rules{Hook: ipq.Output, Match: udp})
+		p := newPair(t, ns, "127.0.0.1:0", ns, "127.0.0.1:0")
+		waiting, decide := make(chan struct{}), make(chan struct{})
+		_, stop := serve(t, ns, b, ipq.Config{}, ipq.HandlerFunc(func(p *ipq.Packet) ipq.Verdict {
+			waiting <- struct{}{}
+			<-decide
+			return ipq.Accept
+		}))
+		send(t, p.a, p.b, "waiting")
+		<-waiting
+		if _, err := b.Install(Rules{Hook: ipq.Output, Priority: -10}); !errors.Is(err, fs.ErrExist) {
+			t.Errorf("a second table of that name: %v", err)
+		}
+		decide <- struct{}{}
+		if got := receive(t, p.b); got != "waiting" {
+			t.Errorf("received %q", got)
+		}
+		stop()
+		if c, err := rules.Counters(); err != nil || c.Queued.Packets != 1 {
+			t.Errorf("%+v, %v", c, err)
+		}
+	})
+}
+
 // An ICMP error is about a flow, and belongs to none.
 func TestICMPErrorsAreQueued(t *testing.T) {
 	for _, addr := range []string{"127.0.0.1:0", "[::1]:0"} {
@@ -100,10 +163,10 @@ func TestICMPErrorsAreQueued(t *testing.T) {
 		b := newBypasser(t, ns, Config{Backend: EBPF})
 		install(t, b, Rules{Hook: ipq.Input})
 		p := newPair(t, ns, addr, ns, addr)
-		errors := make(chan ipq.Flow, 10)
+		reports := make(chan ipq.Flow, 10)
 		_, stop := serve(t, ns, b, ipq.Config{}, ipq.HandlerFunc(func(p *ipq.Packet) ipq.Verdict {
 			if isICMP(p.Flow().Protocol) {
-				errors <- p.Flow()
+				reports <- p.Flow()
 			}
 			return ipq.Accept.Bypass()
 		}))
@@ -113,7 +176,7 @@ func TestICMPErrorsAreQueued(t *testing.T) {
 			if _, err := p.a.WriteToUDPAddrPort([]byte("nobody home"), addrOf(p.b)); err != nil {
 				t.Fatal(err)
 			}
-			<-errors
+			<-reports
 		}
 		stop()
 	}

@@ -15,9 +15,14 @@ package extest
 
 import (
 	"bufio"
+	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -95,13 +100,63 @@ func (p *Process) WaitFor(t *testing.T, text string) {
 // whole output.
 func (p *Process) Interrupt(t *testing.T) string {
 	t.Helper()
-	if err := p.cmd.Process.Signal(os.Interrupt); err != nil {
+	p.Signal(t, os.Interrupt)
+	return p.end(t)
+}
+
+// Terminate has the example find SIGTERM and everything that meanwhile does at
+// the same time: it is stopped (SIGSTOP) in between. It waits for the example to
+// end well, and returns its whole output.
+func (p *Process) Terminate(t *testing.T, meanwhile func()) string {
+	t.Helper()
+	p.Signal(t, syscall.SIGSTOP)
+	p.awaitStop(t)
+	meanwhile()
+	p.Signal(t, syscall.SIGTERM)
+	p.Signal(t, syscall.SIGCONT)
+	return p.end(t)
+}
+
+// Signal sends the example a signal.
+func (p *Process) Signal(t *testing.T, sig os.Signal) {
+	t.Helper()
+	if err := p.cmd.Process.Signal(sig); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// awaitStop waits until no thread of the example runs any more.
+func (p *Process) awaitStop(t *testing.T) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.cmd.Process.Pid))
+		if err != nil || len(tasks) == 0 {
+			t.Fatalf("no threads: %v", err)
+		}
+		if !slices.ContainsFunc(tasks, isRunning) {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the example does not stop")
+		}
+	}
+}
+
+// isRunning reports whether the thread of a /proc/PID/task/TID/stat is neither
+// stopped nor gone.
+func isRunning(stat string) bool {
+	b, err := os.ReadFile(stat)
+	_, rest, _ := bytes.Cut(b, []byte(") ")) // behind the name stands the state
+	return err == nil && !bytes.HasPrefix(rest, []byte("T"))
+}
+
+// end waits for the example to end well.
+func (p *Process) end(t *testing.T) string {
+	t.Helper()
 	for p.readLine(t) {
 	}
 	if err := p.cmd.Wait(); err != nil {
-		t.Fatalf("after SIGINT: %v\n%s", err, &p.text)
+		t.Fatalf("after a signal: %v\n%s", err, &p.text)
 	}
 	return p.text.String()
 }

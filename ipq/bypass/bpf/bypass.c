@@ -14,6 +14,7 @@ enum {
 /* Times are nanoseconds of CLOCK_MONOTONIC, which the programs read to within a
  * tick (CLOCK_MONOTONIC_COARSE): 4 ns, where the exact time takes 28. */
 struct flow_state {
+	struct flow_key key; /* whose state it is: see mine */
 	__u64 deadline;    /* not valid from then on */
 	__u64 idle;        /* nor when the flow was silent for so long */
 	__u64 max_packets; /* nor when it has had so many */
@@ -56,6 +57,21 @@ struct {
 	__type(value, __u64);
 } lease SEC(".maps");
 
+/* mine reports whether what was read of f before is the flow's own. The kernel
+ * gives the memory of an entry that was replaced, deleted or evicted to another
+ * flow at once, also while a program holds it: the state may then be that of the
+ * other one. Machines that reorder loads may see the old key a moment longer. */
+static __always_inline int mine(const struct flow_state *f, const struct flow_key *key)
+{
+	const __u64 *a = (const void *)&f->key, *b = (const void *)key;
+	__u64 differ = 0;
+
+	asm volatile("" ::: "memory");
+	for (int i = 0; i < (int)sizeof(*key) / 8; i++)
+		differ |= a[i] ^ b[i];
+	return !differ;
+}
+
 static __always_inline int decide(struct __sk_buff *skb, __u64 action)
 {
 	struct packet p = {};
@@ -63,6 +79,7 @@ static __always_inline int decide(struct __sk_buff *skb, __u64 action)
 	struct totals *t;
 	__u64 now, *lease_end;
 	__u32 zero = 0;
+	int expired, spent;
 
 	if (!parse(skb, &p))
 		return 0;
@@ -75,11 +92,15 @@ static __always_inline int decide(struct __sk_buff *skb, __u64 action)
 		return 0;
 	now = bpf_ktime_get_coarse_ns();
 	/* Another CPU may have seen the flow a moment after now. */
-	if (now >= f->deadline || (__s64)(now - f->last_seen) >= (__s64)f->idle) {
+	expired = now >= f->deadline || (__s64)(now - f->last_seen) >= (__s64)f->idle;
+	spent = f->packets >= f->max_packets || f->bytes >= f->max_bytes;
+	if (!mine(f, &p.key))
+		return 0;
+	if (expired) {
 		__sync_fetch_and_add(&t->expired, 1);
 		return 0;
 	}
-	if (f->packets >= f->max_packets || f->bytes >= f->max_bytes) {
+	if (spent) {
 		__sync_fetch_and_add(&t->spent, 1);
 		return 0;
 	}

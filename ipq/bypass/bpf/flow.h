@@ -51,7 +51,7 @@ struct flow_key {
 	__u8 proto;
 	__u8 version; /* of IP: an IPv4 address is not its IPv4-mapped IPv6 one */
 	__u16 zero;
-};
+} __attribute__((aligned(8)));
 
 struct packet {
 	struct flow_key key;

@@ -1,0 +1,125 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/goipq/goipq/internal/netlab"
+)
+
+// runBypass runs with these arguments and returns the report.
+func runBypass(t *testing.T, args string) *report {
+	t.Helper()
+	if !netlab.Privileged() {
+		t.Skip("an ordinary user may not load eBPF programs")
+	}
+	file := filepath.Join(t.TempDir(), "report.json")
+	cmd := command(append(strings.Fields(args), "-duration", "600ms", "-rounds", "2", "-json", file)...)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err := cmd.Run()
+	skipWithoutNamespaces(t, stderr.String())
+	if err != nil || stderr.Len() > 0 {
+		t.Fatalf("%v: %s\n%s", err, stderr.String(), stdout.String())
+	}
+	wantLines(t, stdout.String(), 100)
+	return readReport(t, file)
+}
+
+// steady is a load that a busy machine bears, and a queue that none of it fills.
+const steady = " -modes inline -flows 8 -rate 4000 -maxlen 65536"
+
+// What is asked for is decided by the kernel, of each flow what follows its
+// first packets, and both kinds are counted to the packet.
+func TestBypass(t *testing.T) {
+	const flows = 8
+	for args, settled := range map[string]uint64{
+		"-scenario icmp -bypass 0":         0,
+		"-scenario icmp -6 -bypass 100":    flows,
+		"-scenario udp -bypass 25":         2,
+		"-scenario udp -6 -bypass 100%":    flows,
+		"-scenario forward -bypass 50":     4,
+		"-scenario forward -6 -bypass 100": flows,
+	} {
+		t.Run(args, func(t *testing.T) {
+			rep := runBypass(t, args+steady)
+			if !rep.Books.Balanced || rep.Books.Lost > 0 || (rep.Books.Bypassed > 0) != (settled > 0) {
+				t.Errorf("books: %+v", rep.Books)
+			}
+			for _, rd := range rep.Modes[0].Rounds {
+				l := &rd.Life
+				// The flows take turns, and at least so many packets of those
+				// that are settled came to the queue: more, if they came before
+				// the handler had seen the last of them.
+				if most := l.Sent*settled/flows + settled; l.Bypassed > 0 && l.Bypassed+inspected*settled > most {
+					t.Errorf("of %d packets, %d of settled flows, %d were bypassed", l.Sent, most, l.Bypassed)
+				}
+				if l.Received+l.Bypassed != l.Sent || l.Arrived != l.Sent {
+					t.Errorf("sent %d, received %d, bypassed %d, arrived %d", l.Sent, l.Received, l.Bypassed, l.Arrived)
+				}
+			}
+		})
+	}
+}
+
+// Connections are settled in both directions, and compared with those that are
+// not queued.
+func TestBypassOfConnections(t *testing.T) {
+	rep := runBypass(t, "-scenario forward -tcp -flows 4 -bypass 100")
+	if len(rep.Modes) != 2 || rep.Modes[0].Name != modeUnqueued {
+		t.Fatalf("%d modes, first %s", len(rep.Modes), rep.Modes[0].Name)
+	}
+	for _, rd := range rep.Modes[1].Rounds {
+		l := &rd.Life
+		if l.Received < 4*inspected || l.Bypassed < l.Received || rd.Bytes == 0 || rd.OfUnqueued <= 0 {
+			t.Errorf("%+v", l)
+		}
+	}
+	if !rep.Books.Balanced || *rep.Parameters.Bypass != 100 {
+		t.Errorf("books: %+v", rep.Books)
+	}
+}
+
+// The share can be swept: each round begins with no flow settled.
+func TestBypassIsSwept(t *testing.T) {
+	rep := runBypass(t, "-sweep bypass=100,0,50"+steady)
+	if rep.Sweep == nil || len(rep.Sweep.Points) != 3 || !rep.Books.Balanced {
+		t.Fatalf("%+v, books %+v", rep.Sweep, rep.Books)
+	}
+	for _, pt := range rep.Sweep.Points {
+		var bypassed uint64
+		for _, rd := range pt.Modes[0].Rounds {
+			bypassed += rd.Life.Bypassed
+			if share := 100 * ratio(rd.Life.Bypassed, rd.Life.Sent); share > pt.Number {
+				t.Errorf("-bypass %s: %v %% were bypassed", pt.Value, share)
+			}
+		}
+		if *pt.Parameters.Bypass != pt.Number || (bypassed > 0) != (pt.Number > 0) {
+			t.Errorf("-bypass %s: %v %%, %d packets were bypassed", pt.Value, *pt.Parameters.Bypass, bypassed)
+		}
+	}
+}
+
+// Who may not load programs is told so in one line, and nothing is run.
+func TestBypassNeedsRights(t *testing.T) {
+	cmd := command("-bypass", "50", "-duration", "100ms")
+	if netlab.Privileged() {
+		cmd.SysProcAttr = &syscall.SysProcAttr{
+			Cloneflags:  syscall.CLONE_NEWUSER,
+			UidMappings: []syscall.SysProcIDMap{{HostID: os.Geteuid(), Size: 1}},
+			GidMappings: []syscall.SysProcIDMap{{HostID: os.Getegid(), Size: 1}},
+		}
+	}
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err := cmd.Run()
+	skipWithoutNamespaces(t, stderr.String())
+	text := stderr.String()
+	if cmd.ProcessState.ExitCode() != exitUsage || stdout.Len() > 0 || !strings.Contains(text, "-bypass needs eBPF") || strings.Count(text, "\n") != 1 {
+		t.Errorf("%v: %s\n%s", err, text, &stdout)
+	}
+}

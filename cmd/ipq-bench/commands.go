@@ -1,0 +1,67 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+)
+
+// A subcommand is what ipq-bench does instead of measuring, and is named by its
+// first argument.
+type subcommand struct {
+	name  string
+	usage string // one line, without the program's name
+	does  string // for the usage
+	// run takes the arguments behind the name and returns the exit status.
+	run func(args []string, stdout, stderr io.Writer) int
+}
+
+// subcommands are in the order of the usage.
+func subcommands() []subcommand {
+	return []subcommand{
+		{"doctor", "doctor [namespace]", "what this kernel, these limits and this user allow, and what to change", doctor},
+		{"compare", compareUsage, "two files of -json or of peers: the medians, their ratio, and whether\n        it got slower (exit status 1), for use in CI", compare},
+		{"peers", peersUsage, "goipq beside libnetfilter_queue, go-nfqueue and bare loops in C, under\n        the same load; peers -h lists its flags", runPeers},
+		{"html", htmlUsage, "one page with plots of such files, which needs nothing else", makeHTML},
+		{"svg", svgUsage, "each plot of such files as a file", makeSVG},
+		{"markdown", markdownUsage, "a page such as BENCHMARKS.md from a template that quotes such files", makeMarkdown},
+	}
+}
+
+// findSubcommand returns the subcommand that the arguments name.
+func findSubcommand(args []string) (subcommand, bool) {
+	for _, c := range subcommands() {
+		if len(args) > 0 && args[0] == c.name {
+			return c, true
+		}
+	}
+	return subcommand{}, false
+}
+
+func printSubcommands(w io.Writer) {
+	fmt.Fprint(w, "\nCommands instead of a run:\n")
+	for _, c := range subcommands() {
+		fmt.Fprintf(w, "  ipq-bench %s\n        %s\n", c.usage, c.does)
+	}
+}
+
+// asksForHelp reports whether a subcommand is only to say what it does, and
+// does so. details are about its flags, or "".
+func asksForHelp(args []string, w io.Writer, name, details string) bool {
+	if !slices.ContainsFunc(args, func(a string) bool { return a == "-h" || a == "-help" || a == "--help" }) {
+		return false
+	}
+	for _, c := range subcommands() {
+		if c.name == name {
+			fmt.Fprintf(w, "Usage: ipq-bench %s\n\n%s\n%s", c.usage, strings.Join(wrap(c.does, 90), "\n"), details)
+		}
+	}
+	return true
+}
+
+// misuse says what is wrong with a subcommand's arguments, in one sentence.
+func misuse(stderr io.Writer, format string, args ...any) int {
+	fmt.Fprintln(stderr, "ipq-bench:", fmt.Sprintf(format, args...))
+	return exitUsage
+}

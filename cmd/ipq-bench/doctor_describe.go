@@ -1,0 +1,189 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/goipq/goipq/ipq"
+	"github.com/goipq/goipq/ipq/bypass"
+)
+
+func describeCPUs(n int) finding {
+	f := finding{topic: "CPUs", state: isFine}
+	f.text = fmt.Sprintf("%d CPUs may be used: the load and goipq have some each.", n)
+	if n == 1 {
+		f.state, f.text = isLimited, "One CPU may be used: a load and goipq take turns on it."
+		f.change = "Measure with two CPUs or more, so that the load costs goipq nothing."
+	}
+	return f
+}
+
+func describeUser(root bool) finding {
+	if root {
+		return finding{topic: "user", state: isFine, text: "Root's rights: goipq may serve the machine's own queues."}
+	}
+	return finding{
+		topic: "user", state: isLimited,
+		text:   "An ordinary user: goipq serves queues in private namespaces only.",
+		change: "For the machine's queues be root, or setcap cap_net_admin+ep the program.",
+	}
+}
+
+// describeNamespaces tells whether ordinary users may have namespaces; root
+// has one by now.
+func describeNamespaces(root bool, err error) finding {
+	f := finding{topic: "namespaces", state: isFine, text: "Ordinary users may make user and network namespaces."}
+	switch {
+	case err != nil:
+		f.state, f.text = isLimited, "Only root may make private namespaces."
+		f.change = fmt.Sprintf("An ordinary user is told: %v.", err)
+	case !root:
+		f.text = "This user may make user and network namespaces."
+	}
+	return f
+}
+
+func describeRule(native, target bool) finding {
+	f := finding{topic: "queue rule", state: isFine, vital: true}
+	switch {
+	case native:
+		f.text = "nft's own queue expression puts packets into queues."
+	case target:
+		f.text = "The NFQUEUE target does it; nft's own queue expression is not built in."
+	default:
+		f.state, f.text = isMissing, "This kernel has no rule that puts packets into queues."
+		f.change = "Build it with CONFIG_NFT_QUEUE, or with NETFILTER_XT_TARGET_NFQUEUE."
+	}
+	return f
+}
+
+// describePackets tells whether a queued packet was decided and arrived. A
+// machine without IPv6 still has IPv4.
+func describePackets(ipv6 bool, err error) finding {
+	f := finding{topic: "IPv4", state: isFine, vital: !ipv6}
+	if ipv6 {
+		f.topic = "IPv6"
+	}
+	f.text = "A packet was queued, received, accepted, and arrived."
+	if err != nil {
+		f.state, f.text = isMissing, fmt.Sprintf("No packet could be queued and accepted: %v.", err)
+	}
+	return f
+}
+
+// A sighting is what the kernel sent with a packet.
+type sighting struct {
+	uid, context bool
+}
+
+// A queueFlag is one of the flags that a queue may be bound with.
+type queueFlag struct {
+	field string // of ipq.Config
+	set   func(*ipq.Config)
+	gives string // what it does, as a sentence
+	// came tells that the packet brought what the flag asks for; nil if there
+	// is nothing to bring.
+	came  func(sighting) bool
+	since string // how to get the flag
+	why   string // why nothing comes although the kernel takes the flag
+	fix   string // a sentence: what to change about that
+}
+
+var queueFlags = []queueFlag{
+	{
+		field: "FailOpen", set: func(c *ipq.Config) { c.FailOpen = true },
+		gives: "Packets can be accepted when the queue is full.", since: "Linux 3.6",
+	},
+	{
+		field: "GSO", set: func(c *ipq.Config) { c.GSO = true },
+		gives: "TCP's super-packets can be queued whole.", since: "Linux 3.10",
+	},
+	{
+		field: "Conntrack", set: func(c *ipq.Config) { c.Conntrack = true },
+		gives: "Packets can come with their connection.",
+		since: "a kernel with CONFIG_NETFILTER_NETLINK_GLUE_CT",
+	},
+	{
+		field: "UIDGID", set: func(c *ipq.Config) { c.UIDGID = true },
+		gives: "Packets made here come with their user and group.", since: "Linux 3.14",
+		came: func(s sighting) bool { return s.uid }, why: "the packet came without them",
+	},
+	{
+		field: "SecCtx", set: func(c *ipq.Config) { c.SecCtx = true },
+		gives: "Packets made here come with their security context.", since: "Linux 4.3",
+		came: func(s sighting) bool { return s.context }, why: "no module labels packets",
+		fix: "Boot with SELinux or Smack to have them.",
+	},
+}
+
+func (q *queueFlag) describe(taken bool, got sighting) finding {
+	f := finding{topic: q.field, state: isFine, text: q.gives}
+	switch {
+	case !taken:
+		f.state, f.text = isMissing, fmt.Sprintf("This kernel does not take Config.%s.", q.field)
+		f.change = fmt.Sprintf("Leave it unset, or use %s.", q.since)
+	case q.came != nil && !q.came(got):
+		f.state, f.text = isLimited, fmt.Sprintf("The kernel takes Config.%s, but %s.", q.field, q.why)
+		f.change = q.fix
+	}
+	return f
+}
+
+// fullFrames is what so many packets of 1500 bytes take of a socket's buffer,
+// as the kernel counts it (see ipq.Config.ReadBuffer).
+func fullFrames(n int) int { return n * 2304 }
+
+// describeBuffer tells whether a queue's socket got what the usual number of
+// full frames takes. limit is net.core.rmem_max, 0 if unknown.
+func describeBuffer(root bool, limit, granted int) finding {
+	want := fullFrames(ipq.DefaultMaxLen)
+	room := fmt.Sprintf("room for %s full frames", commas(uint64(granted/fullFrames(1))))
+	f := finding{topic: "socket buffer", state: isFine}
+	switch {
+	case granted < want:
+		f.state, f.text = isLimited, fmt.Sprintf("net.core.rmem_max leaves %s, not %s.",
+			room, commas(ipq.DefaultMaxLen))
+		// The kernel doubles what is asked for.
+		f.change = fmt.Sprintf("Run sysctl -w net.core.rmem_max=%d, or set a lower MaxLen.", want/2)
+	case root:
+		f.text = "This user may go beyond net.core.rmem_max."
+	case limit == 0:
+		f.text = fmt.Sprintf("A queue gets %s.", room)
+	default:
+		f.text = fmt.Sprintf("net.core.rmem_max allows Config.MaxLen up to %s with full frames.",
+			commas(uint64(2*limit/fullFrames(1))))
+	}
+	return f
+}
+
+// describeBypass tells whether flows can be settled in the kernel by that means.
+func describeBypass(backend bypass.Backend, root bool, err error) finding {
+	f := finding{topic: "bypass, eBPF", state: isFine, text: "Flows can be settled in a table that eBPF programs consult."}
+	needs := "Linux 5.11 or newer, with CONFIG_BPF_SYSCALL and NETFILTER_XT_MATCH_BPF."
+	if backend == bypass.ConnMark {
+		f.topic, f.text = "bypass, ct mark", "Flows can be settled by connection marks."
+		needs = "Use a kernel with CONFIG_NF_CONNTRACK_MARK and CONFIG_NFT_CT."
+	}
+	var unavailable *bypass.UnavailableError
+	switch {
+	case err == nil:
+	case !errors.As(err, &unavailable):
+		f.state, f.text = isMissing, fmt.Sprintf("Flows cannot be settled so: %v.", err)
+	case backend == bypass.EBPF && !root:
+		f.state, f.text = isMissing, "This user may not load eBPF programs."
+		f.change = "Be root outside of user namespaces, or settle flows by connection marks."
+	default:
+		cause := errors.Join(unavailable.EBPF, unavailable.ConnMark)
+		f.state, f.text, f.change = isMissing, fmt.Sprintf("Flows cannot be settled so: %v.", cause), needs
+	}
+	return f
+}
+
+func describeRoute(err error) finding {
+	f := finding{topic: "routed network", state: isFine, text: "Links and forwarding work: -scenario forward and churn can run."}
+	if err != nil {
+		f.state, f.text = isMissing, fmt.Sprintf("-scenario forward and churn cannot run: %v.", err)
+		f.change = "Use a kernel with CONFIG_VETH."
+	}
+	return f
+}

@@ -1,0 +1,48 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+
+	"github.com/goipq/goipq/internal/peers"
+)
+
+// A document is a file that ipq-bench or bench/peers has written: one of the
+// two reports.
+type document struct {
+	path  string
+	run   *report
+	peers *peers.Report
+}
+
+// readDocument reads a file of either kind. Its errors are a sentence.
+func readDocument(path string) (document, error) {
+	d := document{path: path}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return d, err
+	}
+	var head struct {
+		Schema int    `json:"schema"`
+		Kind   string `json:"kind"`
+	}
+	if err := json.Unmarshal(text, &head); err != nil {
+		return d, fmt.Errorf("%s is not a report of ipq-bench: %w", path, err)
+	}
+	switch {
+	case head.Kind == peers.Kind:
+		d.peers, err = peers.Read(path)
+		return d, err
+	case head.Schema == 0:
+		return d, fmt.Errorf("%s is not a report of ipq-bench: it has no schema", path)
+	case head.Schema != schema:
+		return d, fmt.Errorf("%s has schema %d, and this ipq-bench reads %d: use the one that wrote it, or measure again",
+			path, head.Schema, schema)
+	}
+	d.run = new(report)
+	if err := json.Unmarshal(text, d.run); err != nil {
+		return d, fmt.Errorf("%s is not a report of ipq-bench: %w", path, err)
+	}
+	return d, nil
+}

@@ -1,0 +1,3 @@
+package flood
+
+import _ "github.com/goipq/goipq/internal/soak"

@@ -1,0 +1,3 @@
+package labtest_test
+
+import _ "github.com/goipq/goipq/internal/soak"

@@ -1,0 +1,3 @@
+package peers
+
+import _ "github.com/goipq/goipq/internal/soak"

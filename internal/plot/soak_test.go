@@ -1,0 +1,3 @@
+package plot
+
+import _ "github.com/goipq/goipq/internal/soak"

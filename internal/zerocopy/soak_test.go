@@ -1,0 +1,3 @@
+package zerocopy
+
+import _ "github.com/goipq/goipq/internal/soak"

@@ -1,0 +1,3 @@
+package bypass_test
+
+import _ "github.com/goipq/goipq/internal/soak"

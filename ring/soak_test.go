@@ -1,0 +1,3 @@
+package ring
+
+import _ "github.com/goipq/goipq/internal/soak"

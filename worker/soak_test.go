@@ -1,0 +1,3 @@
+package worker
+
+import _ "github.com/goipq/goipq/internal/soak"
