@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"errors"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -156,5 +158,24 @@ func TestParts(t *testing.T) {
 	}
 	if batches != of || of == 0 || m.Lost.Handler == 0 {
 		t.Errorf("%d batches have a size, of %d; lost %+v", batches, of, m.Lost)
+	}
+}
+
+// What cannot be searched or swept is refused before anything is done.
+func TestMeasuresAreRefused(t *testing.T) {
+	for args, want := range map[string]string{
+		"-sweep batch=1,x":          "-sweep batch",
+		"-sweep queues=1,256 -pin":  "-pin with -queues 256",
+		"-rfc2544 -scenario churn":  "-rfc2544",
+		"-rfc2544 -json /nowhere/f": "-json",
+		"-latency -rate 1000":       "-latency",
+	} {
+		out, err := command(strings.Fields(args)...).CombinedOutput()
+		skipWithoutNamespaces(t, string(out))
+		var exit *exec.ExitError
+		if text := string(out); !errors.As(err, &exit) || exit.ExitCode() != exitUsage || !strings.Contains(text, want) ||
+			strings.Count(text, "\n") != 1 {
+			t.Errorf("%s: %v: %q, want one line with %q and exit status %d", args, err, text, want, exitUsage)
+		}
 	}
 }

@@ -36,8 +36,8 @@ func wait(t *testing.T, f *Flood) Stats {
 	if f.Stats() != s {
 		t.Errorf("Stats after the end is %+v, Wait said %+v", f.Stats(), s)
 	}
-	if s.Elapsed <= 0 || s.CPU <= 0 {
-		t.Errorf("Elapsed %v, CPU %v: want more than zero", s.Elapsed, s.CPU)
+	if s.Elapsed <= 0 || s.CPU <= 0 || s.UserCPU > s.CPU {
+		t.Errorf("Elapsed %v, CPU %v, %v of it user: want more than zero, and a part", s.Elapsed, s.CPU, s.UserCPU)
 	}
 	s.Elapsed, s.CPU, s.UserCPU = 0, 0, 0
 	return s
