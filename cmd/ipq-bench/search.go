@@ -70,6 +70,21 @@ func (f *finder) find(ctx context.Context) (search, error) {
 	return found, nil
 }
 
+// spoiled says that the senders spoiled so many trials that something else must
+// keep their CPUs busy.
+func (s *search) spoiled() []string {
+	void := 0
+	for i := range s.Trials {
+		if s.Trials[i].Void != "" {
+			void++
+		}
+	}
+	if 4*void < len(s.Trials) || void == 0 {
+		return nil
+	}
+	return []string{fmt.Sprintf("the senders offered too little in %d of %s", void, plural(len(s.Trials), "trial"))}
+}
+
 // slow reports whether the senders did not keep the rate.
 func (f *finder) slow(offered, target float64) bool { return offered < (1-f.resolution)*target }
 

@@ -29,7 +29,7 @@ func (r *runner) throughput(ctx context.Context, p *plan, m *mode, n int) error 
 	t := trials{r: r, p: p, s: s, title: fmt.Sprintf("search %d, %s", n, title)}
 	f := finder{resolution: m.Throughput.Resolution, tries: o.Tries, offer: t.offer}
 	found, err := f.find(ctx)
-	found.Round, found.Noise = n, t.noise()
+	found.Round, found.Noise = n, append(t.noise(), found.spoiled()...)
 	_, endErr := s.end()
 	if err := errors.Join(err, endErr); err != nil {
 		return err
