@@ -100,18 +100,9 @@ func (s *session) tally() tally {
 		Writes:         st.Writes,
 		Parks:          st.Parks,
 		Waits:          st.Waits,
-		QueueDropped:   s.queueDropped.read(st.QueueDropped),
-		SocketDropped:  s.socketDropped.read(st.SocketDropped),
+		QueueDropped:   st.QueueDropped,
+		SocketDropped:  st.SocketDropped,
 		QueueKnown:     st.Kernel,
-		Sequence:       s.sequence.read(st.Sequence),
+		Sequence:       st.Sequence,
 	}
-}
-
-// A widened is a counter of which only the lower 32 bits can be read, or a sum
-// of some. It is read before it has counted 2^32 more.
-type widened uint64
-
-func (w *widened) read(now uint64) uint64 {
-	*w += widened(uint32(now) - uint32(*w))
-	return uint64(*w)
 }

@@ -10,14 +10,12 @@ import (
 
 // A session is one queue, served, under its load, or the load alone.
 type session struct {
-	site  *site
-	queue *ipq.Queue // nil when there is none
-	load  *load
-	// The kernel's counters have 32 bits.
-	queueDropped, socketDropped, sequence widened
-	cancel                                context.CancelFunc
-	done                                  chan struct{} // closed when the queue is no longer served
-	runErr                                error         // why, once done is closed
+	site   *site
+	queue  *ipq.Queue // nil when there is none
+	load   *load
+	cancel context.CancelFunc
+	done   chan struct{} // closed when the queue is no longer served
+	runErr error         // why, once done is closed
 }
 
 // startSession opens the queue that cfg describes, if the site has a rule for

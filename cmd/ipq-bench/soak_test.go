@@ -85,15 +85,3 @@ func TestSoakKnowsTheBuffers(t *testing.T) {
 		}
 	}
 }
-
-// The kernel's counters have 32 bits, a long run has more.
-func TestCountersAreWidened(t *testing.T) {
-	var w widened
-	for _, c := range []struct{ reads, want uint64 }{
-		{5, 5}, {1<<32 - 1, 1<<32 - 1}, {1, 1<<32 + 1}, {1, 1<<32 + 1}, {1<<32 + 7, 1<<32 + 7}, {2, 2<<32 + 2},
-	} {
-		if got := w.read(c.reads); got != c.want {
-			t.Errorf("read %d: %d, want %d", c.reads, got, c.want)
-		}
-	}
-}
