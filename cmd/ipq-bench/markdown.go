@@ -16,6 +16,9 @@ const markdownUsage = "markdown -o page.md -svg folder page.md.tmpl"
 // makeMarkdown writes a page from a template, which takes its tables, plots and
 // figures from reports. So no number on it is typed.
 func makeMarkdown(args []string, stdout, stderr io.Writer) int {
+	if asksForHelp(args, stdout, "markdown", "") {
+		return exitOK
+	}
 	fs := flag.NewFlagSet("markdown", flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
 	out, svg := fs.String("o", "", ""), fs.String("svg", "", "")
@@ -132,8 +135,8 @@ func (q *quoter) tables(name string) (string, error) {
 		fmt.Fprintf(&text, "**%s**\n\n%s\n", s.Tables[i].Title, s.Tables[i].markdown())
 	}
 	for _, note := range s.Notes {
-		if strings.HasPrefix(note, "!: ") {
-			fmt.Fprintf(&text, "%s\n", note)
+		if d.peers != nil || strings.HasPrefix(note, "!: ") {
+			fmt.Fprintf(&text, "%s\n\n", note)
 		}
 	}
 	return strings.TrimRight(text.String(), "\n"), nil
