@@ -63,7 +63,7 @@ func (rep *report) drawings() []drawing {
 	return all
 }
 
-// shown is the figure that the scenario is judged by, for plots: where nothing
+// shown is the figure that people are told the scenario is judged by: where nothing
 // is compared with the path without a queue, what is dropped was decided, too.
 func (p *parameters) shown() metric {
 	x := p.main()

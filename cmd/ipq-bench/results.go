@@ -37,7 +37,7 @@ func printParts(w io.Writer, width int, rep *report) {
 		if text := m.BatchSizes.describe(); text != "" {
 			printField(w, width, "batches", title+text)
 		}
-		if text := m.noise(rep.Parameters.main()); text != "" {
+		if text := m.noise(rep.Parameters.shown()); text != "" {
 			printField(w, width, "noisy", title+text)
 		}
 	}
