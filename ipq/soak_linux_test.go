@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/goipq/goipq/internal/flood"
+	"github.com/goipq/goipq/internal/netlab"
 	"github.com/goipq/goipq/internal/netlab/labtest"
 	"github.com/goipq/goipq/internal/soak"
 )
@@ -52,16 +53,9 @@ func TestKernelSoak(t *testing.T) {
 // soakFlood floods the queue in a closed loop, whose window is less than what
 // the kernel would drop any of, and looks at what the process holds meanwhile.
 // It returns how many packets were sent, all of which were answered once.
-func soakFlood(t *testing.T, ns interface{ Do(func() error) error }, q *Queue) (sent uint64) {
+func soakFlood(t *testing.T, ns *netlab.NS, q *Queue) (sent uint64) {
 	t.Helper()
-	var f *flood.Flood
-	if err := ns.Do(func() (err error) {
-		f, err = flood.Start(t.Context(), flood.Config{Window: 512, Timeout: time.Minute})
-		return err
-	}); err != nil {
-		t.Fatal(err)
-	}
-	defer f.Stop()
+	f := startFlood(t, ns, flood.Config{Window: 512, Timeout: time.Minute})
 	const samples = 16
 	duration := soak.Duration(time.Second)
 	var held []holding
@@ -71,7 +65,7 @@ func soakFlood(t *testing.T, ns interface{ Do(func() error) error }, q *Queue) (
 		<-tick.C
 		held = append(held, hold(t))
 	}
-	if err := flat(held); err != nil {
+	if err := flat(held, max(0, q.cfg.Workers)); err != nil {
 		t.Error(err)
 	}
 	s, err := f.Stop()
@@ -143,8 +137,9 @@ func hold(t *testing.T) holding {
 }
 
 // flat compares the second quarter, after what the Go runtime takes at first,
-// with the last.
-func flat(held []holding) error {
+// with the last. The pool starts its workers when there is work for them all, and
+// lets them go when there is not.
+func flat(held []holding, workers int) error {
 	n := len(held) / 4
 	for _, x := range []struct {
 		what  string
@@ -153,7 +148,7 @@ func flat(held []holding) error {
 	}{
 		{"bytes of resident memory", func(h holding) int { return h.resident }, 4 << 20},
 		{"bytes of live heap", func(h holding) int { return h.heap }, 256 << 10},
-		{"goroutines", func(h holding) int { return h.goroutines }, 0},
+		{"goroutines", func(h holding) int { return h.goroutines }, workers},
 		{"descriptors", func(h holding) int { return h.descriptors }, 0},
 	} {
 		middle := func(held []holding) int {
