@@ -19,24 +19,6 @@ import (
 	"github.com/goipq/goipq/internal/zerocopy"
 )
 
-// startFlood starts a flood in ns that is stopped when the test ends.
-func startFlood(t testing.TB, ns *netlab.NS, cfg flood.Config) *flood.Flood {
-	t.Helper()
-	var f *flood.Flood
-	if err := ns.Do(func() (err error) {
-		f, err = flood.Start(t.Context(), cfg)
-		return err
-	}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if _, err := f.Stop(); err != nil && !errors.Is(err, context.Canceled) {
-			t.Errorf("flood: %v", err)
-		}
-	})
-	return f
-}
-
 // A gate is a handler that accepts packets while it is open, and holds them up
 // while it is shut.
 type gate struct {

@@ -49,13 +49,7 @@ func TestKernelHandOver(t *testing.T) {
 		}()
 
 		next := startSuccessor(t, q, ns.FD(), workers)
-		var f *flood.Flood
-		if err := ns.Do(func() (err error) {
-			f, err = flood.Start(t.Context(), flood.Config{Count: count, Window: 64, Flows: 1, Timeout: 20 * time.Second})
-			return err
-		}); err != nil {
-			t.Fatal(err)
-		}
+		f := startFlood(t, ns, flood.Config{Count: count, Window: 64, Flows: 1, Timeout: 20 * time.Second})
 		<-half
 		if err := q.Detach(); err != nil {
 			t.Error(err)

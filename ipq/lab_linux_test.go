@@ -2,6 +2,7 @@ package ipq
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -61,19 +62,29 @@ func serve(t testing.TB, cfg Config, h Handler) (q *Queue, stop func() error) {
 	return q, stop
 }
 
-// flood starts a flood in ns and waits for its end.
+// startFlood starts a flood in ns that is stopped when the test ends.
+func startFlood(t testing.TB, ns *netlab.NS, cfg flood.Config) *flood.Flood {
+	t.Helper()
+	var f *flood.Flood
+	if err := ns.Do(func() (err error) {
+		f, err = flood.Start(t.Context(), cfg)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if _, err := f.Stop(); err != nil && !errors.Is(err, context.Canceled) {
+			t.Errorf("flood: %v", err)
+		}
+	})
+	return f
+}
+
+// runFlood starts a flood in ns and waits for its end.
 func runFlood(t testing.TB, ns *netlab.NS, cfg flood.Config) flood.Stats {
 	t.Helper()
 	cfg.Timeout = 20 * time.Second // a slow machine loses nothing, either
-	var f *flood.Flood
-	err := ns.Do(func() (err error) {
-		f, err = flood.Start(t.Context(), cfg)
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := f.Wait()
+	s, err := startFlood(t, ns, cfg).Wait()
 	if err != nil {
 		t.Fatal(err)
 	}

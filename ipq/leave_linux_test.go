@@ -20,14 +20,7 @@ func TestKernelCancelUnderFlood(t *testing.T) {
 	eachMode(t, func(t *testing.T, workers int) {
 		ns := labtest.New(t)
 		rules := echoRules(t, ns, fakeNumber, 1)
-		var f *flood.Flood
-		if err := ns.Do(func() (err error) {
-			f, err = flood.Start(t.Context(), flood.Config{})
-			return err
-		}); err != nil {
-			t.Fatal(err)
-		}
-		defer f.Stop()
+		startFlood(t, ns, flood.Config{})
 		before, fds := goroutines(), descriptors(t)
 
 		for round := range 5 {

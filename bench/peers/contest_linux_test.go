@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 // of a flood agrees with what the kernel and the flood say.
 func TestContests(t *testing.T) {
 	labtest.Need(t)
-	cpus, err := allowedCPUs()
+	cpus, err := flood.AllowedCPUs()
 	if err != nil {
 		t.Fatal(err)
 	}

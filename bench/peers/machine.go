@@ -16,21 +16,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// allowedCPUs returns the numbers of the CPUs that this process may use.
-func allowedCPUs() ([]int, error) {
-	var set unix.CPUSet
-	if err := unix.SchedGetaffinity(0, &set); err != nil {
-		return nil, os.NewSyscallError("sched_getaffinity", err)
-	}
-	var cpus []int
-	for cpu := 0; len(cpus) < set.Count(); cpu++ {
-		if set.IsSet(cpu) {
-			cpus = append(cpus, cpu)
-		}
-	}
-	return cpus, nil
-}
-
 func machine(cpus int) peers.Machine {
 	m := peers.Machine{Arch: runtime.GOARCH, CPUs: cpus, Go: runtime.Version(), SystemCall: systemCall()}
 	var u unix.Utsname

@@ -107,7 +107,7 @@ func (t told) Error() string { return t.Signal.String() }
 func (t told) status() int   { return 128 + int(t.Signal) }
 
 func run(o peers.Options) error {
-	cpus, err := allowedCPUs()
+	cpus, err := flood.AllowedCPUs()
 	if err != nil {
 		return err
 	}

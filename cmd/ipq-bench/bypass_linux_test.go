@@ -19,14 +19,8 @@ func runBypass(t *testing.T, args string) *report {
 	}
 	file := filepath.Join(t.TempDir(), "report.json")
 	cmd := command(append(strings.Fields(args), "-duration", "600ms", "-rounds", "2", "-json", file)...)
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	err := cmd.Run()
-	skipWithoutNamespaces(t, stderr.String())
-	if err != nil || stderr.Len() > 0 {
-		t.Fatalf("%v: %s\n%s", err, stderr.String(), stdout.String())
-	}
-	wantLines(t, stdout.String(), 100)
+	stdout := mustRun(t, cmd)
+	wantLines(t, stdout, 100)
 	return readReport(t, file)
 }
 

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/goipq/goipq/internal/flood"
 	"github.com/goipq/goipq/internal/netlab"
 	"github.com/goipq/goipq/ipq"
 	"github.com/goipq/goipq/ipq/bypass"
@@ -17,7 +18,7 @@ import (
 // examine probes everything, each in a network of its own.
 func examine() ([]finding, error) {
 	root := netlab.Privileged()
-	cpus, err := allowedCPUs()
+	cpus, err := flood.AllowedCPUs()
 	if err != nil {
 		return nil, err
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"os"
 	"os/exec"
@@ -54,14 +53,7 @@ func asOrdinaryUser(t *testing.T, cmd *exec.Cmd) *exec.Cmd {
 // runDoctor runs it where packets can be queued, which is where tests run.
 func runDoctor(t *testing.T, cmd *exec.Cmd) string {
 	t.Helper()
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	err := cmd.Run()
-	skipWithoutNamespaces(t, stderr.String())
-	text := stdout.String()
-	if err != nil || stderr.Len() > 0 {
-		t.Fatalf("%v: %s\n%s", err, stderr.String(), text)
-	}
+	text := mustRun(t, cmd)
 	wantLines(t, text, 100)
 	for _, want := range []string{"queue rule", "IPv4", "FailOpen", "GSO", "Conntrack", "UIDGID", "SecCtx", "socket buffer"} {
 		if strings.Count(text, " "+want+" ") != 1 {

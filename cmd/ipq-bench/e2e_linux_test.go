@@ -91,10 +91,10 @@ func checkReport(t *testing.T, rep *report, stdout string) {
 	}
 }
 
-func TestRun(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "report.json")
-	page := filepath.Join(t.TempDir(), "page.html")
-	cmd := command("-duration", "200ms", "-json", file, "-html", page)
+// mustRun runs the command, which must succeed and complain of nothing, and
+// returns what it printed.
+func mustRun(t *testing.T, cmd *exec.Cmd) string {
+	t.Helper()
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err := cmd.Run()
@@ -102,8 +102,16 @@ func TestRun(t *testing.T) {
 	if err != nil || stderr.Len() > 0 {
 		t.Fatalf("%v: %s\n%s", err, stderr.String(), stdout.String())
 	}
+	return stdout.String()
+}
+
+func TestRun(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "report.json")
+	page := filepath.Join(t.TempDir(), "page.html")
+	cmd := command("-duration", "200ms", "-json", file, "-html", page)
+	stdout := mustRun(t, cmd)
 	rep := readReport(t, file)
-	checkReport(t, rep, stdout.String())
+	checkReport(t, rep, stdout)
 	if text, err := os.ReadFile(page); err != nil || !strings.Contains(string(text), "<svg ") {
 		t.Errorf("a page of %d bytes without plots: %v", len(text), err)
 	}
@@ -120,15 +128,9 @@ func TestRun(t *testing.T) {
 func TestRunAsOrdinaryUser(t *testing.T) {
 	cmd := command("-duration", "200ms", "-json", "report.json")
 	asOrdinaryUser(t, cmd)
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	err := cmd.Run()
-	skipWithoutNamespaces(t, stderr.String())
-	if err != nil || stderr.Len() > 0 {
-		t.Fatalf("%v: %s\n%s", err, stderr.String(), stdout.String())
-	}
+	stdout := mustRun(t, cmd)
 	rep := readReport(t, filepath.Join(cmd.Dir, "report.json"))
-	checkReport(t, rep, stdout.String())
+	checkReport(t, rep, stdout)
 	if rep.Setup.Root {
 		t.Error("the user has root's rights")
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"os/exec"
 	"path/filepath"
@@ -14,19 +13,13 @@ func measure(t *testing.T, args string) (rep *report, stdout string) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "report.json")
 	cmd := command(append(strings.Fields(args), "-json", file)...)
-	var out, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &stderr
-	err := cmd.Run()
-	skipWithoutNamespaces(t, stderr.String())
-	if err != nil || stderr.Len() > 0 {
-		t.Fatalf("%v: %s\n%s", err, stderr.String(), out.String())
-	}
-	wantLines(t, out.String(), 100)
+	stdout = mustRun(t, cmd)
+	wantLines(t, stdout, 100)
 	rep = readReport(t, file)
 	if !rep.Books.Balanced {
 		t.Errorf("books: %+v", rep.Books)
 	}
-	return rep, out.String()
+	return rep, stdout
 }
 
 // What searches find is what was offered without loss, by the counts of senders

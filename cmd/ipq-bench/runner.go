@@ -8,6 +8,8 @@ import (
 	"runtime/debug"
 	"slices"
 	"time"
+
+	"github.com/goipq/goipq/internal/flood"
 )
 
 // A runner measures all rounds into its report.
@@ -22,7 +24,7 @@ type runner struct {
 
 // newRunner prepares everything that can go wrong before the first round.
 func newRunner(opts options, show *progress) (*runner, error) {
-	allowed, err := allowedCPUs()
+	allowed, err := flood.AllowedCPUs()
 	if err != nil {
 		return nil, err
 	}
@@ -181,20 +183,29 @@ func (r *runner) title(p *plan, m *mode) string {
 	return p.value + ", " + p.params.title(m.Name)
 }
 
+// begin starts the session of round n of a mode, and returns its title, too.
+func (r *runner) begin(p *plan, m *mode, n int, start func(*site) (*load, error)) (s *session, title string, err error) {
+	at := r.sites[p.key(m.Name)]
+	s, err = startSession(at, p.queueConfig(m.Name), p.handler, func() (*load, error) { return start(at) })
+	if err != nil {
+		return nil, "", err
+	}
+	if s.queue != nil {
+		p.setup.ReadBuffer = s.queue.Stats().ReadBuffer
+	}
+	title = r.title(p, m)
+	r.show.begin(n, title, at.queued)
+	return s, title, nil
+}
+
 // round measures round n of a mode.
 func (r *runner) round(ctx context.Context, p *plan, m *mode, n int) error {
-	at := r.sites[p.key(m.Name)]
-	s, err := startSession(at, p.queueConfig(m.Name), p.handler, func() (*load, error) {
+	s, title, err := r.begin(p, m, n, func(at *site) (*load, error) {
 		return p.scenario.start(at, &p.opts, p.setup.placement, p.setup.SendBuffer)
 	})
 	if err != nil {
 		return err
 	}
-	if s.queue != nil {
-		p.setup.ReadBuffer = s.queue.Stats().ReadBuffer
-	}
-	title := r.title(p, m)
-	r.show.begin(n, title, at.queued)
 	rd, ok, err := s.measure(ctx, p.opts.warmUp(), p.opts.window(), r.show)
 	life, endErr := s.end()
 	if err := errors.Join(err, endErr); err != nil {

@@ -66,13 +66,7 @@ func TestScenarios(t *testing.T) {
 		t.Run(strings.ReplaceAll(c.args, patterns, "f"), func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "report.json")
 			cmd := command(append(strings.Fields(c.args), "-duration", "200ms", "-rounds", "2", "-json", file)...)
-			var stdout, stderr bytes.Buffer
-			cmd.Stdout, cmd.Stderr = &stdout, &stderr
-			err := cmd.Run()
-			skipWithoutNamespaces(t, stderr.String())
-			if err != nil || stderr.Len() > 0 {
-				t.Fatalf("%v: %s\n%s", err, stderr.String(), stdout.String())
-			}
+			stdout := mustRun(t, cmd)
 			rep := readReport(t, file)
 			if !rep.Books.Balanced {
 				t.Errorf("books: %+v", rep.Books)
@@ -80,9 +74,9 @@ func TestScenarios(t *testing.T) {
 			for _, w := range c.wants {
 				w(t, rep)
 			}
-			wantLines(t, stdout.String(), 100)
+			wantLines(t, stdout, 100)
 			if t.Failed() {
-				t.Log(stdout.String())
+				t.Log(stdout)
 			}
 		})
 	}

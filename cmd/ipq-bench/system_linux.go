@@ -11,21 +11,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// allowedCPUs returns the numbers of the CPUs that this process may use.
-func allowedCPUs() ([]int, error) {
-	var set unix.CPUSet
-	if err := unix.SchedGetaffinity(0, &set); err != nil {
-		return nil, os.NewSyscallError("sched_getaffinity", err)
-	}
-	var cpus []int
-	for cpu := 0; len(cpus) < set.Count(); cpu++ {
-		if set.IsSet(cpu) {
-			cpus = append(cpus, cpu)
-		}
-	}
-	return cpus, nil
-}
-
 // keepTo moves every thread of this process to cpus; later ones inherit it.
 func keepTo(cpus []int) error {
 	var set unix.CPUSet

@@ -9,8 +9,6 @@ import (
 
 // main ends before any of these is called.
 
-func allowedCPUs() ([]int, error) { return nil, errors.ErrUnsupported }
-
 func keepTo([]int) error { return errors.ErrUnsupported }
 
 func processCPU() (user, system time.Duration) { return 0, 0 }

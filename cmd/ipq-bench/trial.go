@@ -16,16 +16,10 @@ func (r *runner) throughput(ctx context.Context, p *plan, m *mode, n int) error 
 	if m.Throughput == nil {
 		m.Throughput = &throughput{Resolution: o.Resolution / 100, Trial: o.Trial, Trials: o.Tries, Searches: []search{}}
 	}
-	at := r.sites[p.key(m.Name)]
-	s, err := startSession(at, p.queueConfig(m.Name), p.handler, func() (*load, error) { return new(load), nil })
+	s, title, err := r.begin(p, m, n, func(*site) (*load, error) { return new(load), nil })
 	if err != nil {
 		return err
 	}
-	if s.queue != nil {
-		p.setup.ReadBuffer = s.queue.Stats().ReadBuffer
-	}
-	title := r.title(p, m)
-	r.show.begin(n, title, at.queued)
 	t := trials{r: r, p: p, s: s, title: fmt.Sprintf("search %d, %s", n, title)}
 	f := finder{resolution: m.Throughput.Resolution, tries: o.Tries, offer: t.offer}
 	found, err := f.find(ctx)

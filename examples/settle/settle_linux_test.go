@@ -1,7 +1,6 @@
 package main
 
 import (
-	"net"
 	"strings"
 	"testing"
 	"time"
@@ -16,14 +15,7 @@ func TestMain(m *testing.M) { extest.Main(m, main) }
 // accepts the others.
 func TestSettlesFlows(t *testing.T) {
 	ns := labtest.New(t)
-	var conn *net.UDPConn
-	if err := ns.Do(func() (err error) {
-		conn, err = net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-		return err
-	}); err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
+	conn := extest.Listen(t, ns)
 	p := extest.Start(t, ns, "-packets", "3")
 	p.WaitFor(t, "waiting for packets")
 	// To itself, one after the other. Until the program is served, some are

@@ -14,6 +14,11 @@ func Main() {}
 // A Flood exists only on Linux.
 type Flood struct{}
 
+// AllowedCPUs returns an error that matches errors.ErrUnsupported.
+func AllowedCPUs() ([]int, error) {
+	return nil, fmt.Errorf("flood: needs Linux: %w", errors.ErrUnsupported)
+}
+
 // Start returns an error that matches errors.ErrUnsupported.
 func Start(context.Context, Config) (*Flood, error) {
 	return nil, fmt.Errorf("flood: needs Linux: %w", errors.ErrUnsupported)

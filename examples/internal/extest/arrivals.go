@@ -8,10 +8,9 @@ import (
 	"github.com/goipq/goipq/internal/netlab"
 )
 
-// CheckArrivals has during send so many datagrams over the loopback of ns, all
-// at once, and then fails the test unless all of them arrive. They go to a port
-// of the kernel's choice.
-func CheckArrivals(t *testing.T, ns *netlab.NS, packets int, during func(send func())) {
+// Listen returns a UDP socket on the loopback of ns, at a port of the kernel's
+// choice, until the test ends.
+func Listen(t *testing.T, ns *netlab.NS) *net.UDPConn {
 	t.Helper()
 	var conn *net.UDPConn
 	if err := ns.Do(func() (err error) {
@@ -20,7 +19,16 @@ func CheckArrivals(t *testing.T, ns *netlab.NS, packets int, during func(send fu
 	}); err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
+	t.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+// CheckArrivals has during send so many datagrams over the loopback of ns, all
+// at once, and then fails the test unless all of them arrive. They go to a port
+// of the kernel's choice.
+func CheckArrivals(t *testing.T, ns *netlab.NS, packets int, during func(send func())) {
+	t.Helper()
+	conn := Listen(t, ns)
 	during(func() {
 		for range packets {
 			if _, err := conn.WriteTo([]byte("x"), conn.LocalAddr()); err != nil {
