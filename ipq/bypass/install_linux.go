@@ -136,11 +136,13 @@ func (b *Bypasser) add(nft *nftables.Conn, table *nftables.Table, r Rules, own b
 	accept, drop := &expr.Verdict{Kind: expr.VerdictAccept}, &expr.Verdict{Kind: expr.VerdictDrop}
 	for _, m := range r.Match {
 		for _, conditions := range m.exprs() {
+			if b.backend == EBPF { // at once: each rule on the way to it costs every packet
+				rule(base, conditions, one(program(b.table.objects.accept, xtBPF), accept))
+			}
 			rule(base, conditions, one(&expr.Verdict{Kind: expr.VerdictGoto, Chain: chainDecide}))
 		}
 	}
 	if b.backend == EBPF { // the programs count
-		rule(decide, one(program(b.table.objects.accept, xtBPF), accept))
 		rule(decide, one(program(b.table.objects.drop, xtBPF), drop))
 		rule(decide, one(&expr.Counter{}, r.queue(own)))
 		return

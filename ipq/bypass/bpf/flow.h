@@ -74,51 +74,63 @@ static __always_inline int is_extension(__u8 proto)
 	return 0;
 }
 
-/* ports_of reads what tells a flow of this protocol apart into ports, source
+/* The start of a transport header, of TCP's up to the flags. */
+union transport {
+	__u8 byte[14];
+	__u16 half[7];
+};
+
+/* ports_in reads what tells a flow of this protocol apart into ports, source
  * first. It returns 0 if the packet belongs to no flow for certain. */
-static __always_inline int ports_of(struct __sk_buff *skb, __u32 off, __u8 proto, __u8 version,
+static __always_inline int ports_in(const union transport *h, __u8 proto, __u8 version,
 				    __u16 ports[2], __u8 *opens)
 {
-	union {
-		__u16 ports[2];
-		__u8 byte[14];
-		__u16 half[7];
-	} h;
-
 	switch (proto) {
-	case IPPROTO_TCP: /* up to the flags */
-		if (bpf_skb_load_bytes(skb, off, &h, 14))
-			return 0;
-		*opens = (h.byte[13] & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+	case IPPROTO_TCP:
+		*opens = (h->byte[13] & (TCP_SYN | TCP_ACK)) == TCP_SYN;
 		break;
 	case IPPROTO_UDP:
 	case IPPROTO_DCCP:
 	case IPPROTO_SCTP:
 	case IPPROTO_UDPLITE:
-		if (bpf_skb_load_bytes(skb, off, &h, 4))
-			return 0;
 		break;
 	case IPPROTO_ICMP:
 	case IPPROTO_ICMPV6:
-		if (bpf_skb_load_bytes(skb, off, &h, 6))
-			return 0;
 		if (version == 4 && proto == IPPROTO_ICMP) {
-			if (h.byte[0] != ICMP_ECHO && h.byte[0] != ICMP_ECHOREPLY)
+			if (h->byte[0] != ICMP_ECHO && h->byte[0] != ICMP_ECHOREPLY)
 				return 0;
 		} else if (version == 6 && proto == IPPROTO_ICMPV6) {
-			if (h.byte[0] != ICMPV6_ECHO_REQUEST && h.byte[0] != ICMPV6_ECHO_REPLY)
+			if (h->byte[0] != ICMPV6_ECHO_REQUEST && h->byte[0] != ICMPV6_ECHO_REPLY)
 				return 0;
 		} else {
 			return 0;
 		}
-		ports[0] = ports[1] = h.half[2];
+		ports[0] = ports[1] = h->half[2];
 		return 1;
 	default: /* addresses and protocol are the flow, unless headers hide what follows */
 		return proto != IPPROTO_NONE && !is_extension(proto);
 	}
-	ports[0] = h.ports[0];
-	ports[1] = h.ports[1];
+	ports[0] = h->half[0];
+	ports[1] = h->half[1];
 	return ports[0] || ports[1];
+}
+
+/* load_transport reads as much of a transport header as ports_in looks at. */
+static __always_inline int load_transport(struct __sk_buff *skb, __u32 off, __u8 proto, union transport *h)
+{
+	switch (proto) {
+	case IPPROTO_TCP:
+		return bpf_skb_load_bytes(skb, off, h, 14) == 0;
+	case IPPROTO_UDP:
+	case IPPROTO_DCCP:
+	case IPPROTO_SCTP:
+	case IPPROTO_UDPLITE:
+		return bpf_skb_load_bytes(skb, off, h, 4) == 0;
+	case IPPROTO_ICMP:
+	case IPPROTO_ICMPV6:
+		return bpf_skb_load_bytes(skb, off, h, 6) == 0;
+	}
+	return 1;
 }
 
 /* upper6 finds the upper-layer header, as internal/zerocopy does. It returns 0
@@ -173,32 +185,40 @@ static __always_inline void sort(struct flow_key *k, int words)
 	k->hi_port = port;
 }
 
-/* The first bytes of a packet: an IPv4 header, or half an IPv6 one. */
-union start {
+union ip4 {
 	__u8 byte[20];
 	__u32 word[5];
 };
 
-static __always_inline int parse4(struct __sk_buff *skb, const union start *ip, struct packet *p)
+static __always_inline int is_fragment(const union ip4 *ip)
+{
+	return ip->byte[6] & 0x3f || ip->byte[7]; /* MF and offset, not DF */
+}
+
+static __always_inline int flow4(const union ip4 *ip, const union transport *h, struct packet *p)
 {
 	__u16 ports[2] = {};
-	__u32 off = (ip->byte[0] & 0xf) * 4;
-	__u8 proto = ip->byte[9];
 
-	if (off < 20 || off > skb->len)
-		return 0;
-	if (ip->byte[6] & 0x3f || ip->byte[7]) /* MF and offset, not DF */
-		return 0;
-	if (!ports_of(skb, off, proto, 4, ports, &p->opens))
+	if (!ports_in(h, ip->byte[9], 4, ports, &p->opens))
 		return 0;
 	p->key.lo.addr[0] = ip->word[3];
 	p->key.hi.addr[0] = ip->word[4];
 	p->key.lo_port = ports[0];
 	p->key.hi_port = ports[1];
-	p->key.proto = proto;
+	p->key.proto = ip->byte[9];
 	p->key.version = 4;
 	sort(&p->key, 1);
 	return 1;
+}
+
+static __always_inline int parse4(struct __sk_buff *skb, const union ip4 *ip, struct packet *p)
+{
+	union transport h;
+	__u32 off = (ip->byte[0] & 0xf) * 4;
+
+	if (off < sizeof(*ip) || off > skb->len || is_fragment(ip))
+		return 0;
+	return load_transport(skb, off, ip->byte[9], &h) && flow4(ip, &h, p);
 }
 
 static __always_inline int parse6(struct __sk_buff *skb, struct packet *p)
@@ -207,6 +227,7 @@ static __always_inline int parse6(struct __sk_buff *skb, struct packet *p)
 		__u8 byte[40];
 		__u32 word[10];
 	} ip;
+	union transport h;
 	__u16 ports[2] = {};
 	__u32 off = sizeof(ip);
 	__u8 proto;
@@ -216,7 +237,7 @@ static __always_inline int parse6(struct __sk_buff *skb, struct packet *p)
 	proto = ip.byte[6];
 	if (!upper6(skb, &proto, &off))
 		return 0;
-	if (!ports_of(skb, off, proto, 6, ports, &p->opens))
+	if (!load_transport(skb, off, proto, &h) || !ports_in(&h, proto, 6, ports, &p->opens))
 		return 0;
 	for (int i = 0; i < 4; i++) {
 		p->key.lo.addr[i] = ip.word[2 + i];
@@ -230,11 +251,11 @@ static __always_inline int parse6(struct __sk_buff *skb, struct packet *p)
 	return 1;
 }
 
-/* parse reports whether the packet belongs to a flow that can be told apart for
- * certain, and which. p is zero when it is called. */
-static __always_inline int parse(struct __sk_buff *skb, struct packet *p)
+/* parse_any is parse for every packet. It is a function of its own to leave the
+ * cache's lines to the packets that do not come here. */
+static __noinline int parse_any(struct __sk_buff *skb, struct packet *p)
 {
-	union start ip;
+	union ip4 ip;
 
 	if (bpf_skb_load_bytes(skb, 0, &ip, sizeof(ip)))
 		return 0;
@@ -245,4 +266,20 @@ static __always_inline int parse(struct __sk_buff *skb, struct packet *p)
 		return parse6(skb, p);
 	}
 	return 0;
+}
+
+/* parse reports whether the packet belongs to a flow that can be told apart for
+ * certain, and which. p is zero when it is called. An IPv4 header without
+ * options and all that is needed behind it are read at once, most packets. */
+static __always_inline int parse(struct __sk_buff *skb, struct packet *p)
+{
+	struct {
+		union ip4 ip;
+		union transport h;
+	} plain;
+
+	if (bpf_skb_load_bytes(skb, 0, &plain, sizeof(plain.ip) + sizeof(plain.h)) ||
+	    plain.ip.byte[0] != 0x45 || is_fragment(&plain.ip))
+		return parse_any(skb, p);
+	return flow4(&plain.ip, &plain.h, p);
 }

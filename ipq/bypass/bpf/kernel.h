@@ -14,6 +14,7 @@ typedef long long __s64;
 
 #define SEC(name) __attribute__((section(name), used))
 #define __always_inline inline __attribute__((always_inline))
+#define __noinline __attribute__((noinline))
 
 /* Members of a map's definition, as loaders read them from its BTF. */
 #define __uint(name, val) int (*name)[val]
