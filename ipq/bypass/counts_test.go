@@ -3,7 +3,7 @@ package bypass
 import "testing"
 
 func countKey(i uint32) *kernelFlowKey {
-	k := &kernelFlowKey{Version: 4, Proto: protoUDP}
+	k := &kernelFlowKey{Kind: protoUDP | 4<<8}
 	k.Lo.Addr[0] = i
 	return k
 }

@@ -23,11 +23,8 @@ type kernelFlowKey struct {
 		_    structs.HostLayout
 		Addr [4]uint32
 	}
-	LoPort  uint16
-	HiPort  uint16
-	Proto   uint8
-	Version uint8
-	Zero    uint16
+	Ports uint32
+	Kind  uint32
 }
 
 type kernelFlowState struct {

@@ -2,6 +2,7 @@ package bypass
 
 import (
 	"encoding/binary"
+	"math/bits"
 	"net/netip"
 
 	"github.com/goipq/goipq/ipq"
@@ -101,25 +102,26 @@ func keyOf(f ipq.Flow) (k kernelFlowKey, err error) {
 	case !hasPorts(f.Protocol) && !isICMP(f.Protocol) && (f.SrcPort != 0 || f.DstPort != 0):
 		return k, errNoPorts
 	}
-	k.Proto, k.LoPort, k.HiPort = f.Protocol, swap16(f.SrcPort), swap16(f.DstPort)
+	k.Ports = uint32(swap16(f.SrcPort)) | uint32(swap16(f.DstPort))<<16
+	version := uint32(6)
 	if f.Src.Is4() {
 		src, dst := f.Src.As4(), f.Dst.As4()
-		k.Version = 4
+		version = 4
 		k.Lo.Addr[0], k.Hi.Addr[0] = binary.NativeEndian.Uint32(src[:]), binary.NativeEndian.Uint32(dst[:])
 	} else {
 		src, dst := f.Src.As16(), f.Dst.As16()
-		k.Version = 6
 		for i := range k.Lo.Addr {
 			k.Lo.Addr[i], k.Hi.Addr[i] = binary.NativeEndian.Uint32(src[4*i:]), binary.NativeEndian.Uint32(dst[4*i:])
 		}
 	}
+	k.Kind = uint32(f.Protocol) | version<<8
 	k.sort()
 	return k, nil
 }
 
-// sort puts the endpoints into the order that sort in bpf/flow.h does.
+// sort puts the endpoints into the order that fill in bpf/flow.h does.
 func (k *kernelFlowKey) sort() {
-	swap := k.LoPort > k.HiPort
+	swap := uint16(k.Ports) > uint16(k.Ports>>16)
 	for i := len(k.Lo.Addr) - 1; i >= 0; i-- {
 		if k.Lo.Addr[i] != k.Hi.Addr[i] {
 			swap = k.Lo.Addr[i] > k.Hi.Addr[i]
@@ -127,19 +129,19 @@ func (k *kernelFlowKey) sort() {
 	}
 	if swap {
 		k.Lo, k.Hi = k.Hi, k.Lo
-		k.LoPort, k.HiPort = k.HiPort, k.LoPort
+		k.Ports = bits.RotateLeft32(k.Ports, 16)
 	}
 }
 
 // flow returns the flow of the key, in one of its two directions.
 func (k *kernelFlowKey) flow() ipq.Flow {
-	f := ipq.Flow{SrcPort: swap16(k.LoPort), DstPort: swap16(k.HiPort), Protocol: k.Proto}
+	f := ipq.Flow{SrcPort: swap16(uint16(k.Ports)), DstPort: swap16(uint16(k.Ports >> 16)), Protocol: uint8(k.Kind)}
 	var src, dst [16]byte
 	for i := range k.Lo.Addr {
 		binary.NativeEndian.PutUint32(src[4*i:], k.Lo.Addr[i])
 		binary.NativeEndian.PutUint32(dst[4*i:], k.Hi.Addr[i])
 	}
-	if k.Version == 4 {
+	if k.Kind>>8 == 4 {
 		f.Src, f.Dst = netip.AddrFrom4([4]byte(src[:4])), netip.AddrFrom4([4]byte(dst[:4]))
 	} else {
 		f.Src, f.Dst = netip.AddrFrom16(src), netip.AddrFrom16(dst)

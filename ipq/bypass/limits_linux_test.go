@@ -52,7 +52,7 @@ func TestLimits(t *testing.T) {
 		{"packets", func(s *kernelFlowState, _ uint64) { s.MaxPackets, s.Packets = 3, 3 }, Counters{Spent: 1}},
 		{"bytes", func(s *kernelFlowState, _ uint64) { s.MaxBytes, s.Bytes = 99, 100 }, Counters{Spent: 1}},
 		// As the kernel leaves it for whoever found the entry just before.
-		{"another flow's now", func(s *kernelFlowState, _ uint64) { s.Key.LoPort++ }, Counters{}},
+		{"another flow's now", func(s *kernelFlowState, _ uint64) { s.Key.Ports++ }, Counters{}},
 	} {
 		before := mustCount(t, table)
 		insertState(t, table, udpFlow, tt.change)

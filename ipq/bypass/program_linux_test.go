@@ -73,13 +73,13 @@ func agree(t testing.TB, table *Table, ip []byte) {
 	key, err := recognise(f, transport)
 	if err != nil {
 		// A key that is as like the packet as can be must not match, either.
-		key = kernelFlowKey{Proto: f.Protocol, LoPort: swap16(f.SrcPort), HiPort: swap16(f.DstPort)}
+		key = kernelFlowKey{Ports: uint32(swap16(f.SrcPort)) | uint32(swap16(f.DstPort))<<16}
 		if f.IsValid() {
 			bare, err := keyOf(ipq.Flow{Src: f.Src, Dst: f.Dst, Protocol: 47})
 			if err != nil {
 				t.Fatal(err)
 			}
-			key.Version, key.Lo, key.Hi = bare.Version, bare.Lo, bare.Hi
+			key.Kind, key.Lo, key.Hi = bare.Kind&^0xff|uint32(f.Protocol), bare.Lo, bare.Hi
 			key.sort()
 		}
 	}

@@ -44,13 +44,14 @@ struct endpoint {
 };
 
 /* One key stands for both directions: the endpoint whose address, then port,
- * compares lower in memory order of its words comes first. */
+ * compares lower in memory order of its words comes first. All of it is words,
+ * as the kernel hashes it: a word that is read right after parts of it were
+ * written makes the CPU wait. */
 struct flow_key {
 	struct endpoint lo, hi;
-	__u16 lo_port, hi_port; /* network order */
-	__u8 proto;
-	__u8 version; /* of IP: an IPv4 address is not its IPv4-mapped IPv6 one */
-	__u16 zero;
+	__u32 ports; /* in network order, that of lo in the lower half */
+	__u32 kind; /* protocol, and version of IP << 8: an IPv4 address is not its
+		     * IPv4-mapped IPv6 one */
 } __attribute__((aligned(8)));
 
 struct packet {
@@ -164,25 +165,22 @@ static __always_inline int upper6(struct __sk_buff *skb, __u8 *proto, __u32 *off
 	return 1;
 }
 
-/* sort puts the endpoints of the key, with addresses of so many words, in order. */
-static __always_inline void sort(struct flow_key *k, int words)
+/* fill makes the key of what tells the flow apart, source first; addresses have
+ * so many words. */
+static __always_inline void fill(struct flow_key *k, const __u32 *src, const __u32 *dst, int words,
+				 const __u16 ports[2], __u8 proto, __u8 version)
 {
-	__u16 port = k->lo_port;
-	int swap = k->lo_port > k->hi_port;
+	int swap = ports[0] > ports[1];
 
 	for (int i = words - 1; i >= 0; i--)
-		if (k->lo.addr[i] != k->hi.addr[i])
-			swap = k->lo.addr[i] > k->hi.addr[i];
-	if (!swap)
-		return;
+		if (src[i] != dst[i])
+			swap = src[i] > dst[i];
 	for (int i = 0; i < words; i++) {
-		__u32 word = k->lo.addr[i];
-
-		k->lo.addr[i] = k->hi.addr[i];
-		k->hi.addr[i] = word;
+		k->lo.addr[i] = swap ? dst[i] : src[i];
+		k->hi.addr[i] = swap ? src[i] : dst[i];
 	}
-	k->lo_port = k->hi_port;
-	k->hi_port = port;
+	k->ports = swap ? ports[1] | (__u32)ports[0] << 16 : ports[0] | (__u32)ports[1] << 16;
+	k->kind = proto | version << 8;
 }
 
 union ip4 {
@@ -201,13 +199,7 @@ static __always_inline int flow4(const union ip4 *ip, const union transport *h, 
 
 	if (!ports_in(h, ip->byte[9], 4, ports, &p->opens))
 		return 0;
-	p->key.lo.addr[0] = ip->word[3];
-	p->key.hi.addr[0] = ip->word[4];
-	p->key.lo_port = ports[0];
-	p->key.hi_port = ports[1];
-	p->key.proto = ip->byte[9];
-	p->key.version = 4;
-	sort(&p->key, 1);
+	fill(&p->key, &ip->word[3], &ip->word[4], 1, ports, ip->byte[9], 4);
 	return 1;
 }
 
@@ -239,15 +231,7 @@ static __always_inline int parse6(struct __sk_buff *skb, struct packet *p)
 		return 0;
 	if (!load_transport(skb, off, proto, &h) || !ports_in(&h, proto, 6, ports, &p->opens))
 		return 0;
-	for (int i = 0; i < 4; i++) {
-		p->key.lo.addr[i] = ip.word[2 + i];
-		p->key.hi.addr[i] = ip.word[6 + i];
-	}
-	p->key.lo_port = ports[0];
-	p->key.hi_port = ports[1];
-	p->key.proto = proto;
-	p->key.version = 6;
-	sort(&p->key, 4);
+	fill(&p->key, &ip.word[2], &ip.word[6], 4, ports, proto, 6);
 	return 1;
 }
 
