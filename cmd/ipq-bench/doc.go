@@ -109,10 +109,12 @@
 // the one aimed at. The RFC wants trials of at least 60 s, and a report for each
 // frame size: -trial 60s -sweep size=64,128,256,512,1024,1280,1500.
 //
-// Under the RFC one packet lost in one trial decides. With -tries 3, most of three
-// trials of a rate must lose nothing, which bears a disturbance. A sender that was
-// late makes up for no more than fills a quarter of the queue. A trial is made
-// anew, up to three times, when the senders offered less than they should.
+// Under the RFC one packet lost in one trial decides; here most of -tries trials
+// of a rate must lose nothing, which bears a disturbance. For the same reason the
+// queue holds 16,384 packets, unless -maxlen says otherwise: the kernel's own 1,024
+// are full after 2.5 ms of a stall. A sender that was late makes up for no more
+// than fills a quarter of the queue. A trial is made anew, up to three times, when
+// the senders offered less than they should.
 //
 // # Latency
 //

@@ -115,7 +115,7 @@ func newFlagSet(o *options, t *texts) *flag.FlagSet {
 	fs.BoolVar(&o.RFC2544, "rfc2544", false, "search for the highest rate at which nothing is lost (RFC 2544, section 26.1),\n-rounds times, instead of measuring")
 	fs.DurationVar(&o.Trial, "trial", time.Second, "`time` of each trial of -rfc2544; the RFC wants 60s of the last ones")
 	fs.Float64Var(&o.Resolution, "resolution", 1, "`percent` that a search of -rfc2544 is to come near")
-	fs.IntVar(&o.Tries, "tries", 1, "`number` of trials of each rate of -rfc2544; most of them must lose nothing")
+	fs.IntVar(&o.Tries, "tries", 3, "`number` of trials of each rate of -rfc2544; most of them must lose nothing")
 	fs.BoolVar(&o.Latency, "latency", false, "time datagrams from when they were due to their arrival; needs -rate")
 	fs.StringVar(&t.sweep, "sweep", "", "measure several values of one `flag`, in turns: batch=1,8,32,64,256, or workers,\nqueues, maxlen, size, flows, handler, rate, bypass")
 	fs.Float64Var(&o.Rate, "rate", 0, "`packets` a second to offer, over all queues (of churn: connections); 0 offers as many as go")
@@ -125,7 +125,7 @@ func newFlagSet(o *options, t *texts) *flag.FlagSet {
 	fs.IntVar(&o.Queues, "queues", 1, "`number` of queues, each with a receive loop and a flood on a CPU of its own")
 	fs.DurationVar(&o.BusyPoll, "busy-poll", 0, "`time` that a receive loop looks for packets before it sleeps")
 	fs.BoolVar(&o.Pin, "pin", false, "pin each receive loop to one CPU of the consumer's (the floods always are)")
-	fs.IntVar(&o.MaxLen, "maxlen", ipq.DefaultMaxLen, "`packets` that the kernel may hold in each queue")
+	fs.IntVar(&o.MaxLen, "maxlen", 0, fmt.Sprintf("`packets` that the kernel may hold in each queue; 0 means its own default, %d,\nand %d for -rfc2544, which one late wake-up of a shared machine would decide", ipq.DefaultMaxLen, searchMaxLen))
 	fs.BoolVar(&o.Replies, "replies", false, "let the kernel answer the echo requests, which it does in the consumer's time")
 	fs.StringVar(&t.modes, "modes", modeInline+","+modePool, "`list` of what to measure: inline, pool, and unqueued, which is the\nsame path without a queue")
 	fs.StringVar(&o.JSON, "json", "", "write every figure to this `file` as well")
@@ -176,6 +176,12 @@ func parseOnce(args []string) (o options, err error) {
 		t.modes = modeUnqueued + "," + t.modes // to compare with
 	}
 	o.Modes = strings.Split(t.modes, ",")
+	if o.MaxLen == 0 {
+		o.MaxLen = ipq.DefaultMaxLen
+		if o.RFC2544 {
+			o.MaxLen = searchMaxLen
+		}
+	}
 	if o.Handler, err = parseHandling(t.handler); err != nil {
 		return o, err
 	}

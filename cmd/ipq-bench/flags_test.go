@@ -27,7 +27,7 @@ func TestFlagDefaults(t *testing.T) {
 		Queues:   1,
 		MaxLen:   ipq.DefaultMaxLen,
 		Modes:    []string{modeInline, modePool},
-		Trial:    time.Second, Resolution: 1, Tries: 1,
+		Trial:    time.Second, Resolution: 1, Tries: 3,
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
@@ -39,7 +39,7 @@ func TestFlagDefaults(t *testing.T) {
 }
 
 func TestFlagsAreTaken(t *testing.T) {
-	args := "-size 1400 -batch 64 -workers 3 -queues 2 -busy-poll 50us -pin -maxlen 128 -replies -modes pool -json f -handler spin:2us -flows 7 -rounds 3 -rfc2544 -trial 250ms -resolution 0.5 -tries 3"
+	args := "-size 1400 -batch 64 -workers 3 -queues 2 -busy-poll 50us -pin -maxlen 128 -replies -modes pool -json f -handler spin:2us -flows 7 -rounds 3 -rfc2544 -trial 250ms -resolution 0.5 -tries 5"
 	got, err := parseFlags(strings.Fields(args))
 	if err != nil {
 		t.Fatal(err)
@@ -48,10 +48,19 @@ func TestFlagsAreTaken(t *testing.T) {
 		Scenario: scenarioICMP, Handler: handling{kind: handleSpin, time: 2 * time.Microsecond}, GSO: true, Flows: 7, Rounds: 3,
 		Duration: 6 * time.Second, Size: 1400, Batch: 64, Workers: 3, Queues: 2, Replies: true,
 		BusyPoll: 50 * time.Microsecond, Pin: true, MaxLen: 128, Modes: []string{modePool}, JSON: "f",
-		Trial: 250 * time.Millisecond, RFC2544: true, Resolution: 0.5, Tries: 3,
+		Trial: 250 * time.Millisecond, RFC2544: true, Resolution: 0.5, Tries: 5,
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+// A search has a longer queue, unless it is told otherwise.
+func TestSearchFlagDefaults(t *testing.T) {
+	for args, want := range map[string]int{"-rfc2544": searchMaxLen, "-rfc2544 -maxlen 1024": 1024, "-rate 9": ipq.DefaultMaxLen} {
+		if got, err := parseFlags(strings.Fields(args)); err != nil || got.MaxLen != want {
+			t.Errorf("%s: %d, %v; want %d", args, got.MaxLen, err, want)
+		}
 	}
 }
 

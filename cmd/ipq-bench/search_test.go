@@ -107,6 +107,16 @@ func TestSearchBearsDisturbances(t *testing.T) {
 	}
 }
 
+// So it is at full speed.
+func TestSearchBearsDisturbancesAtFullSpeed(t *testing.T) {
+	p := path{capacity: 1e6, most: 800_000, disturbed: map[int]bool{0: true}}
+	f := finder{resolution: 0.01, tries: 3, offer: p.offer}
+	got, err := f.find(t.Context())
+	if err != nil || got.Rate != 800_000 || got.Limit != limitSender || len(got.Trials) != 3 {
+		t.Errorf("found %v, limit %s, in %d trials, %v", got.Rate, got.Limit, len(got.Trials), err)
+	}
+}
+
 // A search ends with its context, or with a trial's error, and keeps what it has.
 func TestSearchEnds(t *testing.T) {
 	p := path{capacity: 100_000, most: 1e6}
