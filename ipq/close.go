@@ -45,9 +45,6 @@ func (q *Queue) release() error {
 		for _, c := range q.conns {
 			errs = append(errs, c.Close())
 		}
-		for _, l := range q.loops {
-			l.pin.close()
-		}
 		q.releaseErr = errors.Join(errs...)
 	})
 	return q.releaseErr

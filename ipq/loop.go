@@ -11,7 +11,7 @@ import (
 
 // A loop serves one queue: the only reader of its socket. It runs within one
 // call of the socket's RawConn.Read, whose callback, step, returns false to
-// park in the runtime's poller; see pin for the exception.
+// park in the runtime's poller.
 type loop struct {
 	q       *Queue
 	sock    *socket
@@ -70,9 +70,6 @@ func newLoop(q *Queue, c *Conn, p *pin) *loop {
 func (l *loop) stop() {
 	l.stopping.Store(true)
 	_ = l.sock.wake() // fails only on a closed socket, which wakes as well
-	if l.pin != nil {
-		l.pin.wakeUp()
-	}
 }
 
 // fail records a fatal error and ends the whole run.
@@ -108,7 +105,7 @@ func (l *loop) run() {
 	if l.sink.resume(); l.abandoned {
 		return
 	}
-	if err := l.serve(); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+	if err := l.sock.raw.Read(l.step); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 		l.fail(l.sock.fail("receive from", err))
 	}
 	if l.drain(l.receive); l.abandoned {
@@ -121,7 +118,7 @@ func (l *loop) run() {
 func (l *loop) abandon() {
 	l.drain(l.receiveAside)
 	l.abandoned = true
-	l.sock.held.Store(l.pin == nil) // the handler is running within RawConn.Read
+	l.sock.held.Store(true) // the handler is running within RawConn.Read
 	l.end(true)
 }
 
@@ -143,24 +140,11 @@ func (l *loop) end(stuck bool) {
 	l.results <- err
 }
 
-// serve calls step whenever the socket has something, until the loop is
-// stopped.
-func (l *loop) serve() error {
-	if l.pin == nil {
-		return l.sock.raw.Read(l.step)
-	}
-	for !l.step(uintptr(l.sock.fd)) {
-		if err := l.pin.wait(l.sock.fd); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // step receives and hands over until the socket is empty; then it returns
 // false, to be called again when there is more. It returns true when the loop
 // has been stopped.
 func (l *loop) step(fd uintptr) (done bool) {
+	woke := l.pin.wakes()
 	for !l.stopping.Load() {
 		switch l.receive(int(fd)) {
 		case more:
@@ -171,7 +155,7 @@ func (l *loop) step(fd uintptr) (done bool) {
 		// The socket was empty a moment ago. The poller is edge-triggered and
 		// remembers whatever has come since then: no need for another look
 		// before parking.
-		if l.q.cfg.BusyPoll > 0 && l.spin(int(fd)) {
+		if l.q.cfg.BusyPoll > 0 && l.spin(int(fd)) || l.pin.yields(woke) && l.look(int(fd)) {
 			continue
 		}
 		l.count.parks.Add(1)
@@ -184,15 +168,18 @@ func (l *loop) step(fd uintptr) (done bool) {
 // is over; only then it returns false.
 func (l *loop) spin(fd int) (found bool) {
 	for end := monotonic() + l.q.cfg.BusyPoll; monotonic() < end; {
-		if l.stopping.Load() {
-			return true // step comes across it again
+		if l.stopping.Load() || l.look(fd) {
+			return true // step comes across a stop again
 		}
-		switch l.receive(fd) {
-		case more, some:
-			return true
-		case broken:
-			return true // step comes across it again
-		}
+	}
+	return false
+}
+
+// look reports whether there was something to receive.
+func (l *loop) look(fd int) bool {
+	switch l.receive(fd) {
+	case more, some, broken: // which step comes across again
+		return true
 	}
 	return false
 }

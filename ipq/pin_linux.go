@@ -11,24 +11,41 @@ import (
 
 // A pin keeps a receive loop on a CPU, and on a thread of its own.
 //
-// There it does not park in the runtime's poller, but waits for its socket in
-// poll(2): a goroutine that is locked to its thread and parks hands its
-// processor to another thread, and gets it back from a third that polls, which
-// is two switches more for each wake-up than the kernel needs.
+// When waits are short, it lets others run on its CPU before the loop parks. If
+// packets come from a thread there, every one of them would interrupt that thread
+// for the loop to receive just it, and two switches cost more than several
+// packets. If nothing else runs there, the loop gets another look.
 //
-// When waits are short, it first lets others run on its CPU. If packets come
-// from a thread there, every one of them would interrupt that thread for the
-// loop to receive just it, and two switches cost more than several packets.
-type pin struct {
-	cpu   int
-	wake  *os.File // an eventfd that ends a wait
-	fds   [2]unix.PollFd
-	ended time.Duration // when the last wait did
+// It parks in the runtime's poller like any other loop. To wait in poll(2)
+// instead saves two switches between threads for a wake-up, but whoever is in a
+// system call is watched by a thread of the runtime's, which then never sleeps,
+// and its processor is handed on each time: that takes more than the switches.
+type pin struct{ cpu int }
+
+// shortWait is how soon after a wake-up the next one is to come for waits to
+// count as short: 20,000 wake-ups a second.
+const shortWait = 50 * time.Microsecond
+
+// wakes returns the time of a wake-up, for yields.
+func (p *pin) wakes() time.Duration {
+	if p == nil {
+		return 0
+	}
+	return monotonic()
 }
 
-// shortWait is how soon after a wait the next one counts as short: 20,000
-// wake-ups a second.
-const shortWait = 50 * time.Microsecond
+// yields lets others run on the loop's CPU, unless it woke up long ago, and
+// reports whether it did.
+func (p *pin) yields(woke time.Duration) bool {
+	if p == nil || monotonic()-woke >= shortWait {
+		return false
+	}
+	// The runtime is not told: it would give the loop's processor to another
+	// thread and be in its way when it comes back. To the runtime the thread is
+	// one that the kernel has preempted.
+	_, _, _ = unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0)
+	return true
+}
 
 // newPins returns a pin for each receive loop, or nils when they are not to be
 // pinned.
@@ -52,50 +69,7 @@ func newPins(cfg *Config) ([]*pin, error) {
 		pins[i] = &pin{cpu: cpu}
 		cpu++
 	}
-	for _, p := range pins {
-		fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
-		if err != nil {
-			closePins(pins)
-			return nil, os.NewSyscallError("eventfd", err)
-		}
-		p.wake = os.NewFile(uintptr(fd), "wake")
-		p.fds[1] = unix.PollFd{Fd: int32(fd), Events: unix.POLLIN}
-	}
 	return pins, nil
-}
-
-func closePins(pins []*pin) {
-	for _, p := range pins {
-		p.close()
-	}
-}
-
-func (p *pin) close() {
-	if p != nil && p.wake != nil {
-		p.wake.Close()
-	}
-}
-
-// wait waits until the socket fd has something, or wakeUp was called.
-func (p *pin) wait(fd int) error {
-	if monotonic()-p.ended < shortWait {
-		// On a CPU with nothing else to run this returns at once.
-		_, _, _ = unix.Syscall(unix.SYS_SCHED_YIELD, 0, 0, 0)
-	}
-	p.fds[0] = unix.PollFd{Fd: int32(fd), Events: unix.POLLIN}
-	for {
-		_, err := unix.Poll(p.fds[:], -1)
-		if err != unix.EINTR {
-			p.ended = monotonic()
-			return os.NewSyscallError("poll", err)
-		}
-	}
-}
-
-// wakeUp ends wait for good.
-func (p *pin) wakeUp() {
-	// It can fail only when the file is closed, and nobody waits then.
-	_, _ = p.wake.Write([]byte{0, 0, 0, 1, 1, 0, 0, 0}) // a valid number in either byte order
 }
 
 // lock ties the calling goroutine to its thread and that to the CPU, until

@@ -78,7 +78,6 @@ func openQueue(cfg Config, dial dialFunc) (_ *Queue, err error) {
 	defer func() {
 		if err != nil {
 			q.release()
-			closePins(pins)
 		}
 	}()
 	if err := q.newPool(); err != nil {

@@ -33,7 +33,6 @@ func TestPinnedThreadIsReleased(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer closePins(pins)
 	for _, p := range pins {
 		unlock, err := p.lock()
 		if err != nil {
@@ -55,8 +54,8 @@ func TestPinnedThreadIsReleased(t *testing.T) {
 	}
 }
 
-// A pinned loop waits outside of the runtime's poller: it is woken by packets,
-// by an end of the context and by Close, and leaves no descriptor.
+// A pinned loop is woken by packets, by an end of the context and by Close, and
+// leaves no descriptor.
 func TestPinnedLoopWaits(t *testing.T) {
 	eachMode(t, func(t *testing.T, workers int) {
 		for _, end := range []string{"context", "close"} {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"syscall"
+	"time"
 )
 
 // Elsewhere there are no netfilter queues. Everything compiles, and dialing
@@ -37,15 +38,11 @@ type pin struct{}
 
 func newPins(cfg *Config) ([]*pin, error) { return make([]*pin, cfg.Queues), nil }
 
-func closePins([]*pin) {}
-
-func (*pin) close() {}
-
 func (*pin) lock() (func(), error) { return nil, errors.ErrUnsupported }
 
-func (*pin) wait(int) error { return errors.ErrUnsupported }
+func (*pin) wakes() time.Duration { return 0 }
 
-func (*pin) wakeUp() {}
+func (*pin) yields(time.Duration) bool { return false }
 
 type procFiles struct{}
 
