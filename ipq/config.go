@@ -34,8 +34,8 @@ const (
 	// recvmmsg(2): few enough that a packet is re-injected while the cache
 	// still has it, enough to share the cost of the calls and, with a pool, of
 	// handing them over.
-	DefaultInlineBatch = 16
-	DefaultPoolBatch   = 32
+	DefaultInlineBatch = 32
+	DefaultPoolBatch   = 64
 	// DefaultDeferTimeout is about what TCP waits before it sends again.
 	DefaultDeferTimeout = time.Second
 	// DefaultDrainTimeout leaves handlers that are merely slow the time that

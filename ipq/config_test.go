@@ -15,7 +15,7 @@ func TestConfigDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	if c.Queue != 0 || c.Queues != 1 || c.Copy != CopyPacket || c.SnapLen != 65531 || c.MaxLen != 1024 ||
-		c.Workers != runtime.GOMAXPROCS(0) || c.BatchSize != 32 || c.Batches != max(8, 2*c.Workers) ||
+		c.Workers != runtime.GOMAXPROCS(0) || c.BatchSize != 64 || c.Batches != max(8, 2*c.Workers) ||
 		c.OnPanic != Drop || c.flags() != 0 || c.ReadBuffer != 0 || c.FlushAfter != 0 || c.BusyPoll != 0 {
 		t.Errorf("%+v", c)
 	}

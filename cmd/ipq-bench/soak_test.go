@@ -75,9 +75,9 @@ func TestSoakKnowsTheBuffers(t *testing.T) {
 		cfg  ipq.Config
 		want uint64
 	}{
-		{ipq.Config{Workers: ipq.Inline}, 16},
+		{ipq.Config{Workers: ipq.Inline}, 32},
 		{ipq.Config{Workers: ipq.Inline, Queues: 2, BatchSize: 64}, 128},
-		{ipq.Config{Workers: 2}, 256},
+		{ipq.Config{Workers: 2}, 512},
 		{ipq.Config{Workers: 16, BatchSize: 8}, 256},
 	} {
 		if got := bufferBytes(c.cfg); got != c.want*slotBytes {
