@@ -75,6 +75,7 @@ func renderMarkdown(tmpl, out, svg string) ([]byte, map[string][]byte, error) {
 		"value":   q.value,
 		"spread":  q.spread,
 		"profile": q.profile,
+		"tried":   q.tried,
 	}).Parse(string(text))
 	if err != nil {
 		return nil, nil, err

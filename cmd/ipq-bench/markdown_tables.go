@@ -54,8 +54,8 @@ func (q *quoter) profile(name, which string) (string, error) {
 		return "", err
 	}
 	var p sampled
-	if err := json.Unmarshal(text, &p); err != nil || p.Kind != "profile" {
-		return "", fmt.Errorf("%s is not a profile of docs/bench/profile.sh: %w", name, err)
+	if json.Unmarshal(text, &p) != nil || p.Kind != "profile" {
+		return "", fmt.Errorf("%s is not a profile of docs/bench/profile.sh", name)
 	}
 	shares := p.Parts
 	if which == "functions" {
@@ -64,6 +64,47 @@ func (q *quoter) profile(name, which string) (string, error) {
 	t := pageTable{Head: []string{"function", "% of its CPU time"}}
 	for _, s := range shares {
 		t.Rows = append(t.Rows, []pageCell{{Text: "`" + s.Function + "`"}, {Text: fixed(s.Percent, 1)}})
+	}
+	return strings.TrimRight(t.markdown(), "\n"), nil
+}
+
+// An attempt is one change of what docs/bench/tried writes: what it did to a
+// figure, with it to without, the median of the turns and their quartiles.
+type attempt struct {
+	Change string `json:"change"`
+	Kept   bool   `json:"kept"`
+	Flags  string `json:"flags"`
+	Figure string `json:"figure"`
+	Ratio  struct {
+		Median float64 `json:"median"`
+		Low    float64 `json:"low"`
+		High   float64 `json:"high"`
+	} `json:"ratio"`
+}
+
+// tried is a table of changes and their effects.
+func (q *quoter) tried(name string) (string, error) {
+	text, err := os.ReadFile(filepath.Join(q.folder, name))
+	if err != nil {
+		return "", err
+	}
+	var file struct {
+		Kind    string    `json:"kind"`
+		Changes []attempt `json:"changes"`
+	}
+	if json.Unmarshal(text, &file) != nil || file.Kind != "tried" {
+		return "", fmt.Errorf("%s is not a file of docs/bench/tried", name)
+	}
+	t := pageTable{Head: []string{"change", "`ipq-bench`", "figure", "with / without", "kept"}}
+	for _, a := range file.Changes {
+		kept := "no"
+		if a.Kept {
+			kept = "yes"
+		}
+		t.Rows = append(t.Rows, []pageCell{
+			{Text: a.Change}, {Text: "`" + a.Flags + "`"}, {Text: strings.ReplaceAll(a.Figure, "_", " ")},
+			{Text: fixed(a.Ratio.Median, 2), Below: fixed(a.Ratio.Low, 2) + " to " + fixed(a.Ratio.High, 2)}, {Text: kept},
+		})
 	}
 	return strings.TrimRight(t.markdown(), "\n"), nil
 }

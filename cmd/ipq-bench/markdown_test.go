@@ -45,6 +45,7 @@ func TestMarkdownRefuses(t *testing.T) {
 		"{{table \"peers.json\" \"nothing\"}}":   "has no table",
 		"{{value \"peers.json\" \"a\" \"b\"}}":   "has no \"b\" of \"a\"",
 		"{{profile \"peers.json\" \"parts\"}}":   "is not a profile",
+		"{{tried \"peers.json\"}}":               "is not a file of docs/bench/tried",
 		"{{plots \"peers.json\" \"no plot\"}}":   "has no plot",
 		"{{nonsense}}":                           "not defined",
 		"{{machine \"other.json\"}} and no more": "is not a report",

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Measures all that BENCHMARKS.md quotes, in some half an hour, as root, with perf
+# Measures all that BENCHMARKS.md quotes, in some forty minutes, as root, with perf
 # and what ipq-bench peers asks for, and makes the page anew:
 #
 #	sh docs/bench/measure.sh          # everything
@@ -40,7 +40,8 @@ scenarios() {
 }
 
 throughput() {
-	bench rfc2544 -rfc2544 -rounds 5 -modes inline,pool
+	bench rfc2544 -rfc2544 -rounds 5
+	bench rfc2544-spin -rfc2544 -rounds 5 -handler spin:2us
 }
 
 latency() {
@@ -57,11 +58,19 @@ sweeps() {
 	bench sweep-handler -sweep handler=accept,drop,parse,inspect,rewrite,spin:2us,sleep:50us
 }
 
+# Ratios to the path without a queue, near to 1: many short rounds.
 bypass() {
-	bench bypass-icmp -sweep bypass=0,25,50,75,90,100 -modes unqueued,inline
-	bench bypass-udp -scenario udp -sweep bypass=0,25,50,75,90,100 -modes unqueued,inline
-	bench bypass-forward -scenario forward -sweep bypass=0,25,50,75,90,100 -modes unqueued,inline
-	bench bypass-tcp -scenario forward -tcp -bypass 100 -rounds 7 -duration 7s -modes unqueued,inline
+	set -- -sweep bypass=0,25,50,75,90,100 -modes unqueued,inline -rounds 25 -duration 5s
+	bench bypass-icmp "$@"
+	bench bypass-icmp-replies -replies "$@"
+	bench bypass-udp -scenario udp "$@"
+	bench bypass-forward -scenario forward "$@"
+	bench bypass-tcp -scenario forward -tcp -bypass 100 -rounds 25 -duration 10s -modes unqueued,inline
+}
+
+tried() {
+	printf '\n=== tried\n'
+	go run ./docs/bench/tried -o docs/bench/tried.json
 }
 
 profile() {
@@ -73,7 +82,7 @@ page() {
 	"$bin/ipq-bench" markdown -o BENCHMARKS.md -svg docs/plots docs/bench/BENCHMARKS.md.tmpl
 }
 
-for part in ${*:-peers scenarios throughput latency sweeps bypass profile}; do
+for part in ${*:-peers scenarios throughput latency sweeps bypass profile tried}; do
 	"$part"
 done
 page
