@@ -76,6 +76,9 @@ tried() {
 profile() {
 	sh docs/bench/profile.sh inline docs/bench/profile-inline.json -modes inline
 	sh docs/bench/profile.sh pool docs/bench/profile-pool.json -modes pool
+	sh docs/bench/profile.sh inline docs/bench/profile-inspect.json -modes inline -scenario udp -imix -handler inspect
+	sh docs/bench/profile.sh inline docs/bench/profile-tcp.json -modes inline -scenario forward -tcp
+	sh docs/bench/profile.sh inline docs/bench/profile-churn.json -modes inline -scenario churn
 }
 
 page() {
