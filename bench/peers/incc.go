@@ -22,14 +22,14 @@ var (
 	bareBatch = contestant{
 		name:     "c-batch",
 		title:    "C, recvmmsg + VERDICT_BATCH",
-		settings: "recvmmsg of 16, one VERDICT_BATCH each; read buffer for a full queue, NO_ENOBUFS; GSO in tcp",
+		settings: "recvmmsg of 32, one VERDICT_BATCH each; read buffer for a full queue, NO_ENOBUFS; GSO in tcp",
 		needs:    []need{compiler},
 		command:  bareLoop("batch"),
 	}
 	bareEach = contestant{
 		name:     "c-coalesced",
 		title:    "C, recvmmsg + coalesced verdicts",
-		settings: "recvmmsg of 16, their verdicts in one send; read buffer for a full queue, NO_ENOBUFS; GSO in tcp",
+		settings: "recvmmsg of 32, their verdicts in one send; read buffer for a full queue, NO_ENOBUFS; GSO in tcp",
 		needs:    []need{compiler},
 		command:  bareLoop("each"),
 	}

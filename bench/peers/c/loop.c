@@ -1,5 +1,5 @@
 // A bare loop: what a queue costs when the program around it costs next to
-// nothing. Plain sockets, recvmmsg of 16, and for what a receive brought either
+// nothing. Plain sockets, recvmmsg of 32, and for what a receive brought either
 // one VERDICT_BATCH or a VERDICT for each packet, all in one write.
 //
 // usage: loop batch|each QUEUE MAXLEN RCVBUF GSO
@@ -10,7 +10,7 @@
 #include <linux/netfilter/nfnetlink_queue.h>
 #include <linux/netlink.h>
 
-#define BATCH 16
+#define BATCH 32
 // The longest packet, and room for its attributes: some 200 bytes. Not whole
 // pages, or all slots would begin in the same lines of the cache.
 #define SLOT (65536 + 4096 + 64)
