@@ -13,7 +13,7 @@ type change struct {
 // An other is what the other tree differs by: one of these.
 type other struct {
 	edits  []edit
-	commit string // it is older
+	commit string // it is older; run has the defaults that have changed since
 	flags  string // it is the same, with these flags
 }
 
@@ -56,13 +56,13 @@ var changes = []change{
 		what:  "a pinned loop waits in the runtime's poller, not in poll(2), and yields its CPU before",
 		kept:  true,
 		other: other{commit: "d2afe5f"},
-		run:   "-modes inline -pin -rate 20000", figure: consumer,
+		run:   "-modes inline -pin -batch 32 -rate 20000", figure: consumer,
 	},
 	{
 		what:  "the same, saturated",
 		kept:  true,
 		other: other{commit: "d2afe5f"},
-		run:   "-modes inline -queues 2 -pin", figure: packetRate,
+		run:   "-modes inline -queues 2 -pin -batch 32", figure: packetRate,
 	},
 	{
 		what:  "yielding alone",
@@ -84,6 +84,6 @@ var changes = []change{
 		what:  "the bypass asks its program in the first rule, which reads plain packets at once and makes the key of whole words",
 		kept:  true,
 		other: other{commit: "d2afe5f"},
-		run:   "-modes inline -bypass 100", figure: packetRate,
+		run:   "-modes inline -batch 32 -bypass 100", figure: packetRate,
 	},
 }
