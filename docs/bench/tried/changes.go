@@ -45,6 +45,12 @@ var changes = []change{
 		run:   "-modes inline -replies", figure: packetRate,
 	},
 	{
+		what:  "the same, two pinned queues",
+		kept:  true,
+		other: other{flags: "-batch 16"},
+		run:   "-modes inline -queues 2 -pin", figure: packetRate,
+	},
+	{
 		what: "`runtime.Gosched` after handing over a span, which would leave the processor to any busy goroutine",
 		other: other{edits: []edit{
 			{"ipq/pool.go", "sp.use(k))\n", "sp.use(k))\n\t\truntime.Gosched()\n"},
