@@ -2,6 +2,7 @@ package bypass
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"github.com/cilium/ebpf"
 	"github.com/google/nftables/expr"
@@ -61,6 +62,19 @@ func transport(offset uint32, data []byte) []expr.Any {
 		&expr.Payload{DestRegister: reg, Base: expr.PayloadBaseTransportHeader, Offset: offset, Len: uint32(len(data))},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: reg, Data: data},
 	}
+}
+
+// negations returns conditions, each a load and its comparison, one by one and
+// the other way round. A packet from which the kernel can load nothing, such as
+// a fragment without ports, meets neither a condition nor its negation.
+func negations(conditions []expr.Any) [][]expr.Any {
+	var all [][]expr.Any
+	for pair := range slices.Chunk(conditions, 2) {
+		unlike := *pair[1].(*expr.Cmp)
+		unlike.Op = expr.CmpOpNeq
+		all = append(all, []expr.Any{pair[0], &unlike})
+	}
+	return all
 }
 
 // linkName returns the name as the kernel compares it: padded with zeros to

@@ -134,13 +134,25 @@ func (b *Bypasser) add(nft *nftables.Conn, table *nftables.Table, r Rules, own b
 	}
 	one := func(e ...expr.Any) []expr.Any { return e }
 	accept, drop := &expr.Verdict{Kind: expr.VerdictAccept}, &expr.Verdict{Kind: expr.VerdictDrop}
+	var selected [][]expr.Any
 	for _, m := range r.Match {
-		for _, conditions := range m.exprs() {
-			if b.backend == EBPF { // at once: each rule on the way to it costs every packet
-				rule(base, conditions, one(program(b.table.objects.accept, xtBPF), accept))
+		selected = append(selected, m.exprs()...)
+	}
+	if b.backend == EBPF { // first: each rule on the way to it costs every packet
+		accepts := one(program(b.table.objects.accept, xtBPF), accept)
+		if len(selected) == 1 { // packets that are not selected are asked no more than once
+			for _, unlike := range negations(selected[0]) {
+				rule(base, unlike, one(accept))
 			}
-			rule(base, conditions, one(&expr.Verdict{Kind: expr.VerdictGoto, Chain: chainDecide}))
+			rule(base, accepts)
+		} else {
+			for _, conditions := range selected {
+				rule(base, conditions, accepts)
+			}
 		}
+	}
+	for _, conditions := range selected {
+		rule(base, conditions, one(&expr.Verdict{Kind: expr.VerdictGoto, Chain: chainDecide}))
 	}
 	if b.backend == EBPF { // the programs count
 		rule(decide, one(program(b.table.objects.drop, xtBPF), drop))

@@ -46,7 +46,8 @@ type Match struct {
 	Family   uint8 // 2 (AF_INET) for IPv4, 10 (AF_INET6) for IPv6; 0: both
 	Protocol uint8 // of the payload (IPPROTO_*); 0: any
 	// Port is the source or the destination port, of TCP, UDP, UDP-Lite, SCTP
-	// or DCCP; 0: any. It needs Protocol, and misses fragments but the first.
+	// or DCCP; 0: any. It needs Protocol. A fragment other than the first has
+	// none, but some kernels (6.18) take the start of its data for ports.
 	Port uint16
 	// EchoRequest selects echo requests: ICMP for Family IPv4, ICMPv6 for IPv6,
 	// both for 0. It excludes Protocol and Port.
