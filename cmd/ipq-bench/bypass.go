@@ -89,7 +89,7 @@ func (s *site) installBypass() error {
 		NetNS:   s.at.FD(),
 	})
 	if lacking := (*bypass.UnavailableError)(nil); errors.As(err, &lacking) {
-		return fmt.Errorf("-bypass needs eBPF, which is for root outside of user namespaces, on Linux 5.11 or newer: %w", lacking.EBPF)
+		return fmt.Errorf("-bypass needs eBPF, which is for root outside of user namespaces, on Linux 5.10 or newer: %w", lacking.EBPF)
 	} else if err != nil {
 		return err
 	}

@@ -159,7 +159,7 @@ func describeBuffer(root bool, limit, granted int) finding {
 // describeBypass tells whether flows can be settled in the kernel by that means.
 func describeBypass(backend bypass.Backend, root bool, err error) finding {
 	f := finding{topic: "bypass, eBPF", state: isFine, text: "Flows can be settled in a table that eBPF programs consult."}
-	needs := "Linux 5.11 or newer, with CONFIG_BPF_SYSCALL and NETFILTER_XT_MATCH_BPF."
+	needs := "Linux 5.10 or newer, with CONFIG_BPF_SYSCALL and NETFILTER_XT_MATCH_BPF."
 	if backend == bypass.ConnMark {
 		f.topic, f.text = "bypass, ct mark", "Flows can be settled by connection marks."
 		needs = "Use a kernel with CONFIG_NF_CONNTRACK_MARK and CONFIG_NFT_CT."

@@ -54,7 +54,7 @@ func TestDoctorNamesWhatIsLimited(t *testing.T) {
 		{describeBuffer(false, 212992, 2*212992), isLimited, "net.core.rmem_max=1179648"},
 		{describeBypass(bypass.EBPF, true, nil), isFine, ""},
 		{describeBypass(bypass.EBPF, false, refused), isMissing, "Be root"},
-		{describeBypass(bypass.EBPF, true, old), isMissing, "Linux 5.11"},
+		{describeBypass(bypass.EBPF, true, old), isMissing, "Linux 5.10"},
 		{describeBypass(bypass.ConnMark, true, noMarks), isMissing, "CONFIG_NF_CONNTRACK_MARK"},
 		{describeBypass(bypass.ConnMark, true, broken), isMissing, ""},
 		{describeRoute(nil), isFine, ""},

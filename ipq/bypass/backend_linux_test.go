@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cilium/ebpf/asm"
 	"github.com/goipq/goipq/internal/netlab"
 	"github.com/goipq/goipq/internal/netlab/labtest"
 	"github.com/goipq/goipq/ipq"
@@ -58,6 +59,9 @@ func TestWithoutPrivileges(t *testing.T) {
 		if b != nil || !errors.As(err, &unavailable) || !errors.Is(err, errors.ErrUnsupported) || !errors.Is(err, fs.ErrPermission) && cfg.Backend == EBPF {
 			t.Errorf("%+v: %v", cfg, err)
 		}
+		if strings.Contains(err.Error(), "MEMLOCK") { // no limit of memory is in the way
+			t.Errorf("%+v: %v", cfg, err)
+		}
 	}
 }
 
@@ -76,7 +80,7 @@ func TestWithoutTheMatch(t *testing.T) {
 	}{{xtBPF, Limits{}, EBPF}, {noMatch, Limits{}, ConnMark}, {noMatch, Limits{MaxPackets: 1}, EBPF}} {
 		log.Reset()
 		cfg.Limits = tt.limits
-		b, err := newBypasserWith(cfg, tt.match)
+		b, err := newBypasserFor(cfg, kernel{match: tt.match, before511: isBefore511()})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -85,6 +89,54 @@ func TestWithoutTheMatch(t *testing.T) {
 		}
 		if err := b.Close(); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// Kernels before Linux 5.11 lack a helper that the programs call: they read the
+// exact time there, and decide the same.
+func TestBeforeLinux511(t *testing.T) {
+	spec, err := loadKernel()
+	if err != nil {
+		t.Fatal(err)
+	}
+	exactTime(spec)
+	exact := 0
+	for _, p := range spec.Programs {
+		for _, in := range p.Instructions {
+			if in.IsBuiltinCall() && in.Constant == int64(asm.FnKtimeGetCoarseNs) {
+				t.Errorf("%s: %v is left", p.Name, in)
+			} else if in.IsBuiltinCall() && in.Constant == int64(asm.FnKtimeGetNs) {
+				exact++
+			}
+		}
+	}
+	if exact != len(spec.Programs) {
+		t.Errorf("the time is read %d times in %d programs", exact, len(spec.Programs))
+	}
+
+	needBPF(t)
+	b, err := newBypasserFor(Config{Backend: EBPF, Size: 64}, kernel{match: xtBPF, before511: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	table := b.Table()
+	packet := ip4(protoUDP, 0, 0, ports(1, 2))
+	for _, tt := range []struct {
+		v      ipq.Verdict
+		limits Limits
+		want   string
+	}{
+		{ipq.Accept, Limits{Timeout: time.Hour}, "accept"},
+		{ipq.Drop, Limits{Timeout: time.Hour}, "drop"},
+		{ipq.Accept, Limits{Timeout: time.Nanosecond}, "queue"},
+	} {
+		if err := table.Insert(udpFlow, tt.v, tt.limits); err != nil {
+			t.Fatal(err)
+		}
+		if got := table.decision(t, packet); got != tt.want {
+			t.Errorf("%v, %+v: %s, want %s", tt.v, tt.limits, got, tt.want)
 		}
 	}
 }

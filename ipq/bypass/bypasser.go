@@ -20,14 +20,24 @@ type Bypasser struct {
 
 // New makes a Bypasser: with EBPF it loads the programs and allocates the
 // table. Rules must lead packets past it; see [Bypasser.Install] and
-// [Bypasser.Lines]. Make it, and its rules, before the queue is opened.
+// [Bypasser.Lines]. Make it, and its rules, before the queue is opened. Before
+// Linux 5.11 it removes the process's limit on locked memory (RLIMIT_MEMLOCK),
+// which counts tables there.
 //
 // The error matches [ErrConfig], is an [UnavailableError], or is one of the
 // kernel's.
-func New(cfg Config) (*Bypasser, error) { return newBypasserWith(cfg, xtBPF) }
+func New(cfg Config) (*Bypasser, error) {
+	return newBypasserFor(cfg, kernel{match: xtBPF, before511: cfg.Backend != ConnMark && isBefore511()})
+}
 
-// newBypasserWith is New for a kernel that calls the match so.
-func newBypasserWith(cfg Config, match string) (*Bypasser, error) {
+// A kernel is what one may have that another has not.
+type kernel struct {
+	match     string // that runs programs
+	before511 bool   // older than Linux 5.11
+}
+
+// newBypasserFor is New on that kernel.
+func newBypasserFor(cfg Config, k kernel) (*Bypasser, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, err
@@ -38,10 +48,10 @@ func newBypasserWith(cfg Config, match string) (*Bypasser, error) {
 	}
 	b := &Bypasser{cfg: cfg, backend: ConnMark, table: &Table{}}
 	if cfg.Backend != ConnMark {
-		o, err := loadObjects(cfg)
+		o, err := loadObjects(cfg, k.before511)
 		if err == nil && cfg.Backend == Auto && cfg.marksCan() == nil {
 			// With no way round it, Install says what is missing.
-			if err = lacksMatch(cfg.NetNS, o.accept, match); err != nil {
+			if err = lacksMatch(cfg.NetNS, o.accept, k.match); err != nil {
 				err = errors.Join(err, o.close())
 			}
 		}

@@ -35,7 +35,7 @@ const (
 	// goes to [Config.Logger].
 	Auto Backend = iota
 	// EBPF is a flow table in the kernel that programs consult before the queue
-	// rule: everything that this package describes. It needs Linux 5.11 with
+	// rule: everything that this package describes. It needs Linux 5.10 with
 	// CONFIG_BPF_SYSCALL and CONFIG_NETFILTER_XT_MATCH_BPF, and CAP_BPF with
 	// CAP_NET_ADMIN, or CAP_SYS_ADMIN, in the initial user namespace.
 	EBPF

@@ -72,7 +72,7 @@
 // # Without eBPF
 //
 // Loading programs needs privileges in the initial user namespace. Without, or
-// on kernels before 5.11, [New] falls back to connection marks and tells so in
+// on kernels before 5.10, [New] falls back to connection marks and tells so in
 // the log: the verdict marks the packet, a later chain moves the mark to the
 // connection, and the queueing chain accepts or drops by that. This needs
 // connection tracking, which also has its own mind: packets that it does not

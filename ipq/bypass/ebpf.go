@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/cilium/ebpf"
 )
@@ -24,11 +25,14 @@ func (o *objects) pinned() map[string]interface{ Pin(string) error } {
 }
 
 // loadObjects loads the programs, and makes the maps or takes over those of
-// Config.PinDir.
-func loadObjects(cfg Config) (*objects, error) {
+// Config.PinDir. The kernel is before Linux 5.11, or not.
+func loadObjects(cfg Config, before511 bool) (*objects, error) {
 	spec, err := loadKernel()
 	if err != nil {
 		return nil, err
+	}
+	if before511 {
+		adapt(spec)
 	}
 	spec.Maps["flows"].MaxEntries = uint32(cfg.Size)
 	old := map[string]*ebpf.Map{}
@@ -44,11 +48,14 @@ func loadObjects(cfg Config) (*objects, error) {
 	}
 	var loaded kernelObjects
 	err = spec.LoadAndAssign(&loaded, &ebpf.CollectionOptions{MapReplacements: old})
-	if err != nil {
-		if errors.Is(err, ebpf.ErrMapIncompatible) {
-			err = fmt.Errorf("%w: %s holds maps of another Size or version: choose that, or remove the directory "+
-				"and the rules that refer to it: %w", ErrConfig, cfg.PinDir, err)
-		}
+	switch {
+	case err == nil:
+	case errors.Is(err, ebpf.ErrMapIncompatible):
+		return nil, fmt.Errorf("%w: %s holds maps of another Size or version: choose that, or remove the directory "+
+			"and the rules that refer to it: %w", ErrConfig, cfg.PinDir, err)
+	case errors.Is(err, syscall.EPERM) && !before511: // for whom the library's hint at locked memory is
+		return nil, fmt.Errorf("load the programs and make the table: %w", syscall.EPERM)
+	default:
 		return nil, err
 	}
 	o := &objects{loaded.Flows, loaded.Sums, loaded.Lease, loaded.BypassAccept, loaded.BypassDrop}

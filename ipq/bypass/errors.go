@@ -56,7 +56,7 @@ type UnavailableError struct {
 func (e *UnavailableError) Error() string {
 	switch {
 	case e.ConnMark == nil:
-		return fmt.Sprintf("bypass: no eBPF: %v: run as root outside of user namespaces, on Linux 5.11 or newer with "+
+		return fmt.Sprintf("bypass: no eBPF: %v: run as root outside of user namespaces, on Linux 5.10 or newer with "+
 			"CONFIG_BPF_SYSCALL, CONFIG_NFT_COMPAT and CONFIG_NETFILTER_XT_MATCH_BPF, or choose Config.Backend ConnMark", e.EBPF)
 	case e.EBPF == nil:
 		return fmt.Sprintf("bypass: no connection marks: %v: they need CONFIG_NF_CONNTRACK_MARK and CONFIG_NFT_CT", e.ConnMark)

@@ -8,6 +8,10 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+func isBefore511() bool { return false }
+
+func adapt(*ebpf.CollectionSpec) {}
+
 func lacksMatch(int, *ebpf.Program, string) error { return nil }
 
 // Install returns an error that matches [errors.ErrUnsupported].

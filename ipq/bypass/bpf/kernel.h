@@ -34,4 +34,4 @@ struct __sk_buff {
 /* Helpers, by their numbers in enum bpf_func_id. */
 static void *(*const bpf_map_lookup_elem)(void *map, const void *key) = (void *)1;
 static long (*const bpf_skb_load_bytes)(const void *skb, __u32 offset, void *to, __u32 len) = (void *)26;
-static __u64 (*const bpf_ktime_get_coarse_ns)(void) = (void *)160; /* Linux 5.11 */
+static __u64 (*const bpf_ktime_get_coarse_ns)(void) = (void *)160; /* Linux 5.11; replaced before */
