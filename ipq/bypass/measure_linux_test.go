@@ -5,17 +5,21 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
 	"github.com/goipq/goipq/internal/flood"
 	"github.com/goipq/goipq/internal/netlab"
 	"github.com/goipq/goipq/internal/netlab/labtest"
 	"github.com/goipq/goipq/ipq"
+	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
 )
 
-// The benchmarks here compare two paths side by side: an operation is a turn of
-// each, first one and then the other, then the other way round, so that a
-// machine that drifts does so for both. They report the median of the turns'
-// ratios. Use -benchtime 40x or so.
+// The benchmarks here compare paths side by side: an operation is a turn of
+// each, which begins with another one every time, so that a machine that drifts
+// does so for all. They report the median of what the turns say. Use -benchtime
+// 40x or so.
 
 // A turn is what one path took: by the clock, which other processes disturb, and
 // of the CPUs.
@@ -24,19 +28,18 @@ type turn struct{ elapsed, cpu time.Duration }
 func byClock(t turn) float64 { return t.elapsed.Seconds() }
 func byCPU(t turn) float64   { return t.cpu.Seconds() }
 
-// pairs has bare and settled take b.N turns, and returns the turns.
-func pairs(b *testing.B, bare, settled func() turn) (bares, settleds []turn) {
-	take := []func(){
-		func() { bares = append(bares, bare()) },
-		func() { settleds = append(settleds, settled()) },
-	}
+// inTurns has each path take b.N turns, and returns those of each.
+func inTurns(b *testing.B, paths ...func() turn) [][]turn {
+	turns := make([][]turn, len(paths))
 	b.ResetTimer()
 	for i := range b.N {
-		take[i%2]()
-		take[1-i%2]()
+		for j := range paths {
+			k := (i + j) % len(paths)
+			turns[k] = append(turns[k], paths[k]())
+		}
 	}
 	b.StopTimer()
-	return bares, settleds
+	return turns
 }
 
 // report reports the median of the pairs' ratios, by the clock and by the CPUs.
@@ -63,7 +66,8 @@ func median(all []float64) float64 {
 // the answers bypassed, too, or are dropped as they arrive. It reports the rate
 // as a share of the one without the chain, and what CPU time of the sender, in
 // which all of it happens, a bypassed packet costs more than without, netfilter
-// included.
+// included; and how much of that the way to the program is: a chain without
+// rules, and one with a program that does nothing.
 func BenchmarkFlood(b *testing.B) {
 	b.Run("answered=true", func(b *testing.B) { benchmarkFlood(b, true) })
 	b.Run("answered=false", func(b *testing.B) { benchmarkFlood(b, false) })
@@ -71,22 +75,24 @@ func BenchmarkFlood(b *testing.B) {
 
 func benchmarkFlood(b *testing.B, answered bool) {
 	const packets = 50_000
-	bare, ns := labtest.New(b), labtest.New(b)
+	bare, chained, matched, settled := labtest.New(b), labtest.New(b), labtest.New(b), labtest.New(b)
 	perRequest := uint64(2)
 	if !answered {
 		perRequest = 1
-		for _, ns := range []*netlab.NS{bare, ns} {
+		for _, ns := range []*netlab.NS{bare, chained, matched, settled} {
 			if _, err := ns.InstallDrop(netlab.Input, 0, netlab.Match{EchoRequest: true}); err != nil {
 				b.Fatal(err)
 			}
 		}
 	}
-	by := newBypasser(b, ns, Config{Backend: EBPF, Limits: Limits{Timeout: -1, Idle: -1}})
+	addChain(b, chained)
+	addChain(b, matched, program(returnOne(b), xtBPF), &expr.Verdict{Kind: expr.VerdictAccept})
+	by := newBypasser(b, settled, Config{Backend: EBPF, Limits: Limits{Timeout: -1, Idle: -1}})
 	install(b, by, Rules{Hook: ipq.Output})
 	settle := ipq.HandlerFunc(func(*ipq.Packet) ipq.Verdict { return ipq.Accept.Bypass() })
-	_, stop := serve(b, ns, by, ipq.Config{Workers: ipq.Inline}, settle)
+	_, stop := serve(b, settled, by, ipq.Config{Workers: ipq.Inline}, settle)
 	// The flows of all floods: which process sends does not tell them apart.
-	runFlood(b, ns, flood.Config{Rate: 10_000, Count: 1000})
+	runFlood(b, settled, flood.Config{Rate: 10_000, Count: 1000})
 	stop()
 	var starts []float64 // of the sending process, without packets to speak of
 	for range 9 {
@@ -100,19 +106,49 @@ func benchmarkFlood(b *testing.B, answered bool) {
 		}
 	}
 	before := mustCount(b, by.Table())
-	bares, settleds := pairs(b, in(bare), in(ns))
+	turns := inTurns(b, in(bare), in(chained), in(matched), in(settled))
 	want := perRequest * uint64(b.N) * packets
 	if got := mustCount(b, by.Table()).less(before).AcceptedPackets; got != want {
 		b.Errorf("the kernel accepted %d packets of %d", got, want)
 	}
-	var added, base []float64
-	for i := range bares {
-		added = append(added, float64((settleds[i].cpu-bares[i].cpu).Nanoseconds())/float64(perRequest*packets))
-		base = append(base, float64(bares[i].cpu.Nanoseconds())/packets)
+	for i, unit := range []string{"no-rule-ns/pkt", "chain-ns/pkt", "match-ns/pkt", "added-ns/pkt"} {
+		var nanos []float64
+		for j, t := range turns[i] {
+			if i > 0 {
+				t.cpu -= turns[0][j].cpu
+			}
+			nanos = append(nanos, float64(t.cpu.Nanoseconds())/float64(perRequest*packets))
+		}
+		b.ReportMetric(median(nanos), unit)
 	}
-	b.ReportMetric(median(added), "added-ns/pkt")
-	b.ReportMetric(median(base), "no-rule-ns/request")
-	report(b, bares, settleds)
+	report(b, turns[0], turns[3])
+}
+
+// addChain adds a chain at Output, with a rule if there is what it consists of.
+func addChain(b *testing.B, ns *netlab.NS, rule ...expr.Any) {
+	b.Helper()
+	set := &Ruleset{name: "way", netns: ns.FD()}
+	if err := set.transact(func(nft *nftables.Conn, table *nftables.Table) {
+		chain := nft.AddChain(Rules{Hook: ipq.Output}.chain(table, chainBase, 0))
+		if rule != nil {
+			nft.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: rule})
+		}
+	}); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// returnOne is a program that is true of every packet.
+func returnOne(b *testing.B) *ebpf.Program {
+	b.Helper()
+	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+		Type: ebpf.SocketFilter, License: "MIT", Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 1), asm.Return()},
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { p.Close() })
+	return p
 }
 
 // BenchmarkForward sends TCP through a router, with GSO: without a rule, and
@@ -135,10 +171,10 @@ func BenchmarkForward(b *testing.B) {
 			return turn{took, processCPU(b) - before}
 		}
 	}
-	bares, settleds := pairs(b, over(bare), over(n))
+	turns := inTurns(b, over(bare), over(n))
 	stop()
 	b.ReportMetric(float64(q.Stats().Received)/float64(b.N), "queued-pkts")
-	report(b, bares, settleds)
+	report(b, turns[0], turns[1])
 }
 
 // processCPU is the CPU time of this process, which sends and receives. The

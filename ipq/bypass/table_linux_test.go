@@ -67,7 +67,7 @@ func TestFullTable(t *testing.T) {
 // time is over.
 func TestMillionFlows(t *testing.T) {
 	const flows = 1_000_000
-	table := loadTable(t, flows+flows/8) // room for what the kernel keeps free for each CPU
+	table := loadTable(t, flows+flows/8)           // room for what the kernel keeps free for each CPU
 	limits := Limits{Timeout: time.Hour, Idle: -1} // a slow machine takes half a minute for some packets
 	for i := range uint32(flows) {
 		f, _ := numbered(i)
