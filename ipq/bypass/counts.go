@@ -5,9 +5,15 @@ import (
 	"sync"
 )
 
-// ways is how many flows share a set of counts: few enough to search, enough
-// that a flow that is still active is seldom the one to go.
+// ways is how many flows share a set of counts: few enough to search.
 const ways = 8
+
+// tenure is how many packets of its set a flow keeps its place for without one
+// of its own. Were a place taken at once, flows that come by turns, one more than
+// there are places, would push each other out for good. So the others wait until
+// one has had enough, even if 16 times as many flows come as have room; and what
+// takes its place from a flow that has ended is one that sends much.
+const tenure = 16 * ways
 
 // counts are what each of a bounded number of flows has had. A flow belongs to
 // one set, by its hash, which nobody outside can predict.
@@ -34,36 +40,49 @@ func newCounts(n int) *counts {
 	return &counts{make([]set, sets), sets - 1}
 }
 
-// add counts a packet of the flow. When the flow has had enough, it reports so
-// and forgets the flow.
+// add counts a packet of the flow, if there is room for it. When the flow has had
+// enough, it reports so and forgets the flow.
 func (c *counts) add(key *kernelFlowKey, hash, bytes uint64, enough *Inspection) bool {
 	s := &c.sets[hash&c.mask]
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.turn++
-	oldest := &s.flows[0]
-	for i := range s.flows {
-		f := &s.flows[i]
-		if f.used != 0 && f.key == *key {
-			oldest = f
-			break
+	f, known := s.place(key)
+	if !known {
+		if f.used != 0 && s.turn-f.used <= tenure {
+			return enough.met(1, bytes)
 		}
-		if f.used < oldest.used {
-			oldest = f
-		}
-	}
-	f := oldest
-	if f.used == 0 || f.key != *key {
 		*f = count{key: *key}
 	}
 	f.used = s.turn
 	f.packets++
 	f.bytes += bytes
-	if enough.Packets != 0 && f.packets >= enough.Packets || enough.Bytes != 0 && f.bytes >= enough.Bytes {
-		f.used = 0
-		return true
+	if !enough.met(f.packets, f.bytes) {
+		return false
 	}
-	return false
+	f.used = 0
+	return true
+}
+
+// place returns the flow's count; or, if it has none, the place that is free or
+// the longest unused.
+func (s *set) place(key *kernelFlowKey) (f *count, known bool) {
+	f = &s.flows[0]
+	for i := range s.flows {
+		g := &s.flows[i]
+		if g.used != 0 && g.key == *key {
+			return g, true
+		}
+		if g.used < f.used {
+			f = g
+		}
+	}
+	return f, false
+}
+
+// met reports whether so much is enough.
+func (i *Inspection) met(packets, bytes uint64) bool {
+	return i.Packets != 0 && packets >= i.Packets || i.Bytes != 0 && bytes >= i.Bytes
 }
 
 // forget starts the flow's count anew.
@@ -71,9 +90,7 @@ func (c *counts) forget(key *kernelFlowKey, hash uint64) {
 	s := &c.sets[hash&c.mask]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for i := range s.flows {
-		if f := &s.flows[i]; f.used != 0 && f.key == *key {
-			f.used = 0
-		}
+	if f, known := s.place(key); known {
+		f.used = 0
 	}
 }

@@ -1,6 +1,9 @@
 package bypass
 
-import "testing"
+import (
+	"math/rand/v2"
+	"testing"
+)
 
 func countKey(i uint32) *kernelFlowKey {
 	k := &kernelFlowKey{Kind: protoUDP | 4<<8}
@@ -25,27 +28,79 @@ func TestCounts(t *testing.T) {
 	}
 }
 
-// Without room the flow that was seen least recently is forgotten, and is
-// counted from the start: never as another one.
+// Without room a flow waits for a place; the longest unused is free after some
+// packets of others. It is counted from the start then: never as another one.
 func TestCountsForget(t *testing.T) {
-	c, enough := newCounts(1), &Inspection{Packets: 2}
+	c, enough := newCounts(1), &Inspection{Packets: tenure * 2}
 	if len(c.sets) != 1 {
 		t.Fatalf("%d sets", len(c.sets))
 	}
-	for i := range uint32(ways + 1) {
-		if c.add(countKey(i), uint64(i), 1, enough) {
-			t.Errorf("flow %d had enough at once", i)
+	for i := range uint32(ways) {
+		c.add(countKey(i), uint64(i), 1, enough)
+	}
+	count := func(key *kernelFlowKey) uint64 {
+		if f, known := c.sets[0].place(key); known {
+			return f.packets
+		}
+		return 0
+	}
+	newcomer := countKey(ways)
+	for range tenure - ways { // as many packets, with those of the others, as it is kept for
+		c.add(newcomer, 0, 1, enough)
+	}
+	if count(newcomer) != 0 || count(countKey(0)) != 1 {
+		t.Error("a flow was forgotten too early")
+	}
+	c.add(countKey(1), 0, 1, enough)
+	c.add(newcomer, 0, 1, enough)
+	if count(newcomer) != 1 || count(countKey(0)) != 0 || count(countKey(1)) != 2 {
+		t.Error("not the oldest flow was forgotten")
+	}
+	c.forget(newcomer, 0)
+	if count(newcomer) != 0 {
+		t.Error("a flow is left that was to be forgotten")
+	}
+	if c := newCounts(1); !c.add(newcomer, 0, 1, &Inspection{Packets: 1}) || c.sets[0].flows[0].used != 0 {
+		t.Error("one packet is not enough, or leaves something")
+	}
+}
+
+// Flows that come by turns have enough some time, each of them, though there is
+// not room for all of them at once: with one place after the other taken away
+// again, none would.
+func TestCountsMakeProgress(t *testing.T) {
+	const room, flows, packets = 1 << 12, 1 << 14, 10
+	c, enough := newCounts(room), &Inspection{Packets: packets}
+	rng := rand.New(rand.NewPCG(1, 2))
+	hashes := make([]uint64, flows)
+	for i := range hashes {
+		hashes[i] = rng.Uint64()
+	}
+	settled := make([]bool, flows)
+	left, rounds := flows, 0
+	for ; left > 0 && rounds < 20*packets; rounds++ {
+		for i, done := range settled {
+			if !done && c.add(countKey(uint32(i)), hashes[i], 100, enough) {
+				settled[i] = true
+				left--
+			}
 		}
 	}
-	if !c.add(countKey(ways), 0, 1, enough) || !c.add(countKey(1), 0, 1, enough) {
-		t.Error("a recent flow was forgotten")
+	if left > 0 {
+		t.Errorf("after %d packets of each, %d of %d flows had not enough", rounds, left, flows)
 	}
-	if c.add(countKey(0), 0, 1, enough) {
-		t.Error("the oldest flow was kept")
+}
+
+// A flow that sends much finds room among many that have ended.
+func TestCountsAfterManyFlows(t *testing.T) {
+	c, enough := newCounts(1), &Inspection{Packets: 10}
+	for i := range uint32(1000) {
+		c.add(countKey(i), 0, 100, enough)
 	}
-	c.forget(countKey(2), 0)
-	if c.add(countKey(2), 0, 1, enough) {
-		t.Error("a flow that was forgotten had enough")
+	for n := 1; !c.add(countKey(5000), 0, 100, enough); n++ {
+		if n > tenure+10 {
+			t.Fatalf("%d packets were not enough", n)
+		}
 	}
 }
 

@@ -18,8 +18,9 @@ type Inspection struct {
 	Packets, Bytes uint64
 	// Flows is how many flows are counted at the same time; 0 means
 	// DefaultInspectFlows. All the memory (some 80 bytes a flow) is allocated
-	// at once. When there are more, those that were seen least recently, among
-	// a few, are forgotten: they are inspected from the start again.
+	// at once. When more come, some wait, inspected and not counted, until
+	// another has had enough or is silent; so, rarely, when fewer come. A flow
+	// that was silent while many others came is counted from the start again.
 	Flows int
 }
 
