@@ -45,11 +45,13 @@ func (n *NS) InstallQueue(rules ...Rule) (*Ruleset, error) {
 		}
 		specs[i] = spec{r.Hook, r.Priority, r.Match, action}
 	}
-	set, err := n.install(specs)
-	if err != nil && !native && errors.Is(err, unix.ENOENT) {
-		return nil, fmt.Errorf("netlab: this kernel has neither nft's queue expression (CONFIG_NFT_QUEUE) nor the "+
-			"NFQUEUE target (CONFIG_NFT_COMPAT with CONFIG_NETFILTER_XT_TARGET_NFQUEUE): %w", err)
+	if !native && len(specs) > 0 {
+		if err := n.try(specs[0].action); errors.Is(err, unix.ENOENT) {
+			return nil, fmt.Errorf("netlab: this kernel has neither nft's queue expression (CONFIG_NFT_QUEUE) nor the "+
+				"NFQUEUE target (CONFIG_NFT_COMPAT with CONFIG_NETFILTER_XT_TARGET_NFQUEUE): %w", err)
+		}
 	}
+	set, err := n.install(specs)
 	if err != nil {
 		return nil, err
 	}

@@ -78,12 +78,15 @@ func (s *Ruleset) absent() error {
 	return nil
 }
 
-// try has the kernel check an expression. It uses a chain at no hook, in a table
-// of this process that the same transaction removes: a failure with hooks would
-// make the kernel drop all packets that wait in queues.
+// try has the kernel check an expression, and load the module that it takes. It
+// uses a chain at no hook, in a table of this process that the same transaction
+// removes: a failure with hooks would make the kernel drop all packets that wait
+// in queues. The table is of family ip, since the kernel does not find xtables'
+// modules for family inet.
 func try(netns int, e expr.Any) error {
 	probe := &Ruleset{name: fmt.Sprintf("goipq_bypass_probe_%d", os.Getpid()), netns: netns}
-	return probe.transact(func(nft *nftables.Conn, table *nftables.Table) {
+	return probe.commit(func(nft *nftables.Conn) {
+		table := nft.CreateTable(&nftables.Table{Name: probe.name, Family: nftables.TableFamilyIPv4})
 		chain := nft.AddChain(&nftables.Chain{Name: "probe", Table: table})
 		nft.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: []expr.Any{e}})
 		nft.DelTable(table)
