@@ -2,7 +2,9 @@ package netlab
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 )
 
@@ -21,6 +23,9 @@ func (n *NS) QueueStats() ([]QueueStat, error) {
 		table, err = os.ReadFile(queueTable)
 		return err
 	})
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil // nobody has asked for a queue yet: the module that has them is not loaded
+	}
 	if err != nil {
 		return nil, fmt.Errorf("netlab: queue stats: %w", err)
 	}
