@@ -67,8 +67,8 @@ type Config struct {
 	// somewhat faster and add less delay under overload.
 	MaxLen int
 	// ReadBuffer is the size of each socket's receive buffer in bytes, as the
-	// kernel counts it (SO_RCVBUF after doubling): 832 bytes for the smallest
-	// packet, 2304 for one of 1500. A full buffer loses packets, or accepts
+	// kernel counts it (SO_RCVBUF after doubling): 832 or 896 bytes for the
+	// smallest packet, 2304 for one of 1500. A full buffer loses packets, or accepts
 	// them with FailOpen. 0 sizes it so that MaxLen packets fit. Without
 	// CAP_NET_ADMIN in the initial user namespace net.core.rmem_max limits it;
 	// [Stats] has what was granted. It takes packets to be full frames of 1500

@@ -31,7 +31,7 @@ func TestKernelMemoryUnderOverload(t *testing.T) {
 	const size = 60_000 // fills most of a buffer
 	base := Config{
 		Queue: fakeNumber, Workers: 2, Batches: 12, BatchSize: 8, MaxLen: 32,
-		ReadBuffer: 16 * (1<<17 + 320), // half the queue, so that both overflow
+		ReadBuffer: 16 * (1<<17 + 384), // half the queue, so that both overflow
 	}
 	with := func(f func(*Config)) Config { c := base; f(&c); return c }
 	configs := map[string]Config{

@@ -98,8 +98,9 @@ func (s *socket) sizeBuffers(cfg *Config) error {
 
 // truesize returns about what a usual packet takes of the receive buffer: the
 // power of two that holds its bytes and 512 of attributes and bookkeeping, and
-// 320 for the sk_buff. That makes 832 for the smallest packets and 2368 for a
-// full frame, of which the kernel takes 832 and 2304.
+// 384. That makes 896 for the smallest packets and 2432 for a full frame. The
+// kernel takes 256 for the sk_buff and, for its data, at least 576 or, configured
+// as Debian's is since 6.3, 640: 832 or 896, and 2304.
 func truesize(cfg *Config) int {
 	n := 1500 // a full frame
 	if cfg.GSO {
@@ -113,7 +114,7 @@ func truesize(cfg *Config) int {
 	for size < n {
 		size *= 2
 	}
-	return size + 320
+	return size + 384
 }
 
 // bind binds the queue and configures it, in one message: packets that come

@@ -149,8 +149,8 @@ func TestTruesize(t *testing.T) {
 		cfg  Config
 		want int
 	}{
-		{Config{}, 2048 + 320}, {Config{SnapLen: 64}, 1024 + 320}, {Config{Copy: CopyMeta}, 512 + 320},
-		{Config{GSO: true}, 1<<17 + 320}, {Config{GSO: true, SnapLen: 64}, 1024 + 320}, {Config{GSO: true, Copy: CopyMeta}, 512 + 320},
+		{Config{}, 2048 + 384}, {Config{SnapLen: 64}, 1024 + 384}, {Config{Copy: CopyMeta}, 512 + 384},
+		{Config{GSO: true}, 1<<17 + 384}, {Config{GSO: true, SnapLen: 64}, 1024 + 384}, {Config{GSO: true, Copy: CopyMeta}, 512 + 384},
 	} {
 		cfg, err := x.cfg.withDefaults()
 		if err != nil {
