@@ -35,7 +35,16 @@ func dialSocket(cfg *Config, queue uint16) (*socket, error) {
 		nl.Close()
 		return nil, &OpError{Op: "set up the socket of", Queue: queue, Err: err}
 	}
-	if err := inNetNS(cfg.NetNS, s.proc.open); err != nil {
+	err = inNetNS(cfg.NetNS, s.proc.open)
+	if err == nil && s.proc.queues == nil {
+		// Where nobody has used a queue yet, there is no table of them: the first
+		// message has the kernel load the module. PF_UNBIND does nothing else, and
+		// what refuses it will refuse the bind, too.
+		_, _ = s.ask(func(ae *netlink.AttributeEncoder) { putCommand(ae, zerocopy.CmdPFUnbind) })
+		s.proc.close()
+		err = inNetNS(cfg.NetNS, s.proc.open)
+	}
+	if err != nil {
 		s.close()
 		return nil, &OpError{Op: "enter the namespace of", Queue: queue, Err: err}
 	}
