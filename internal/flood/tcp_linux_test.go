@@ -55,7 +55,10 @@ func stopPair(t *testing.T, s, c *Flood) (server, client Stats) {
 func TestBulk(t *testing.T) {
 	s, c := startPair(t, labtest.New(t), Server{Listen: everywhere, CPUs: []int{0}},
 		Client{To: netip.MustParsePrefix("127.1.0.0/16"), Port: 80, Streams: 3})
-	waitUntil(t, "ten megabytes", func() bool { return s.Stats().Bytes > 10<<20 })
+	waitUntil(t, "ten megabytes over three connections", func() bool {
+		st := s.Stats()
+		return st.Opened == 3 && st.Bytes > 10<<20
+	})
 	server, client := stopPair(t, s, c)
 	if client.Opened != 3 || server.Finished != 3 || client.Failed+server.Failed != 0 {
 		t.Errorf("client %+v, server %+v: want 3 connections", client, server)
