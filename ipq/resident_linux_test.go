@@ -93,8 +93,9 @@ func TestKernelMemoryUnderOverload(t *testing.T) {
 			if raceEnabled {
 				return // whose own memory grows with every address touched
 			}
-			if r.Peak > most || r.Peak < r.Idle {
-				t.Errorf("peak of %d KiB: want no more than a tenth above the %d KiB when idle and the %d KiB of buffers",
+			// Inline, what has come is decided at once: a slow sender fills little.
+			if r.Peak > most || configs[what].Workers != Inline && r.Peak < r.Idle+r.Buffers/4 {
+				t.Errorf("peak of %d KiB: want no more than a tenth above the %d KiB when idle and the %d KiB of buffers, and some of these",
 					r.Peak>>10, r.Idle>>10, r.Buffers>>10)
 			}
 		})

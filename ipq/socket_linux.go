@@ -37,9 +37,9 @@ func dialSocket(cfg *Config, queue uint16) (*socket, error) {
 	}
 	err = inNetNS(cfg.NetNS, s.proc.open)
 	if err == nil && s.proc.queues == nil {
-		// Where nobody has used a queue yet, there is no table of them: the first
-		// message has the kernel load the module. PF_UNBIND does nothing else, and
-		// what refuses it will refuse the bind, too.
+		// It may not be read, or nobody has used a queue yet: then there is none
+		// until a message has the kernel load the module. PF_UNBIND does nothing
+		// else, and what refuses it will refuse the bind, too.
 		_, _ = s.ask(func(ae *netlink.AttributeEncoder) { putCommand(ae, zerocopy.CmdPFUnbind) })
 		s.proc.close()
 		err = inNetNS(cfg.NetNS, s.proc.open)

@@ -58,10 +58,9 @@ sweeps() {
 	bench sweep-handler -sweep handler=accept,drop,parse,inspect,rewrite,spin:2us,sleep:50us
 }
 
-# Ratios to the path without a queue, near to 1: many short rounds.
+# Ratios to the path without a queue, near to 1: many rounds, so long that the
+# first packets of the flows, which are queued, come while they warm up.
 bypass() {
-	# Rounds so long that the first packets of the flows, which are queued, come
-	# while they warm up.
 	set -- -sweep bypass=0,25,50,75,90,100 -modes unqueued,inline -rounds 25 -duration 12s
 	bench bypass-icmp "$@"
 	bench bypass-icmp-replies -replies "$@"

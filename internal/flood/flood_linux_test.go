@@ -263,7 +263,7 @@ func TestCatchUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Of 50 ms, 2,500 packets, it makes up for one; it ends in between two.
+	// Of 50 ms, 2,500 packets, it makes up for one. It may end a while after it last sent.
 	if due := uint64(st.Elapsed.Seconds() * 50_000); st.Refused < 2000 || st.MaxLag < 40*time.Millisecond ||
 		st.Sent+st.Refused > due+1 || st.Sent+st.Refused < due*9/10 {
 		t.Errorf("%d sent and %d refused of %d due: %+v", st.Sent, st.Refused, due, st)

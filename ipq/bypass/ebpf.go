@@ -53,7 +53,7 @@ func loadObjects(cfg Config, before511 bool) (*objects, error) {
 	case errors.Is(err, ebpf.ErrMapIncompatible):
 		return nil, fmt.Errorf("%w: %s holds maps of another Size or version: choose that, or remove the directory "+
 			"and the rules that refer to it: %w", ErrConfig, cfg.PinDir, err)
-	case errors.Is(err, syscall.EPERM) && !before511: // for whom the library's hint at locked memory is
+	case errors.Is(err, syscall.EPERM) && !before511: // the library's hint at locked memory is for older kernels
 		return nil, fmt.Errorf("load the programs and make the table: %w", syscall.EPERM)
 	default:
 		return nil, err

@@ -74,8 +74,7 @@ func TestRulesSelect(t *testing.T) {
 				if got := after.Accepted.Packets - before.Accepted.Packets; got != c.want || after.Queued != before.Queued {
 					t.Errorf("of the settled flows %d packets accepted, want %d; before %+v, after %+v", got, c.want, before, after)
 				}
-				// In the first round all of them, in the second the first of each
-				// flow, or with connection marks, of each pair of requests.
+				// Of two rounds every packet was queued, or already accepted.
 				first := (before.Queued.Packets + before.Accepted.Packets) / 2
 				if s := q.Stats(); first != c.want || s.Received != before.Queued.Packets {
 					t.Errorf("before the flows were settled %d packets queued, want %d; %+v, queue received %d", first, c.want, before, s.Received)
