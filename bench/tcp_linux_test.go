@@ -92,7 +92,7 @@ func benchTCP(b *testing.B, cfg *ipq.Config) {
 		b.ReportMetric(float64(used.cpu.Nanoseconds())/float64(n), "cpu-ns/pkt")
 		b.ReportMetric(float64(used.mallocs)/float64(n), "allocs/pkt")
 		b.ReportMetric(float64(n)/float64(now.Batches-was.Batches), "pkts/recv")
-	} else if cfg != nil {
+	} else if cfg != nil && now.Received == 0 { // a batch holds a mebibyte, and is counted at its end
 		b.Fatalf("%d bytes came through, and no packet was queued", bytes)
 	}
 }
