@@ -1,0 +1,25 @@
+package zerocopy
+
+import "encoding/binary"
+
+// DatagramLen returns how many of the bytes in ip are the IP datagram: what its
+// header says, as the kernel reads it (ip_rcv, ip6_rcv). What follows is a
+// trailer, such as the padding of a short Ethernet frame. Where the header says
+// nothing that can be, or more than there is, all of ip is the datagram: one
+// that is cut off, or longer than its length field can say (a jumbogram, a
+// super-packet of BIG TCP).
+func DatagramLen(ip []byte) int {
+	n := len(ip)
+	switch version(ip) {
+	case 4:
+		if said := int(binary.BigEndian.Uint16(ip[2:])); said >= int(ip[0]&0xf)*4 {
+			return min(n, said)
+		}
+	case 6:
+		said := int(binary.BigEndian.Uint16(ip[4:]))
+		if said != 0 || ip[6] != protoHopByHop { // whose option has a jumbogram's length
+			return min(n, ipv6HeaderLen+said)
+		}
+	}
+	return n
+}
