@@ -31,12 +31,32 @@ func TestFlow(t *testing.T) {
 func TestFlowHashIsThatOfThePacket(t *testing.T) {
 	for _, ip := range [][]byte{
 		append(ipv4UDP, 0, 53, 1, 2, 0, 8, 0, 0),
+		append([]byte{0x60, 0, 0, 0, 0, 16, 44, 64, 0x20, 1, 15: 1, 16: 0x20, 31: 2, 32: 0, 39: 0}, 60, 0, 0, 9, 1, 2, 0, 0, 17, 0, 1, 4, 0, 0, 0, 0),
+		append([]byte{0x60, 0, 0, 0, 0, 2, 17, 64, 0x20, 1, 15: 1, 16: 0x20, 31: 2, 32: 0, 39: 0}, 0, 53, 1, 2),
 		append([]byte{0x60, 0, 0, 0, 0, 8, 58, 64, 0x20, 1, 15: 1, 16: 0x20, 31: 2, 32: 0, 39: 0}, 128, 0, 0, 0, 1, 2, 0, 0),
 		{},
 	} {
 		if got, want := flowOf(ip).Hash(), zerocopy.HashFlow(ip, flowSeed); got != want {
 			t.Errorf("% x: %#x, want %#x", ip, got, want)
 		}
+	}
+}
+
+// What is not certain shows in the Flow, and is not said to be something else.
+func TestFlowUnknown(t *testing.T) {
+	whole := append(append([]byte(nil), ipv4UDP...), 0, 53, 1, 2, 0, 8, 0, 0)
+	want := flowOf(whole)
+	want.SrcPort, want.DstPort, want.Unknown = 0, 0, true
+	for n := 20; n < 24; n++ { // as a small copy range cuts it
+		if f := flowOf(whole[:n]); f != want || f.IsValid() != true || f == flowOf(whole) {
+			t.Errorf("%d bytes: %v, want %v", n, f, want)
+		}
+	}
+	if f := flowOf(whole[:24]); f.Unknown || f.SrcPort != 53 {
+		t.Errorf("with all of the ports: %v", f)
+	}
+	if r := want.Reverse(); !r.Unknown || r.Hash() != want.Hash() {
+		t.Errorf("reverse: %v", r)
 	}
 }
 

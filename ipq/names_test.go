@@ -29,12 +29,14 @@ func TestConntrackStateString(t *testing.T) {
 func TestFlowString(t *testing.T) {
 	a, b := netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("2001:db8::2")
 	for want, f := range map[string]Flow{
-		"tcp [2001:db8::1]:1 > [2001:db8::2]:2":          {Src: a, Dst: b, SrcPort: 1, DstPort: 2, Protocol: 6},
-		"icmp [2001:db8::1]:3 > [2001:db8::2]:3":         {Src: a, Dst: b, SrcPort: 3, DstPort: 3, Protocol: 1},
-		"icmpv6 [2001:db8::1]:3 > [2001:db8::2]:3":       {Src: a, Dst: b, SrcPort: 3, DstPort: 3, Protocol: 58},
-		"protocol 47 [2001:db8::1]:0 > [2001:db8::2]:0":  {Src: a, Dst: b, Protocol: 47},
-		"udp fragment 2001:db8::1 > 2001:db8::2":         {Src: a, Dst: b, Protocol: 17, Fragment: true},
-		"protocol 132 [2001:db8::1]:4 > [2001:db8::2]:5": {Src: a, Dst: b, SrcPort: 4, DstPort: 5, Protocol: 132},
+		"tcp [2001:db8::1]:1 > [2001:db8::2]:2":                  {Src: a, Dst: b, SrcPort: 1, DstPort: 2, Protocol: 6},
+		"icmp [2001:db8::1]:3 > [2001:db8::2]:3":                 {Src: a, Dst: b, SrcPort: 3, DstPort: 3, Protocol: 1},
+		"icmpv6 [2001:db8::1]:3 > [2001:db8::2]:3":               {Src: a, Dst: b, SrcPort: 3, DstPort: 3, Protocol: 58},
+		"protocol 47 [2001:db8::1]:0 > [2001:db8::2]:0":          {Src: a, Dst: b, Protocol: 47},
+		"udp fragment 2001:db8::1 > 2001:db8::2":                 {Src: a, Dst: b, Protocol: 17, Fragment: true},
+		"unknown udp 2001:db8::1 > 2001:db8::2":                  {Src: a, Dst: b, Protocol: 17, Unknown: true},
+		"unknown protocol 60 fragment 2001:db8::1 > 2001:db8::2": {Src: a, Dst: b, Protocol: 60, Fragment: true, Unknown: true},
+		"protocol 132 [2001:db8::1]:4 > [2001:db8::2]:5":         {Src: a, Dst: b, SrcPort: 4, DstPort: 5, Protocol: 132},
 	} {
 		if f.String() != want {
 			t.Errorf("%q, want %q", f.String(), want)

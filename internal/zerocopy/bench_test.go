@@ -2,6 +2,7 @@ package zerocopy
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 )
 
@@ -12,6 +13,7 @@ var sink uint64 // keeps the compiler from dropping what a benchmark computes
 func TestNoAllocations(t *testing.T) {
 	full, nest := fullMessage(make([]byte, 64)), conntrackNest()
 	v4, v6 := ipv4(protoTCP, 0, nil, segment(protoTCP, 64)), ipv6(0, ext(protoUDP, 0), segment(protoUDP, 64))
+	tagged := slices.Concat([]byte{0, 1, 0x86, 0xdd}, v6)
 	ack := make([]byte, 36)
 	copy(ack, message(TypeError, 0, 0, make([]byte, 16)))
 	buf := make([]byte, MaxVerdictLen)
@@ -35,6 +37,7 @@ func TestNoAllocations(t *testing.T) {
 		"VerifyPacket":       func() { VerifyPacket(v4) },
 		"FlowKey.Parse/Hash": func() { k.Parse(v6); sink += k.Hash(1) },
 		"HashFlow":           func() { sink += HashFlow(v4, 1) + HashFlow(v6, 1) },
+		"Network":            func() { Network(etherVLAN, tagged) },
 	} {
 		if n := testing.AllocsPerRun(100, f); n != 0 {
 			t.Errorf("%s allocates %v times", name, n)
@@ -120,9 +123,9 @@ func BenchmarkHashFlow(b *testing.B) {
 		name string
 		pkt  []byte
 	}{
-		{"IPv4", ipv4(protoTCP, 0, nil, l4(40000, 443))},
-		{"IPv6", ipv6(protoTCP, l4(40000, 443))},
-		{"IPv6 with extensions", ipv6(0, ext(60, 0), ext(protoTCP, 0), l4(40000, 443))},
+		{"IPv4", sized(ipv4(protoTCP, 0, nil, l4(40000, 443)))},
+		{"IPv6", sized(ipv6(protoTCP, l4(40000, 443)))},
+		{"IPv6 with extensions", sized(ipv6(0, ext(60, 0), ext(protoTCP, 0), l4(40000, 443)))},
 	} {
 		b.Run(bb.name, func(b *testing.B) {
 			b.ReportAllocs()

@@ -9,17 +9,26 @@ import "encoding/binary"
 // that is cut off, or longer than its length field can say (a jumbogram, a
 // super-packet of BIG TCP).
 func DatagramLen(ip []byte) int {
-	n := len(ip)
 	switch version(ip) {
 	case 4:
-		if said := int(binary.BigEndian.Uint16(ip[2:])); said >= int(ip[0]&0xf)*4 {
-			return min(n, said)
-		}
+		return datagramLen4(ip)
 	case 6:
-		said := int(binary.BigEndian.Uint16(ip[4:]))
-		if said != 0 || ip[6] != protoHopByHop { // whose option has a jumbogram's length
-			return min(n, ipv6HeaderLen+said)
-		}
+		return datagramLen6(ip)
 	}
-	return n
+	return len(ip)
+}
+
+func datagramLen4(ip []byte) int {
+	if said := int(binary.BigEndian.Uint16(ip[2:])); said >= int(ip[0]&0xf)*4 {
+		return min(len(ip), said)
+	}
+	return len(ip)
+}
+
+func datagramLen6(ip []byte) int {
+	said := int(binary.BigEndian.Uint16(ip[4:]))
+	if said != 0 || ip[6] != protoHopByHop { // whose option has a jumbogram's length
+		return min(len(ip), ipv6HeaderLen+said)
+	}
+	return len(ip)
 }

@@ -166,7 +166,7 @@ func TestFixPacket(t *testing.T) {
 					packet{"routing 2", ipv6(43, routing(proto, 2, 1, v6Final), seg()), 64, v6Final},
 					packet{"segment routing", ipv6(43, routing(proto, 4, 1, v6Final, v6Dst), seg()), 80, v6Final},
 					packet{"routing at its end", ipv6(43, routing(proto, 0, 0, v6Src, v6Final), seg()), 80, v6Dst},
-					packet{"mobility, HIP, shim6", ipv6(135, ext(139, 0), ext(140, 0), ext(proto, 0), seg()), 64, v6Dst})
+					packet{"twenty headers", ipv6(60, options(20, proto), seg()), 200, v6Dst})
 			}
 			for _, p := range packets {
 				t.Run(fmt.Sprintf("%s/%d/%d bytes", p.name, proto, n), func(t *testing.T) {
@@ -250,6 +250,8 @@ func TestFixPacketLeavesTransport(t *testing.T) {
 		{"short ICMP", ipv4(protoICMP, 0, nil, segment(protoICMP, 3)), 20},
 		{"nothing", ipv4(protoUDP, 0, nil, nil), 20},
 		{"unknown routing header", ipv6(43, routing(protoUDP, 3, 1, v6Final), segment(protoUDP, 64)), 40},
+		{"mobility", ipv6(135, ext(protoUDP, 0), segment(protoUDP, 64)), 40},
+		{"first fragment of options", ipv6(44, fragmentHdr(60, 1), ext(protoUDP, 0), segment(protoUDP, 64)), 40},
 		{"torn routing header", ipv6(43, routing(protoUDP, 0, 1, v6Final)[:20]), 40},
 		{"routing header of half an address", ipv6(43, oddRouting, segment(protoUDP, 64)), 40},
 		{"empty routing header", ipv6(43, routing(protoUDP, 0, 1), segment(protoUDP, 64)), 40},

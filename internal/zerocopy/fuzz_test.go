@@ -3,7 +3,11 @@ package zerocopy
 import (
 	"bytes"
 	"encoding/binary"
+	"math/rand/v2"
+	"slices"
 	"testing"
+
+	"github.com/goipq/goipq/internal/oddip"
 )
 
 // within reports whether s is a part of b: writing to s must show in b.
@@ -159,22 +163,50 @@ func FuzzFixPacket(f *testing.F) {
 
 func FuzzFlow(f *testing.F) {
 	addPackets(f)
+	rng := rand.New(rand.NewPCG(11, 12))
+	for i := range 64 {
+		f.Add(oddip.New(rng, uint16(i)))
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		before := bytes.Clone(b)
 		checkHashes(t, b)
+		checkFlow(t, b)
 		var k, short FlowKey
-		if k.Parse(b) && (k.Fragment && (k.SrcPort != 0 || k.DstPort != 0)) {
-			t.Errorf("fragment with ports: %+v", k)
+		if k.Parse(b) && (k.Fragment || k.Unknown) && (k.SrcPort != 0 || k.DstPort != 0) {
+			t.Errorf("ports that cannot be known: %+v", k)
 		}
-		// Bytes that follow the ports, and so a copy range that cuts them off,
-		// do not count.
-		if k.SrcPort != 0 && k.Version == 4 && len(b) > 66 {
-			if !short.Parse(b[:66:66]) || short != k {
-				t.Errorf("cut: %+v, whole: %+v", short, k)
+		// A copy range cuts off what is known, and changes nothing else.
+		for n := range b {
+			switch {
+			case !short.Parse(b[:n:n]) || short == k:
+			case !short.Unknown:
+				t.Errorf("%d bytes: %+v, whole: %+v", n, short, k)
+			case short.SrcPort != 0 || short.DstPort != 0 || short.Src != k.Src || short.Dst != k.Dst:
+				t.Errorf("%d bytes: %+v, whole: %+v", n, short, k)
 			}
 		}
 		if !bytes.Equal(b, before) {
 			t.Error("Parse changed the packet")
+		}
+	})
+}
+
+func FuzzNetwork(f *testing.F) {
+	v4, v6 := sized(ipv4(protoUDP, 0, nil, l4(1, 2))), sized(ipv6(protoUDP, l4(1, 2)))
+	f.Add(uint16(0x0800), v4)
+	f.Add(uint16(0x88a8), slices.Concat([]byte{0, 1, 0x81, 0, 0, 2, 0x86, 0xdd}, v6))
+	f.Add(uint16(0x8864), slices.Concat([]byte{0x11, 0, 0, 1, 0, byte(2 + len(v4)), 0, 0x21}, v4, v6))
+	f.Fuzz(func(t *testing.T, etherType uint16, b []byte) {
+		before := bytes.Clone(b)
+		off, end, ok := Network(etherType, b)
+		if off < 0 || end < off || end > len(b) {
+			t.Fatalf("%d to %d of %d bytes", off, end, len(b))
+		}
+		if ok && version(b[off:end]) == 0 {
+			t.Errorf("no IP packet: %x", b[off:end])
+		}
+		if !bytes.Equal(b, before) {
+			t.Error("Network changed the packet")
 		}
 	})
 }

@@ -15,10 +15,7 @@ const (
 	protoICMPv6   = 58
 	protoDestOpts = 60
 	protoSCTP     = 132
-	protoMobility = 135
 	protoUDPLite  = 136
-	protoHIP      = 139
-	protoShim6    = 140
 )
 
 const (
@@ -28,70 +25,97 @@ const (
 	// ipv6Dst is the offset of the destination address.
 	ipv6Dst = 24
 
-	// maxExtHeaders bounds the walk through IPv6 extension headers, which a
-	// sender may otherwise make thousands long. RFC 8504 lets a host refuse
-	// more than eight options; real packets have two or three headers.
-	maxExtHeaders = 16
+	// extHeaderMin is the length of the shortest extension header, and the unit
+	// of all but one's.
+	extHeaderMin = 8
+
+	// extHeaders has a bit for each IPv6 extension header that there is: those
+	// of the kernel (ipv6_ext_hdr) but for 59, behind which nothing comes. Mobility
+	// (135), HIP (139) and Shim6 (140) look like them, and IANA lists them with
+	// them, but the kernel gives them to a protocol of that number.
+	extHeaders = uint64(1<<protoHopByHop | 1<<protoRouting | 1<<protoFragment | 1<<protoAH | 1<<protoDestOpts)
 )
 
-// An upper is what a walk over a packet's IP headers finds.
+// An upper is what a walk over a packet's IP headers finds. The compiler keeps
+// structs of up to four fields in registers, and this one is on every packet's
+// way: so some fields are a struct of their own.
 type upper struct {
-	off      int   // where the upper-layer header begins; may be beyond the packet
-	proto    uint8 // its protocol; the fragmented one's in an IPv6 fragment
+	off int // where the upper-layer header begins; may be beyond the packet
+	found
+	dst int // IPv6: offset of the final destination, -1 if not to be known
+}
+
+type found struct {
+	proto    uint8 // its protocol, or that of the header that could not be passed
 	fragment bool  // the packet is only a part of a datagram
-	dst      int   // IPv6: offset of the final destination, -1 if not to be known
+	unknown  bool  // the headers do not lead to an upper-layer protocol
 }
 
 // upper4 examines the IPv4 header of b, which is at least 20 bytes long.
 func upper4(b []byte) upper {
-	return upper{
-		off:      int(b[0]&0xf) * 4,
+	off := int(b[0]&0xf) * 4
+	return upper{off: off, found: found{
 		proto:    b[9],
 		fragment: binary.BigEndian.Uint16(b[6:])&0x3fff != 0, // MF and offset, not DF
-	}
+		unknown:  off > len(b),
+	}}
 }
 
-// upper6 walks the IPv6 headers of b, which is at least 40 bytes long. Where
-// they are cut short or too many, proto is that of the extension header that
-// it could not pass. An atomic fragment (RFC 6946) counts as whole.
+// upper6 walks the IPv6 headers of b, which is at least 40 bytes long, as the
+// kernel does (ipv6_find_hdr): however many they are, and on behind the fragment
+// header of a first fragment, so that its protocol is what the receiver will
+// find in the whole datagram. What the header of a later fragment names is
+// unknown if it is one more extension header: that is elsewhere. Where headers
+// are cut short, or longer than b, the upper layer is unknown, and proto that of
+// the header that could not be passed. An atomic fragment (RFC 6946) counts as
+// whole.
 func upper6(b []byte) upper {
-	u := upper{off: ipv6HeaderLen, proto: b[6], dst: ipv6Dst}
-	for range maxExtHeaders {
-		if !isExtHeader(u.proto) || len(b)-u.off < 8 {
-			return u
+	if isExtHeader(b[6]) {
+		return pass6(b)
+	}
+	return plain6(b)
+}
+
+// plain6 is upper6 for packets without an extension header.
+func plain6(b []byte) upper {
+	return upper{off: ipv6HeaderLen, found: found{proto: b[6]}, dst: ipv6Dst}
+}
+
+// pass6 is upper6 for packets with one.
+func pass6(b []byte) upper {
+	off, proto, fragment, dst := ipv6HeaderLen, b[6], false, ipv6Dst
+	for isExtHeader(proto) {
+		h := b[off:]
+		if len(h) < extHeaderMin {
+			return upper{off, found{proto, fragment, true}, dst}
 		}
-		h := b[u.off:]
-		n := 8 + int(h[1])*8
-		switch u.proto {
+		n := extHeaderMin + int(h[1])*8
+		switch proto {
 		case protoFragment:
-			n = 8
-			if binary.BigEndian.Uint16(h[2:])&0xfff9 != 0 { // offset and M
-				u.proto, u.fragment = h[0], true
-				return u
+			n = extHeaderMin
+			if w := binary.BigEndian.Uint16(h[2:]); w&0xfff9 != 0 { // offset and M
+				fragment = true
+				if w&0xfff8 != 0 { // not the first
+					return upper{off + n, found{h[0], true, isExtHeader(h[0])}, dst}
+				}
 			}
 		case protoAH:
-			n = 8 + int(h[1])*4
+			n = extHeaderMin + int(h[1])*4
+		case protoRouting:
+			if n <= len(h) && h[3] != 0 { // segments left
+				dst = finalDst(off, h[2], n)
+			}
 		}
 		if n > len(h) {
-			return u
+			return upper{off, found{proto, fragment, true}, dst}
 		}
-		if u.proto == protoRouting && h[3] != 0 { // segments left
-			u.dst = finalDst(u.off, h[2], n)
-		}
-		u.proto = h[0]
-		u.off += n
+		proto = h[0]
+		off += n
 	}
-	return u
+	return upper{off, found{proto, fragment, false}, dst}
 }
 
-func isExtHeader(proto uint8) bool {
-	switch proto {
-	case protoHopByHop, protoRouting, protoFragment, protoAH, protoDestOpts,
-		protoMobility, protoHIP, protoShim6:
-		return true
-	}
-	return false
-}
+func isExtHeader(proto uint8) bool { return extHeaders>>proto&1 != 0 }
 
 // finalDst returns the offset of the last address that a routing header of
 // the given type leads to, -1 if that cannot be told. The header is n bytes

@@ -41,7 +41,9 @@
 // by its identifier, other protocols without ports by addresses and protocol.
 // What cannot be told for certain is never decided by the kernel, and settling
 // it fails with [ErrFlow]: fragments, the first included; ICMP errors and other
-// messages; headers that are cut off; more than 16 IPv6 extension headers.
+// messages; what is [ipq.Flow].Unknown, such as headers that are cut off. The
+// programs pass 16 IPv6 extension headers and no more: packets with more are
+// queued, though their flow can be settled, and is for its other packets.
 // Where the kernel puts datagrams together first, which connection tracking
 // does, there are no fragments to see.
 //

@@ -14,8 +14,8 @@ var (
 	ErrConfig = errors.New("bypass: bad config")
 	// ErrFlow is returned for a packet or flow that the kernel could not tell
 	// apart for certain, so that it is never settled: fragments, ICMP other than
-	// echo, headers that are cut off, what is not IP, and every packet of a
-	// queue with [ipq.CopyMeta].
+	// echo, what is [ipq.Flow].Unknown, such as headers that are cut off, what is
+	// not IP, and every packet of a queue with [ipq.CopyMeta].
 	ErrFlow = errors.New("bypass: no flow that the kernel could recognise")
 	// ErrMarked is returned for a verdict with a mark: packets that the kernel
 	// decides by itself would go on without it.
@@ -38,7 +38,7 @@ var (
 var (
 	errNotIP     = fmt.Errorf("%w: no IP packet, or none was copied", ErrFlow)
 	errFragment  = fmt.Errorf("%w: a fragment", ErrFlow)
-	errHeaders   = fmt.Errorf("%w: headers are cut off, or too many", ErrFlow)
+	errHeaders   = fmt.Errorf("%w: headers are cut off, or hide what follows", ErrFlow)
 	errNoPorts   = fmt.Errorf("%w: no ports", ErrFlow)
 	errNotEcho   = fmt.Errorf("%w: ICMP, but no echo", ErrFlow)
 	errAddresses = fmt.Errorf("%w: addresses of different families", ErrFlow)

@@ -40,7 +40,7 @@ func hasPorts(proto uint8) bool {
 // about: IPv6 extension headers that could not be passed, and no header at all.
 func hides(proto uint8) bool {
 	switch proto {
-	case 0, 43, 44, 51, protoNone, 60, 135, 139, 140:
+	case 0, 43, 44, 51, protoNone, 60:
 		return true
 	}
 	return false
@@ -62,7 +62,9 @@ func isEcho(transport []byte, proto uint8, v4 bool) bool {
 }
 
 // keyOfPacket returns the key of the flow that the kernel's programs will see
-// in packets like p, or why they will see none.
+// in packets like p, or why they will see none. They pass 16 IPv6 extension
+// headers, so that the key of a packet with more may stand in the table, but is
+// not found by packets like it.
 func keyOfPacket(p *ipq.Packet) (kernelFlowKey, error) { return recognise(p.Flow(), p.Transport()) }
 
 func recognise(f ipq.Flow, transport []byte) (kernelFlowKey, error) {
@@ -71,7 +73,7 @@ func recognise(f ipq.Flow, transport []byte) (kernelFlowKey, error) {
 		return kernelFlowKey{}, errNotIP
 	case f.Fragment:
 		return kernelFlowKey{}, errFragment
-	case transport == nil:
+	case f.Unknown:
 		return kernelFlowKey{}, errHeaders
 	case f.Protocol == protoTCP && len(transport) <= tcpFlags:
 		return kernelFlowKey{}, errHeaders
@@ -93,7 +95,7 @@ func keyOf(f ipq.Flow) (k kernelFlowKey, err error) {
 		return k, errAddresses
 	case f.Fragment:
 		return k, errFragment
-	case hides(f.Protocol):
+	case f.Unknown, hides(f.Protocol):
 		return k, errHeaders
 	case hasPorts(f.Protocol) && f.SrcPort == 0 && f.DstPort == 0:
 		return k, errNoPorts

@@ -204,6 +204,7 @@ func TestInsertRefuses(t *testing.T) {
 	}{
 		{ipq.Flow{}, ipq.Accept, ErrFlow},
 		{ipq.Flow{Src: addr4, Dst: addr4, Protocol: protoUDP, Fragment: true}, ipq.Accept, ErrFlow},
+		{ipq.Flow{Src: addr4, Dst: addr4, Protocol: 47, Unknown: true}, ipq.Accept, ErrFlow},
 		{ipq.Flow{Src: addr4, Dst: addr4, Protocol: protoUDP}, ipq.Accept, ErrFlow},
 		{ipq.Flow{Src: addr4, Dst: otherVersion(addr4), Protocol: 47}, ipq.Accept, ErrFlow},
 		{ipq.Flow{Src: addr4, Dst: addr4, Protocol: protoICMP, SrcPort: 1}, ipq.Accept, ErrFlow},

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-only */
 
 /* From a packet to its flow's key: what ipq.Flow is, for those flows that can
- * be told apart for certain. key.go builds the same keys. */
+ * be told apart for certain. key.go builds the same keys. What is unknown there
+ * has no key here. */
 
 #pragma once
 
@@ -20,10 +21,7 @@ enum {
 	IPPROTO_NONE = 59,
 	IPPROTO_DSTOPTS = 60,
 	IPPROTO_SCTP = 132,
-	IPPROTO_MH = 135,
 	IPPROTO_UDPLITE = 136,
-	IPPROTO_HIP = 139,
-	IPPROTO_SHIM6 = 140,
 };
 
 enum {
@@ -35,6 +33,8 @@ enum {
 	TCP_SYN = 0x02,
 	TCP_ACK = 0x10,
 
+	/* The verifier wants a bound, which the library does without: a packet
+	 * with more headers is queued, whatever was settled. */
 	MAX_EXTENSION_HEADERS = 16,
 };
 
@@ -59,6 +59,8 @@ struct packet {
 	__u8 opens; /* a TCP segment that opens a connection: SYN without ACK */
 };
 
+/* Those that the kernel knows (ipv6_ext_hdr), but for NONE, behind which nothing
+ * comes. Mobility (135), HIP (139) and Shim6 (140) look alike, but are protocols. */
 static __always_inline int is_extension(__u8 proto)
 {
 	switch (proto) {
@@ -67,9 +69,6 @@ static __always_inline int is_extension(__u8 proto)
 	case IPPROTO_FRAGMENT:
 	case IPPROTO_AH:
 	case IPPROTO_DSTOPTS:
-	case IPPROTO_MH:
-	case IPPROTO_HIP:
-	case IPPROTO_SHIM6:
 		return 1;
 	}
 	return 0;
@@ -80,6 +79,24 @@ union transport {
 	__u8 byte[14];
 	__u16 half[7];
 };
+
+/* needed is how many bytes of a transport header ports_in looks at. */
+static __always_inline __u32 needed(__u8 proto)
+{
+	switch (proto) {
+	case IPPROTO_TCP:
+		return 14;
+	case IPPROTO_UDP:
+	case IPPROTO_DCCP:
+	case IPPROTO_SCTP:
+	case IPPROTO_UDPLITE:
+		return 4;
+	case IPPROTO_ICMP:
+	case IPPROTO_ICMPV6:
+		return 6;
+	}
+	return 0;
+}
 
 /* ports_in reads what tells a flow of this protocol apart into ports, source
  * first. It returns 0 if the packet belongs to no flow for certain. */
@@ -116,27 +133,27 @@ static __always_inline int ports_in(const union transport *h, __u8 proto, __u8 v
 	return ports[0] || ports[1];
 }
 
-/* load_transport reads as much of a transport header as ports_in looks at. */
-static __always_inline int load_transport(struct __sk_buff *skb, __u32 off, __u8 proto, union transport *h)
+/* load_transport reads as much of a transport header as ports_in looks at. The
+ * datagram, and what it tells, ends at end. */
+static __always_inline int load_transport(struct __sk_buff *skb, __u32 off, __u32 end, __u8 proto,
+					  union transport *h)
 {
-	switch (proto) {
-	case IPPROTO_TCP:
+	if (off + needed(proto) > end)
+		return 0;
+	switch (needed(proto)) {
+	case 14:
 		return bpf_skb_load_bytes(skb, off, h, 14) == 0;
-	case IPPROTO_UDP:
-	case IPPROTO_DCCP:
-	case IPPROTO_SCTP:
-	case IPPROTO_UDPLITE:
-		return bpf_skb_load_bytes(skb, off, h, 4) == 0;
-	case IPPROTO_ICMP:
-	case IPPROTO_ICMPV6:
+	case 6:
 		return bpf_skb_load_bytes(skb, off, h, 6) == 0;
+	case 4:
+		return bpf_skb_load_bytes(skb, off, h, 4) == 0;
 	}
 	return 1;
 }
 
 /* upper6 finds the upper-layer header, as internal/zerocopy does. It returns 0
  * for fragments, and for headers that are cut or too many. */
-static __always_inline int upper6(struct __sk_buff *skb, __u8 *proto, __u32 *off)
+static __always_inline int upper6(struct __sk_buff *skb, __u32 end, __u8 *proto, __u32 *off)
 {
 	__u8 h[8];
 
@@ -158,7 +175,7 @@ static __always_inline int upper6(struct __sk_buff *skb, __u8 *proto, __u32 *off
 			len = 8 + h[1] * 8;
 		}
 		*off += len;
-		if (*off > skb->len)
+		if (*off > end)
 			return 0;
 		*proto = h[0];
 	}
@@ -193,6 +210,24 @@ static __always_inline int is_fragment(const union ip4 *ip)
 	return ip->byte[6] & 0x3f || ip->byte[7]; /* MF and offset, not DF */
 }
 
+/* end4 and end6 are where the datagram ends, as zerocopy.DatagramLen has it: at a
+ * packet's end, but for one that says less. A super-packet may say nothing. */
+static __always_inline __u32 end4(struct __sk_buff *skb, const union ip4 *ip)
+{
+	__u32 said = ip->byte[2] << 8 | ip->byte[3];
+
+	return said && said < skb->len ? said : skb->len;
+}
+
+static __always_inline __u32 end6(struct __sk_buff *skb, const __u8 *ip)
+{
+	__u32 said = ip[4] << 8 | ip[5];
+
+	if (!said && ip[6] == IPPROTO_HOPOPTS)
+		return skb->len;
+	return 40 + said < skb->len ? 40 + said : skb->len;
+}
+
 static __always_inline int flow4(const union ip4 *ip, const union transport *h, struct packet *p)
 {
 	__u16 ports[2] = {};
@@ -208,9 +243,9 @@ static __always_inline int parse4(struct __sk_buff *skb, const union ip4 *ip, st
 	union transport h;
 	__u32 off = (ip->byte[0] & 0xf) * 4;
 
-	if (off < sizeof(*ip) || off > skb->len || is_fragment(ip))
+	if (off < sizeof(*ip) || is_fragment(ip))
 		return 0;
-	return load_transport(skb, off, ip->byte[9], &h) && flow4(ip, &h, p);
+	return load_transport(skb, off, end4(skb, ip), ip->byte[9], &h) && flow4(ip, &h, p);
 }
 
 static __always_inline int parse6(struct __sk_buff *skb, struct packet *p)
@@ -221,15 +256,16 @@ static __always_inline int parse6(struct __sk_buff *skb, struct packet *p)
 	} ip;
 	union transport h;
 	__u16 ports[2] = {};
-	__u32 off = sizeof(ip);
+	__u32 off = sizeof(ip), end;
 	__u8 proto;
 
 	if (bpf_skb_load_bytes(skb, 0, &ip, sizeof(ip)))
 		return 0;
 	proto = ip.byte[6];
-	if (!upper6(skb, &proto, &off))
+	end = end6(skb, ip.byte);
+	if (!upper6(skb, end, &proto, &off))
 		return 0;
-	if (!load_transport(skb, off, proto, &h) || !ports_in(&h, proto, 6, ports, &p->opens))
+	if (!load_transport(skb, off, end, proto, &h) || !ports_in(&h, proto, 6, ports, &p->opens))
 		return 0;
 	fill(&p->key, &ip.word[2], &ip.word[6], 4, ports, proto, 6);
 	return 1;
@@ -263,7 +299,8 @@ static __always_inline int parse(struct __sk_buff *skb, struct packet *p)
 	} plain;
 
 	if (bpf_skb_load_bytes(skb, 0, &plain, sizeof(plain.ip) + sizeof(plain.h)) ||
-	    plain.ip.byte[0] != 0x45 || is_fragment(&plain.ip))
+	    plain.ip.byte[0] != 0x45 || is_fragment(&plain.ip) ||
+	    end4(skb, &plain.ip) < sizeof(plain))
 		return parse_any(skb, p);
 	return flow4(&plain.ip, &plain.h, p);
 }
