@@ -1,9 +1,11 @@
 package ipq
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -136,23 +138,60 @@ func TestEditsAreSeenByTheHandler(t *testing.T) {
 	stop()
 }
 
-// IPv6 packets have flows as IPv4 packets do, and other packets none.
+// IPv6 packets have flows as IPv4 packets do, also behind what a bridge has in
+// front of them, and other packets none. What follows the datagram is no part of
+// it.
 func TestFlowsOfPackets(t *testing.T) {
+	join := func(parts ...[]byte) []byte { return slices.Concat(parts...) }
 	v4, v6 := udp4(53, nil), udp6(53, nil)
+	short := udp4(53, nil)[:22]
+	short[3] = 22
+	padding := make([]byte, 18)
+	tag4, tag6 := []byte{0, 7, 0x08, 0x00}, []byte{0, 7, 0x86, 0xdd}
+	innerTag, innerPPPoE := []byte{0, 9, 0x81, 0x00}, []byte{0, 9, 0x88, 0x64}
+	session := func(proto byte, n int) []byte { return []byte{0x11, 0, 0, 5, 0, byte(2 + n), 0, proto} }
+	const flow4, flow6, none = "udp 192.0.2.1:53 > 192.0.2.2:9", "udp [2001:db8::1]:53 > [2001:db8::2]:9", "no flow"
 	tests := []struct {
 		p    fakekernel.Packet
 		want string
+		ip   []byte
 	}{
-		{fakekernel.Packet{Payload: v4}, "udp 192.0.2.1:53 > 192.0.2.2:9"},
-		{fakekernel.Packet{Payload: v6}, "udp [2001:db8::1]:53 > [2001:db8::2]:9"},
-		{fakekernel.Packet{Payload: v4, Protocol: 0x0806}, "no flow"},
+		{fakekernel.Packet{Payload: v4}, flow4, v4},
+		{fakekernel.Packet{Payload: v6}, flow6, v6},
+		{fakekernel.Packet{Payload: v4, Protocol: 0x0806}, none, nil},
+		{fakekernel.Packet{Payload: v6, Protocol: 0x0800}, none, nil}, // the kernel drops these two
+		{fakekernel.Packet{Payload: join(v4, padding), Protocol: 0x86dd}, none, nil},
+		{fakekernel.Packet{Payload: join(v4, padding)}, flow4, v4},
+		{fakekernel.Packet{Payload: join(v6, padding)}, flow6, v6},
+		{fakekernel.Packet{Payload: join(short, padding)}, "unknown udp 192.0.2.1 > 192.0.2.2", short},
+		{fakekernel.Packet{Payload: join(tag4, v4), Protocol: 0x8100}, flow4, v4},
+		{fakekernel.Packet{Payload: join(tag6, v6, padding), Protocol: 0x88a8}, flow6, v6},
+		{fakekernel.Packet{Payload: join(innerTag, innerTag, tag4, v4, padding), Protocol: 0x88a8}, flow4, v4},
+		{fakekernel.Packet{Payload: join(tag6, v4, padding), Protocol: 0x8100}, none, nil},
+		{fakekernel.Packet{Payload: join(tag4, v4)[:20], Protocol: 0x8100}, none, nil},
+		{fakekernel.Packet{Payload: join(session(0x21, len(v4)), v4, padding), Protocol: 0x8864}, flow4, v4},
+		{fakekernel.Packet{Payload: join(session(0x57, len(v6)), v6), Protocol: 0x8864}, flow6, v6},
+		{fakekernel.Packet{Payload: join(innerPPPoE, session(0x57, len(v6)), v6, padding), Protocol: 0x8100}, flow6, v6},
+		{fakekernel.Packet{Payload: join(session(0x21, 22), v4), Protocol: 0x8864}, "unknown udp 192.0.2.1 > 192.0.2.2", v4[:22]},
+		{fakekernel.Packet{Payload: join(session(0xc0, len(v4)), v4), Protocol: 0x8864}, none, nil},
 	}
 	eachMode(t, func(t *testing.T, workers int) {
 		f := newFake(t)
 		_, stop := f.serve(Config{Workers: workers}, func(p *Packet) Verdict {
-			flow, want := p.Flow(), tests[p.ID()-1].want
-			if flow.String() != want || flow.Hash() != p.flowHash() {
-				t.Errorf("%v, want %s; hash %#x, steered by %#x", flow, want, flow.Hash(), p.flowHash())
+			flow, want := p.Flow(), tests[p.ID()-1]
+			if flow.String() != want.want || flow.Hash() != p.flowHash() {
+				t.Errorf("packet %d: %v, want %s; hash %#x, steered by %#x", p.ID(), flow, want.want, flow.Hash(), p.flowHash())
+			}
+			ip := p.IP()
+			if !bytes.Equal(ip, want.ip) || (ip == nil) != (want.ip == nil) || cap(ip) != len(ip) {
+				t.Errorf("packet %d: datagram %x with a capacity of %d, want %x", p.ID(), ip, cap(ip), want.ip)
+			}
+			var transport []byte
+			if header := map[byte]int{4: 20, 6: 40}; len(want.ip) > 0 {
+				transport = want.ip[header[want.ip[0]>>4]:]
+			}
+			if got := p.Transport(); !bytes.Equal(got, transport) {
+				t.Errorf("packet %d: transport header %x, want %x", p.ID(), got, transport)
 			}
 			return Accept
 		})

@@ -145,40 +145,37 @@ func (p *Packet) GID() (gid uint32, ok bool) { return p.msg.GID() }
 // [Config.SecCtx], or nil.
 func (p *Packet) SecurityContext() []byte { return p.msg.SecCtx() }
 
-// Flow returns the packet's five-tuple; it is the zero Flow for what is not an
-// IP packet.
-func (p *Packet) Flow() Flow {
-	if !p.isIP() {
-		return Flow{}
-	}
-	return flowOf(p.Payload())
+// IP returns the IP datagram in Payload, as far as it was copied: what is behind
+// VLAN tags and the header of a PPPoE session, which the hooks of a bridge show,
+// and without what follows the datagram, such as the padding of an Ethernet
+// frame. It is nil where there is none, also where the header's version is not
+// what the EtherType says: the kernel drops that.
+func (p *Packet) IP() []byte {
+	ip := p.network(p.Payload())
+	n := zerocopy.DatagramLen(ip)
+	return ip[:n:n]
 }
 
-// Transport returns the packet from its upper-layer header on, as far as it was
-// copied: that of the protocol that [Flow.Protocol] names, behind IPv4 options
-// and IPv6 extension headers. It is nil for what is not an IP packet, for
-// fragments (the first, too), and where the headers before it are cut off.
-func (p *Packet) Transport() []byte {
-	if !p.isIP() {
+// Flow returns the five-tuple of [Packet.IP]; it is the zero Flow for what is
+// not an IP packet. See [Flow.Unknown] for what it cannot tell.
+func (p *Packet) Flow() Flow { return flowOf(p.network(p.Payload())) }
+
+// Transport returns the part of [Packet.IP] from the upper-layer header on: that
+// of the protocol that [Flow.Protocol] names, behind IPv4 options and IPv6
+// extension headers. It is nil for what is not an IP packet, for fragments (the
+// first, too), and where the headers before it are cut off or lead nowhere.
+func (p *Packet) Transport() []byte { return zerocopy.Transport(p.network(p.Payload())) }
+
+// flowHash is the hash of the flow that the packet came with.
+func (p *Packet) flowHash() uint64 {
+	return zerocopy.HashFlow(p.network(p.msg.Payload()), flowSeed)
+}
+
+// network returns the IP packet in payload, with what may follow it, or nil.
+func (p *Packet) network(payload []byte) []byte {
+	off, end, ok := zerocopy.Network(p.msg.HWProtocol(), payload)
+	if !ok {
 		return nil
 	}
-	return zerocopy.Transport(p.Payload())
-}
-
-const (
-	etherTypeIPv4 = 0x0800 // ETH_P_IP
-	etherTypeIPv6 = 0x86dd // ETH_P_IPV6
-)
-
-func (p *Packet) isIP() bool {
-	proto := p.msg.HWProtocol()
-	return proto == etherTypeIPv4 || proto == etherTypeIPv6
-}
-
-// flowHash is Flow().Hash() without the Flow.
-func (p *Packet) flowHash() uint64 {
-	if !p.isIP() {
-		return zerocopy.HashFlow(nil, flowSeed)
-	}
-	return zerocopy.HashFlow(p.msg.Payload(), flowSeed)
+	return payload[off:end]
 }

@@ -176,7 +176,7 @@ func (p *plan) payload(b []byte, size int, tag byte) []byte {
 }
 
 func (p *plan) etherType() uint16 {
-	return [flowKinds]uint16{0x0800, 0x0800, 0x0800, etherTypeIPv6, 0x0806}[p.flow%flowKinds]
+	return [flowKinds]uint16{0x0800, 0x0800, 0x0800, 0x86dd, 0x0806}[p.flow%flowKinds]
 }
 
 // packet fills in the packet that is queued, with its payload in buf.
