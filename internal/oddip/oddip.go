@@ -15,7 +15,7 @@ var (
 	addr6 = []byte{15: 1}
 )
 
-// Ports are the destination ports of all packets that have some.
+// Ports are the destination ports of most packets that have some.
 var Ports = []uint16{53, 443, 9000, 65535}
 
 // protocols are those of the upper layer, the likes of extension headers (135,
