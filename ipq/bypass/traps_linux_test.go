@@ -3,7 +3,9 @@ package bypass
 import (
 	"errors"
 	"io/fs"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -58,6 +60,62 @@ func TestWaitingPacketsKeepTheirVerdicts(t *testing.T) {
 	stop()
 	if s := q.Stats(); s.Received != 1 || s.UnknownVerdicts != 0 {
 		t.Errorf("%+v", s)
+	}
+}
+
+// A settled flow of UDP lets in no packet of another protocol that is made to
+// look like it: next header 139 is HIP, and what follows its first eight bytes no
+// UDP header, though all of it has the shape of one more extension header.
+func TestForgedHeadersAreQueued(t *testing.T) {
+	ns := labtest.New(t)
+	b := newBypasser(t, ns, Config{Backend: EBPF})
+	install(t, b, Rules{Hook: ipq.Prerouting})
+	var queued []ipq.Flow
+	var mu sync.Mutex
+	_, stop := serve(t, ns, b, ipq.Config{}, ipq.HandlerFunc(func(p *ipq.Packet) ipq.Verdict {
+		mu.Lock()
+		defer mu.Unlock()
+		f := p.Flow()
+		queued = append(queued, f)
+		if f.Protocol == unix.IPPROTO_UDP && f.SrcPort == 53 {
+			return ipq.Accept.Bypass()
+		}
+		return ipq.Drop
+	}))
+	p := newPair(t, ns, "[::1]:53", ns, "[::1]:9000")
+	send(t, p.a, p.b, "honest")
+	receive(t, p.b)
+	raw := -1
+	if err := ns.Do(func() (err error) {
+		raw, err = unix.Socket(unix.AF_INET6, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_RAW)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(raw)
+	for _, next := range []byte{135, 139, 140} {
+		ip := ip6(next, []byte{17, 0, 1, 1, 0, 0, 0, 0, 0, 53, 0x23, 0x28, 0, 8, 0, 0}, []byte("EVIL"))
+		clear(ip[8:40])
+		ip[23], ip[39] = 1, 1
+		if err := unix.Sendto(raw, ip, 0, &unix.SockaddrInet6{Addr: [16]byte{15: 1}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	send(t, p.a, p.b, "honest too") // behind them, and settled
+	if got := receive(t, p.b); got != "honest too" {
+		t.Errorf("%q", got)
+	}
+	stop()
+	want := []uint8{unix.IPPROTO_UDP, 135, 139, 140}
+	var got []uint8
+	for _, f := range queued {
+		if f.Unknown {
+			t.Errorf("%v is unknown", f)
+		}
+		got = append(got, f.Protocol)
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("protocols %d queued, want %d", got, want)
 	}
 }
 
