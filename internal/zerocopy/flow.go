@@ -53,7 +53,7 @@ func (k *FlowKey) Parse(ip []byte) bool {
 		copy(k.Dst[:], ip[16:20])
 		return true
 	case 6:
-		b := ip[:datagramLen6(ip)]
+		b := ip[:datagramLen6(ip, len(ip))]
 		u := upper6(b)
 		k.Version, k.Proto, k.Fragment = 6, u.proto, u.fragment
 		k.SrcPort, k.DstPort = ports(b, u)
@@ -97,7 +97,7 @@ func HashFlow(ip []byte, seed uint64) uint64 {
 		return hash4(binary.BigEndian.Uint32(ip[12:]), binary.BigEndian.Uint32(ip[16:]),
 			src, dst, meta(4, u.proto, u.fragment), seed)
 	case 6:
-		b := ip[:datagramLen6(ip)]
+		b := ip[:datagramLen6(ip, len(ip))]
 		u := plain6(b) // as upper6 does, without the call
 		if isExtHeader(u.proto) {
 			u = pass6(b)
@@ -122,7 +122,7 @@ func Transport(ip []byte) []byte {
 	case 4:
 		ip, u = walk4(ip)
 	case 6:
-		ip = ip[:datagramLen6(ip)]
+		ip = ip[:datagramLen6(ip, len(ip))]
 		u = upper6(ip)
 	default:
 		return nil

@@ -6,16 +6,26 @@ import "encoding/binary"
 const (
 	protoHopByHop = 0
 	protoICMP     = 1
+	protoIGMP     = 2
 	protoTCP      = 6
 	protoUDP      = 17
 	protoDCCP     = 33
 	protoRouting  = 43
 	protoFragment = 44
+	protoRSVP     = 46
+	protoGRE      = 47
 	protoAH       = 51
 	protoICMPv6   = 58
 	protoDestOpts = 60
+	protoEIGRP    = 88
+	protoOSPF     = 89
+	protoPIM      = 103
+	protoVRRP     = 112
 	protoSCTP     = 132
+	protoMobility = 135
 	protoUDPLite  = 136
+	protoHIP      = 139
+	protoShim6    = 140
 )
 
 const (

@@ -34,9 +34,15 @@ const (
 // there are, and a PPP protocol of one byte for one of two. It does not ask for
 // PPPoE's version, type and code: not every receiver does.
 func Network(etherType uint16, payload []byte) (off, end int, ok bool) {
-	end = len(payload)
+	return NetworkOf(etherType, payload, len(payload))
+}
+
+// NetworkOf is Network for a frame with n bytes of payload, of which payload is
+// the start.
+func NetworkOf(etherType uint16, payload []byte, n int) (off, end int, ok bool) {
+	end = n
 	for {
-		switch b := payload[off:end]; etherType {
+		switch b := payload[off:min(end, len(payload))]; etherType {
 		case etherIPv4:
 			return off, end, version(b) == 4
 		case etherIPv6:
@@ -53,13 +59,31 @@ func Network(etherType uint16, payload []byte) (off, end int, ok bool) {
 			}
 			off += pppoeLen
 			end = min(end, off+int(binary.BigEndian.Uint16(b[4:])))
-			var n int
-			if etherType, n = pppProtocol(payload[off:end]); n == 0 {
+			var size int
+			if etherType, size = pppProtocol(payload[off:min(end, len(payload))]); size == 0 {
 				return off, end, false
 			}
-			off += n
+			off += size
 		default:
 			return off, end, false
+		}
+	}
+}
+
+// FixPPPoE makes the length in the PPPoE header right, if there is one in the
+// payload before the IP packet that ends at offset end.
+func FixPPPoE(etherType uint16, payload []byte, end int) {
+	for off := 0; len(payload)-off >= vlanTagLen; off += vlanTagLen {
+		switch b := payload[off:]; etherType {
+		case etherVLAN, etherQinQ:
+			etherType = binary.BigEndian.Uint16(b[2:])
+		case etherPPPoE:
+			if len(b) >= pppoeLen {
+				binary.BigEndian.PutUint16(b[4:], uint16(end-off-pppoeLen))
+			}
+			return
+		default:
+			return
 		}
 	}
 }
