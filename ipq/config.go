@@ -82,8 +82,11 @@ type Config struct {
 	FailOpen bool
 	// GSO delivers super-packets as they are instead of cutting them into
 	// segments (NFQA_CFG_F_GSO, Linux 3.10): several times faster for TCP.
-	// Their payloads cannot be edited, and their transport checksums are not
-	// filled in yet.
+	// Payloads of TCP super-packets can be edited if their length stays, those of
+	// others cannot ([ErrGSO]). Checksums that senders leave to the network device
+	// are then not filled in yet, also in packets that are none: an edit finishes
+	// that of TCP, UDP and SCTP directly in IP, and is refused where it is that of
+	// a packet inside of a tunnel ([ErrChecksumPending]).
 	GSO bool
 	// Conntrack adds connection tracking attributes (NFQA_CFG_F_CONNTRACK,
 	// Linux 3.6, with nf_conntrack_netlink).
@@ -128,7 +131,8 @@ type Config struct {
 	// milliseconds at most, and receives full batches.
 	PinCPU bool
 	// KeepChecksums leaves lengths and checksums in edited payloads as the
-	// handler wrote them.
+	// handler wrote them. With GSO that includes those that are not filled in
+	// yet, see [Packet.ChecksumReady]: nobody fills them in after an edit.
 	KeepChecksums bool
 	// OnPanic is the verdict on a packet whose handler panicked; the zero
 	// value drops it.

@@ -116,8 +116,10 @@ func (c *Conn) SetMode(mode CopyMode, snapLen int) error {
 func (c *Conn) Close() error { return c.sock.close() }
 
 // SetVerdict decides the packet with that id. A payload that is not nil
-// replaces the packet, as by [Packet.SetPayload] and with its errors; it is
-// copied. The mark of v is set, too.
+// replaces the packet: lengths and checksums are made right as by
+// [Packet.SetPayload], but nothing is known of the packet that it replaces, so
+// that only [ErrTooLarge], [ErrNotIP] and a payload that ends within its headers
+// ([ErrUndeliverable]) are found. It is copied. The mark of v is set, too.
 //
 // That the kernel refuses the verdict is known later: it is the
 // [*VerdictError] of a read. An [*OpError] here means that it was not sent.
@@ -126,23 +128,30 @@ func (c *Conn) SetVerdict(id uint32, v Verdict, payload []byte) error {
 		if len(payload) > min(zerocopy.MaxCopyRange, c.sock.maxPayload()) {
 			return fmt.Errorf("%w: %d bytes", ErrTooLarge, len(payload))
 		}
-		if !isIPHeader(payload) {
+		if zerocopy.HeadOf(payload).Version == 0 {
 			return ErrNotIP
 		}
+		if !zerocopy.Whole(payload) {
+			return fmt.Errorf("%w: it ends within its headers", ErrUndeliverable)
+		}
 	}
-	return c.decide(id, v, zerocopy.VerdictAttrs{}, payload)
+	return c.decide(id, v, edits{payload: payload, replaced: true})
 }
 
 // Decide decides p with all that was edited of it. It is to be called before
 // the next read. Errors are those of SetVerdict.
 func (c *Conn) Decide(p *Packet, v Verdict) error {
-	return c.decide(p.ID(), v, p.edit.attrs, p.edit.payload)
+	if p.misedited() && v&verdictCode != Drop {
+		return c.sock.fail("give a verdict to", fmt.Errorf("%w: EditPayload has changed what must stay", ErrUndeliverable))
+	}
+	return c.decide(p.ID(), v, p.edit)
 }
 
-func (c *Conn) decide(id uint32, v Verdict, a zerocopy.VerdictAttrs, payload []byte) error {
+func (c *Conn) decide(id uint32, v Verdict, e edits) error {
 	if !v.valid() {
 		return c.sock.fail("give a verdict to", fmt.Errorf("%w: %v", syscall.EINVAL, v))
 	}
+	a := e.attrs
 	if mark, ok := v.Mark(); ok {
 		a.Has |= zerocopy.HasMark
 		a.Mark = mark
@@ -150,11 +159,12 @@ func (c *Conn) decide(id uint32, v Verdict, a zerocopy.VerdictAttrs, payload []b
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var body []byte
-	if payload != nil {
+	if e.payload != nil {
 		a.Has |= zerocopy.HasPayload
-		a.PayloadLen = len(payload)
-		c.payload = append(append(c.payload[:0], payload...), 0, 0, 0) // room for padding
-		body = finishPayload(c.payload[:len(payload)], c.cfg.KeepChecksums)
+		a.PayloadLen = len(e.payload)
+		c.payload = append(append(c.payload[:0], e.payload...), 0, 0, 0) // room for padding
+		e.payload = c.payload[:len(e.payload)]
+		body = e.finish(c.cfg.KeepChecksums)
 	}
 	n := zerocopy.PutVerdictAttrs(c.buf, c.sock.queue, id, v.kernel(), &a)
 	return c.write(c.buf[:n], body)

@@ -9,63 +9,232 @@ import (
 // edits is what a handler changed of a packet beside the verdict.
 type edits struct {
 	attrs   zerocopy.VerdictAttrs // without mark and payload, which the verdict brings
-	payload []byte                // in the packet's slot; nil: unchanged
+	payload []byte                // in the packet's slot, with its trailer; nil: unchanged
+
+	// Of payload, if there is one:
+	ip        int    // where the IP datagram begins: behind VLAN tags and PPPoE headers
+	trailer   int    // bytes behind it
+	replaced  bool   // it was set, and not only changed in place
+	resized   bool   // it has another length than what it takes the place of
+	etherType uint16 // of the frame, if it was set
+
+	// Of the packet as it came, once it is about to be edited:
+	begun  bool
+	length int // of its payload, without a trailer
+	head   zerocopy.Head
+	sums   zerocopy.Sums
 }
 
 func (e *edits) clear() {
 	e.attrs.Has = 0
 	e.payload = nil
+	e.begun = false
 }
 
 func (e *edits) any() bool { return e.attrs.Has != 0 || e.payload != nil }
 
-// SetPayload replaces the whole packet from its network header on by a copy of
-// b, an IPv4 or IPv6 packet of any length up to 65531 bytes, when the packet
-// is accepted, repeated or passed to another queue. Its lengths and checksums
-// (IP, TCP, UDP, ICMP, ICMPv6) are made right, unless
-// [Config.KeepChecksums] is set. b may be a part of [Packet.Payload].
+// datagram returns the IP datagram in the edited payload.
+func (e *edits) datagram() []byte { return e.payload[e.ip : len(e.payload)-e.trailer] }
+
+// SetPayload replaces the packet from its network header on by a copy of b, an
+// IPv4 or IPv6 packet of any length up to 65531 bytes, when the packet is
+// accepted, repeated or passed to another queue. b may be a part of
+// [Packet.Payload]; where that begins with VLAN tags or a PPPoE header, so must
+// b. A [Packet.Trailer] follows b as it followed the payload.
+//
+// Its lengths and checksums are made right, unless [Config.KeepChecksums] is
+// set: those of IP, and of the upper layer, for the protocols that
+// [Packet.EditPayload] names. Three things stay as they are: a checksum of b that
+// is right; that UDP has no checksum, if it had none; and that the packet's
+// checksum was wrong, so that b's is, too. The UDP length stays if b's IP length
+// was right; else it leaves as many bytes behind it as it did.
 //
 // Sequence numbers are not adjusted: a TCP segment of another length upsets
 // its connection.
 //
-// It returns [ErrTruncated], [ErrGSO], [ErrTooLarge] or [ErrNotIP] and changes
-// nothing if the kernel or the receiver would throw the packet away, and
-// [ErrDeferred] after [Packet.Defer]: edit the copy.
+// It changes nothing and returns
+//   - [ErrUndeliverable], with the reason, if the kernel or every receiver would
+//     throw b away;
+//   - [ErrTooLarge] and [ErrNotIP] for a b that is no IP packet of at most 65531
+//     bytes, or does not fit into a write;
+//   - [ErrTruncated] if the packet is;
+//   - [ErrGSO] and [ErrChecksumPending] with [Config.GSO], as EditPayload does,
+//     and ErrGSO for every change of a super-packet's length;
+//   - [ErrDeferred] after [Packet.Defer]: edit the copy.
 func (p *Packet) SetPayload(b []byte) error {
 	if err := p.editable(); err != nil {
 		return err
 	}
-	room := p.payloadRoom()
-	if len(b) > zerocopy.MaxCopyRange || len(b) > p.sock.maxPayload() || len(b) > len(room) && !p.own {
-		return fmt.Errorf("%w: %d bytes", ErrTooLarge, len(b))
+	trailer, room := p.Trailer(), p.payloadRoom()
+	n := len(b) + len(trailer)
+	if n > zerocopy.MaxCopyRange || n > p.sock.maxPayload() || n > len(room) && !p.own {
+		return fmt.Errorf("%w: %d bytes", ErrTooLarge, n)
 	}
-	if !isIPHeader(b) {
+	ip, _, ok := p.network(b)
+	switch version := zerocopy.HeadOf(b[ip:]).Version; {
+	case version == 0:
 		return ErrNotIP
+	case !ok:
+		return fmt.Errorf("%w: it is of IPv%d, which is not what the packet is", ErrUndeliverable, version)
 	}
-	if len(b) > len(room) {
-		room = make([]byte, len(b), len(b)+3)
+	if err := p.beginEdit(); err != nil {
+		return err
 	}
-	p.edit.payload = room[:copy(room, b)]
+	e := &p.edit
+	if err := p.deliverable(b[ip:]); err != nil {
+		return err
+	}
+	resized := len(b) != e.length
+	switch {
+	case p.GSO() && (resized || flowOf(b[ip:]).Protocol != protoTCP):
+		return fmt.Errorf("%w: %d bytes of %v in place of %d", ErrGSO, len(b), flowOf(b[ip:]), e.length)
+	case resized && e.attrs.Has&zerocopy.HasCTMark != 0 && p.upsetsNAT(b[ip:]):
+		return errSeqAdjust
+	}
+	var short [64]byte // longer than what Ethernet pads
+	trailer = append(short[:0], trailer...)
+	if n > len(room) {
+		room = make([]byte, n, n+3)
+	}
+	copy(room, b)
+	copy(room[len(b):], trailer)
+	e.payload, e.ip, e.trailer, e.resized, e.etherType = room[:n], ip, len(trailer), resized, p.msg.HWProtocol()
+	// The kernel cuts a super-packet up itself, and makes the sums of its parts.
+	e.replaced = !p.GSO()
 	return nil
 }
 
 // EditPayload returns the packet's payload for changing it in place. The
 // changed packet goes on when it is accepted, repeated or passed to another
-// queue, with its checksums made right as by [Packet.SetPayload], whose errors
-// it returns. The bytes are borrowed like those of Payload.
+// queue. The bytes are borrowed like those of Payload.
+//
+// Nothing but what was changed is another: lengths stay, and checksums are
+// brought up to date (RFC 1624), so that a right one is right again and a wrong
+// one as wrong. A checksum that was changed is left as it is then, and with
+// [Config.KeepChecksums] all are. This is so for IPv4, TCP, UDP, UDP-Lite, DCCP,
+// SCTP, ICMP, ICMPv6, IGMP, GRE, RSVP, EIGRP, OSPF, PIM, VRRP, Mobile IPv6, HIP
+// and Shim6, also behind source routes and home addresses. Others stay as they
+// are; so do those inside of tunnels, and that of a datagram of which a later
+// fragment is changed, because it is in the first.
+//
+// The IP version, and the length of the IPv4 header or of IPv6 hop-by-hop
+// options, must stay: where the kernel would lose the packet otherwise it is
+// dropped, and counted in [Stats.InvalidVerdicts].
+//
+// It changes nothing and returns
+//   - [ErrNotIP] for what is not an IP packet, and [ErrTooLarge] for one that
+//     does not fit into a write;
+//   - [ErrTruncated] if only a part of the packet was copied;
+//   - [ErrGSO] for a super-packet that is not one of TCP directly in IP, and
+//     [ErrChecksumPending], both only with [Config.GSO];
+//   - [ErrDeferred] after [Packet.Defer]: edit the copy.
 func (p *Packet) EditPayload() ([]byte, error) {
 	if err := p.editable(); err != nil {
 		return nil, err
 	}
-	b := p.payloadRoom()[:len(p.Payload())]
-	if !isIPHeader(b) {
-		return nil, ErrNotIP
+	e := &p.edit
+	if e.payload == nil {
+		b := p.payloadRoom()[:len(p.msg.Payload())]
+		ip, end, ok := p.datagram(b)
+		if !ok || zerocopy.HeadOf(b[ip:end]).Version == 0 {
+			return nil, ErrNotIP
+		}
+		if len(b) > p.sock.maxPayload() {
+			return nil, fmt.Errorf("%w: %d bytes", ErrTooLarge, len(b))
+		}
+		if err := p.beginEdit(); err != nil {
+			return nil, err
+		}
+		e.payload, e.ip, e.trailer, e.replaced, e.resized = b, ip, len(b)-end, false, false
 	}
-	if len(b) > p.sock.maxPayload() {
-		return nil, fmt.Errorf("%w: %d bytes", ErrTooLarge, len(b))
+	n := len(e.payload) - e.trailer
+	return e.payload[:n:n], nil
+}
+
+// beginEdit remembers what the packet was before its first edit.
+func (p *Packet) beginEdit() error {
+	e := &p.edit
+	if e.begun {
+		return nil
 	}
-	p.edit.payload = b
-	return b, nil
+	b := p.msg.Payload()
+	ip, end, ok := p.datagram(b)
+	e.sums, e.length = zerocopy.Sums{}, end
+	e.head = zerocopy.HeadOf(b[ip:end])
+	switch {
+	case !ok || e.head.Version == 0:
+		// With CopyMeta, of which no more is known.
+		switch p.msg.HWProtocol() {
+		case etherTypeIPv4:
+			e.head.Version = 4
+		case etherTypeIPv6:
+			e.head.Version = 6
+		}
+		e.begun = true
+		return nil
+	case p.GSO():
+		if f := p.Flow(); f.Protocol != protoTCP || f.Fragment || f.Unknown {
+			return fmt.Errorf("%w: it is not of TCP, but of %v", ErrGSO, f)
+		}
+	}
+	if e.sums.Take(b[ip:end], !p.ChecksumReady()) == zerocopy.ErrPending {
+		return ErrChecksumPending
+	}
+	e.begun = true
+	return nil
+}
+
+// deliverable says why the kernel, or every receiver, would throw away the packet
+// with the datagram ip in the place of its own.
+func (p *Packet) deliverable(ip []byte) error {
+	was := p.edit.head
+	if reason := p.misplaced(zerocopy.HeadOf(ip)); reason != "" {
+		return fmt.Errorf("%w: %s", ErrUndeliverable, reason)
+	}
+	if len(ip) < was.Len {
+		return fmt.Errorf("%w: its %d bytes are fewer than those of the packet's IP header", ErrUndeliverable, len(ip))
+	}
+	if !zerocopy.Whole(ip) {
+		return fmt.Errorf("%w: it ends within its headers", ErrUndeliverable)
+	}
+	return nil
+}
+
+// misplaced says why the kernel would lose the packet if its datagram began with
+// another head, or returns "". The kernel goes on with the offset of the
+// upper-layer header that it had for the packet, up to the local receiver, which
+// reads from there. A packet that is sent needs it no more, nor does one that is
+// forwarded, but the kernel then completes the options that it has read.
+func (p *Packet) misplaced(is zerocopy.Head) string {
+	was := p.edit.head
+	switch {
+	case was.Version != 0 && is.Version != was.Version:
+		return fmt.Sprintf("it is of IPv%d, which is not what the packet is", is.Version)
+	case was.Len == 0 || is.Len == was.Len || p.Family() == familyBridge:
+		return ""
+	case p.Hook() == Prerouting || p.Hook() == Input || p.Hook() == Forward && was.Options():
+		return fmt.Sprintf("its IP header with options has %d bytes, the packet's %d, which the kernel does not notice at hook %v",
+			is.Len, was.Len, p.Hook())
+	}
+	return ""
+}
+
+const familyBridge = 7 // AF_BRIDGE
+
+var errSeqAdjust = fmt.Errorf("%w: a TCP segment of another length together with SetConnMark, on a connection that is translated (NAT) "+
+	"or, without Config.Conntrack, may be", ErrUndeliverable)
+
+// upsetsNAT reports whether ip is of TCP, and its connection may be translated.
+// Told of such a connection's mark, the kernel would also adjust its sequence
+// numbers to a new length, which it is not prepared for: it warns, or stops
+// under panic_on_warn.
+func (p *Packet) upsetsNAT(ip []byte) bool {
+	if flowOf(ip).Protocol != protoTCP {
+		return false
+	}
+	const natMask = 1<<4 | 1<<5 // IPS_SRC_NAT, IPS_DST_NAT
+	ct, known := p.Conntrack()
+	return !known || ct.Status&natMask != 0
 }
 
 // SetPriority sets the packet's queueing priority as it goes on (skb->priority,
@@ -88,13 +257,24 @@ func (p *Packet) SetVLAN(proto, tci uint16) {
 // verdict is given, whatever that is. It needs [Config.Conntrack], without
 // which the kernel may ignore it silently: opening the queue with that is what
 // loads nf_conntrack_netlink. A packet that is not tracked has no mark to set.
-func (p *Packet) SetConnMark(mark, mask uint32) {
+//
+// It returns [ErrUndeliverable] and changes nothing after [Packet.SetPayload] with
+// a TCP segment of another length, on a connection that is translated (NAT): the
+// kernel's answer to the two together is a warning (nf_ct_seqadj_set). Whether a
+// connection is, goipq knows with Config.Conntrack only, and takes it for one
+// otherwise. SetPayload after SetConnMark does the same.
+func (p *Packet) SetConnMark(mark, mask uint32) error {
+	e := &p.edit
 	if mask == 0 { // which the kernel is not asked for: to the wire it is every bit
-		p.edit.attrs.Has &^= zerocopy.HasCTMark
-		return
+		e.attrs.Has &^= zerocopy.HasCTMark
+		return nil
 	}
-	p.edit.attrs.Has |= zerocopy.HasCTMark
-	p.edit.attrs.CTMark, p.edit.attrs.CTMask = mark&mask, mask // the kernel flips what stands outside
+	if e.payload != nil && e.resized && p.upsetsNAT(e.datagram()) {
+		return errSeqAdjust
+	}
+	e.attrs.Has |= zerocopy.HasCTMark
+	e.attrs.CTMark, e.attrs.CTMask = mark&mask, mask // the kernel flips what stands outside
+	return nil
 }
 
 func (p *Packet) editable() error {
@@ -103,9 +283,6 @@ func (p *Packet) editable() error {
 	}
 	if p.Truncated() {
 		return ErrTruncated
-	}
-	if p.GSO() {
-		return ErrGSO
 	}
 	return nil
 }
@@ -123,29 +300,35 @@ func (p *Packet) payloadOffset() int {
 	return p.size
 }
 
-// isIPHeader reports whether b starts like an IP packet. Whether the kernel
-// will like the rest is its business.
-func isIPHeader(b []byte) bool {
-	const ipv4Min, ipv6Min = 20, 40
-	switch {
-	case len(b) >= ipv4Min && b[0]>>4 == 4:
-		ihl := int(b[0]&0xf) * 4
-		return ihl >= ipv4Min && ihl <= len(b)
-	case len(b) >= ipv6Min && b[0]>>4 == 6:
-		return true
-	}
-	return false
+// misedited reports whether an edit in place has made a packet of p that the
+// kernel would lose.
+func (p *Packet) misedited() bool {
+	e := &p.edit
+	return e.payload != nil && !e.replaced && p.misplaced(zerocopy.HeadOf(e.datagram())) != ""
 }
 
-// finishPayload makes an edited payload ready to leave and returns it with its
+// finish makes the edited payload ready to leave and returns it with its
 // padding, for which there is room behind it.
-func finishPayload(b []byte, keepChecksums bool) []byte {
-	if !keepChecksums {
+func (e *edits) finish(keepChecksums bool) []byte {
+	switch {
+	case keepChecksums:
+	case e.replaced:
 		// It fails only on headers that are no IP, which the edit was refused
 		// for, unless the handler has overwritten them since. The kernel then
 		// judges the packet.
-		_ = zerocopy.FixPacket(b)
+		_ = e.sums.Fix(e.datagram())
+		if e.resized {
+			zerocopy.FixPPPoE(e.etherType, e.payload, len(e.payload)-e.trailer)
+		}
+	default:
+		e.sums.Update(e.datagram())
 	}
+	return padded(e.payload)
+}
+
+// padded returns b with the padding that a netlink attribute has. There is room
+// behind b.
+func padded(b []byte) []byte {
 	n := len(b)
 	b = b[:n+zerocopy.Pad(n)]
 	clear(b[n:])

@@ -18,7 +18,14 @@ func TestEditedPayloads(t *testing.T) {
 		edits := []func(p *Packet) error{
 			func(p *Packet) error { return p.SetPayload(udp4(1, []byte("a longer text than before"))) },
 			func(p *Packet) error { return p.SetPayload(udp4(1, nil)) },
-			func(p *Packet) error { return p.SetPayload(udp6(1, []byte("another version"))) },
+			func(p *Packet) error { // the same place, whatever it was set to before
+				if err := p.SetPayload(udp4(1, []byte("set, then edited"))); err != nil {
+					return err
+				}
+				b, err := p.EditPayload()
+				copy(b[28:], "SET")
+				return err
+			},
 			func(p *Packet) error { return p.SetPayload(append(p.Payload(), "appended"...)) },
 			func(p *Packet) error { return p.SetPayload(p.Payload()[:len(p.Payload())-3]) },
 			func(p *Packet) error {
@@ -30,7 +37,7 @@ func TestEditedPayloads(t *testing.T) {
 			func(p *Packet) error { return p.SetPayload(udp4(1, make([]byte, 65531-28))) },
 		}
 		want := [][]byte{
-			udp4(1, []byte("a longer text than before")), udp4(1, nil), udp6(1, []byte("another version")),
+			udp4(1, []byte("a longer text than before")), udp4(1, nil), udp4(1, []byte("SET, then edited")),
 			udp4(1, []byte("textappended")), udp4(1, []byte("t")), udp4(1, []byte("EDIT")), nil,
 			udp4(1, make([]byte, 65531-28)),
 		}

@@ -39,9 +39,19 @@ var (
 	// ErrTruncated is returned by edits to a packet of which only a part was
 	// copied: the kernel would cut the packet to the part.
 	ErrTruncated = errors.New("packet is truncated: raise SnapLen to edit it")
-	// ErrGSO is returned by edits to a packet that stands for many segments:
-	// the kernel would go on cutting it up by its old size.
-	ErrGSO = errors.New("packet is a GSO super-packet: switch Config.GSO off to edit payloads")
+	// ErrGSO is returned by edits to a packet that stands for many segments, if
+	// they change its length: the kernel would go on cutting it up by its old
+	// size. It is returned by all edits to one that is not of TCP directly in
+	// IP, because nothing tells which checksums the kernel makes for its parts.
+	ErrGSO = errors.New("packet is a GSO super-packet, whose length must stay: switch Config.GSO off to edit it in this way")
+	// ErrChecksumPending is returned by edits to a packet whose sender leaves a
+	// checksum inside of it to the network device, such as that of the packet
+	// in a tunnel: an edit ends that, and where the checksum is cannot be told.
+	// It needs [Config.GSO]; without, the kernel fills such checksums in.
+	ErrChecksumPending = errors.New("packet has a checksum inside that is not filled in yet: switch Config.GSO off to edit it")
+	// ErrUndeliverable is returned for a payload that the kernel, or every
+	// receiver, would throw away without a word.
+	ErrUndeliverable = errors.New("payload cannot be delivered in the packet's place")
 	// ErrTooLarge is returned for a payload that no verdict can carry.
 	ErrTooLarge = errors.New("payload is too large for a verdict")
 	// ErrUndecodable is returned by [Conn.Read] with a packet whose attributes

@@ -2,6 +2,7 @@ package ipq
 
 import (
 	"net"
+	"slices"
 	"time"
 
 	"github.com/goipq/goipq/internal/zerocopy"
@@ -58,22 +59,64 @@ func (p *Packet) Priority() uint32 { return p.msg.Priority() }
 func (p *Packet) CgroupClass() uint32 { return p.msg.CgroupClass() }
 
 // Payload returns the packet from its network header on, as far as it was
-// copied: nil with [CopyMeta]. It is for reading; see [Packet.EditPayload].
+// copied: nil with [CopyMeta]. Of an IP packet it ends where the IP header says;
+// see [Packet.Trailer]. It is for reading; see [Packet.EditPayload].
 func (p *Packet) Payload() []byte {
-	if p.edit.payload != nil {
-		return p.edit.payload
+	if e := &p.edit; e.payload != nil {
+		n := len(e.payload) - e.trailer
+		return e.payload[:n:n]
 	}
-	return p.msg.Payload()
+	b := p.msg.Payload()
+	_, end, _ := p.datagram(b)
+	return b[:end:end]
+}
+
+// Trailer returns what follows the IP packet in its frame, as far as it was
+// copied: at bridge hooks the padding of short Ethernet frames, and what devices
+// append. The kernel takes it for no part of the packet. Edits leave it behind the
+// payload as it is.
+func (p *Packet) Trailer() []byte {
+	if e := &p.edit; e.payload != nil {
+		return e.payload[len(e.payload)-e.trailer:]
+	}
+	b := p.msg.Payload()
+	_, end, _ := p.datagram(b)
+	return b[end:]
 }
 
 // Len returns the packet's true length in bytes from its network header on,
-// also when only a part was copied. It is 0 with [CopyMeta], when the kernel
-// does not tell.
+// without a trailer, also when only a part was copied. It is 0 with [CopyMeta],
+// when the kernel does not tell.
 func (p *Packet) Len() int {
-	if n := p.msg.CapLen(); n != 0 { // truncated, and so not edited
-		return int(n)
+	n := int(p.msg.CapLen())
+	if n == 0 {
+		return len(p.Payload())
 	}
-	return len(p.Payload())
+	b := p.msg.Payload() // truncated, and so not edited
+	if ip, end, ok := zerocopy.NetworkOf(p.msg.HWProtocol(), b, n); ok && !p.GSO() {
+		return ip + zerocopy.DatagramLenOf(b[ip:], end-ip)
+	}
+	return n
+}
+
+// network returns where the IP packet begins and ends in a payload that the
+// packet has or is to have: behind VLAN tags, and within a PPPoE frame. A trailer
+// is part of it. It reports false if there is no IP packet.
+func (p *Packet) network(b []byte) (ip, end int, ok bool) {
+	return zerocopy.Network(p.msg.HWProtocol(), b)
+}
+
+// datagram returns where the IP datagram begins and ends in b, the packet's
+// payload as it came. Of what is not an IP packet, end is where b ends.
+func (p *Packet) datagram(b []byte) (ip, end int, ok bool) {
+	ip, end, ok = p.network(b)
+	switch {
+	case !ok:
+		return 0, len(b), false
+	case p.GSO(): // whose length may be more than its header can say
+		return ip, end, true
+	}
+	return ip, ip + zerocopy.DatagramLen(b[ip:end]), true
 }
 
 // Truncated reports whether Payload is only a part of the packet.
@@ -146,36 +189,42 @@ func (p *Packet) GID() (gid uint32, ok bool) { return p.msg.GID() }
 func (p *Packet) SecurityContext() []byte { return p.msg.SecCtx() }
 
 // IP returns the IP datagram in Payload, as far as it was copied: what is behind
-// VLAN tags and the header of a PPPoE session, which the hooks of a bridge show,
-// and without what follows the datagram, such as the padding of an Ethernet
-// frame. It is nil where there is none, also where the header's version is not
-// what the EtherType says: the kernel drops that.
+// VLAN tags and the header of a PPPoE session, which the hooks of a bridge show.
+// It is nil where there is none, also where the header's version is not what the
+// EtherType says: the kernel drops that.
 func (p *Packet) IP() []byte {
-	ip := p.network(p.Payload())
-	n := zerocopy.DatagramLen(ip)
-	return ip[:n:n]
+	if e := &p.edit; e.payload != nil {
+		return slices.Clip(e.datagram())
+	}
+	b := p.msg.Payload()
+	ip, end, ok := p.datagram(b)
+	if !ok {
+		return nil
+	}
+	return b[ip:end:end]
 }
 
 // Flow returns the five-tuple of [Packet.IP]; it is the zero Flow for what is
 // not an IP packet. See [Flow.Unknown] for what it cannot tell.
-func (p *Packet) Flow() Flow { return flowOf(p.network(p.Payload())) }
+func (p *Packet) Flow() Flow { return flowOf(p.IP()) }
 
 // Transport returns the part of [Packet.IP] from the upper-layer header on: that
 // of the protocol that [Flow.Protocol] names, behind IPv4 options and IPv6
 // extension headers. It is nil for what is not an IP packet, for fragments (the
 // first, too), and where the headers before it are cut off or lead nowhere.
-func (p *Packet) Transport() []byte { return zerocopy.Transport(p.network(p.Payload())) }
+func (p *Packet) Transport() []byte { return zerocopy.Transport(p.IP()) }
+
+const (
+	etherTypeIPv4 = 0x0800 // ETH_P_IP
+	etherTypeIPv6 = 0x86dd // ETH_P_IPV6
+)
 
 // flowHash is the hash of the flow that the packet came with.
 func (p *Packet) flowHash() uint64 {
-	return zerocopy.HashFlow(p.network(p.msg.Payload()), flowSeed)
-}
-
-// network returns the IP packet in payload, with what may follow it, or nil.
-func (p *Packet) network(payload []byte) []byte {
-	off, end, ok := zerocopy.Network(p.msg.HWProtocol(), payload)
+	b := p.msg.Payload()
+	ip, end, ok := p.network(b)
 	if !ok {
-		return nil
+		return zerocopy.HashFlow(nil, flowSeed)
 	}
-	return payload[off:end]
+	return zerocopy.HashFlow(b[ip:end], flowSeed)
 }

@@ -97,7 +97,9 @@ func (h *handling) edit(p *Packet, plan *plan) (err error) {
 		p.SetVLAN(0x8100, uint16(plan.number)&0xfff)
 	}
 	if plan.attrs&zerocopy.HasCTMark != 0 {
-		p.SetConnMark(plan.number, 0xff)
+		if err := p.SetConnMark(plan.number, 0xff); err != nil {
+			return err
+		}
 	}
 	switch plan.edit {
 	case sets:

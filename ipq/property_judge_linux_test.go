@@ -238,10 +238,10 @@ func (p *plan) editError(cfg *Config) error {
 		return nil
 	case p.truncated(cfg):
 		return ErrTruncated
-	case p.gso:
-		return ErrGSO
 	case p.flow%flowKinds == flowOther, p.edit == changes && cfg.Copy == CopyMeta:
 		return ErrNotIP
+	case p.gso: // of UDP
+		return ErrGSO
 	}
 	return nil
 }

@@ -147,8 +147,8 @@ const (
 	flowKinds = 5
 )
 
-// payload appends the payload of that size that p has, or is given by the
-// handler when the tag is not 0.
+// payload appends the payload of that size that p has, with right checksums, or
+// is given by the handler, without, when the tag is not 0.
 func (p *plan) payload(b []byte, size int, tag byte) []byte {
 	b = append(b, make([]byte, size)...) // compiled to a growth without the copy
 	ip := b[len(b)-size:]
@@ -171,6 +171,11 @@ func (p *plan) payload(b []byte, size int, tag byte) []byte {
 	binary.BigEndian.PutUint32(data, p.number)
 	for i := 4; i < len(data); i += 64 {
 		data[i] = byte(p.number) + byte(i>>6) + tag
+	}
+	if tag == 0 && p.flow%flowKinds != flowOther {
+		if err := zerocopy.FixPacket(ip); err != nil {
+			panic(err) // the plan is wrong
+		}
 	}
 	return b
 }

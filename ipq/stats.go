@@ -30,7 +30,8 @@ type Stats struct {
 	Bypassed, BypassFailed uint64
 
 	// Panics counts handlers that panicked or called runtime.Goexit,
-	// InvalidVerdicts verdicts that no kernel knows, which became Drop.
+	// InvalidVerdicts verdicts that no kernel knows, and edits in place that
+	// changed what must stay ([Packet.EditPayload]), which became Drop.
 	Panics, InvalidVerdicts uint64
 	// TimedOut counts packets that were given [Config.OnTimeout] because a
 	// handler did not return: its own, and those that waited behind it. Stuck

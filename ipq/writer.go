@@ -87,6 +87,10 @@ func (w *writer) add(p *Packet, v Verdict) error {
 	if !p.edit.any() {
 		return w.addID(p.ID(), v)
 	}
+	if p.misedited() && v&verdictCode != Drop {
+		w.invalid++
+		v = Drop
+	}
 	return w.addAttrs(p.ID(), w.tallied(v), &p.edit)
 }
 
@@ -188,7 +192,7 @@ func (w *writer) addAttrs(id uint32, v Verdict, e *edits) error {
 	if e.payload != nil && v&verdictCode != Drop {
 		a.Has |= zerocopy.HasPayload
 		a.PayloadLen = len(e.payload)
-		payload = finishPayload(e.payload, w.keep)
+		payload = e.finish(w.keep)
 		w.modified++
 	}
 	if err := w.makeRoom(zerocopy.MaxVerdictLen + len(payload)); err != nil {

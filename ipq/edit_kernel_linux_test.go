@@ -1,0 +1,407 @@
+package ipq
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/goipq/goipq/internal/netlab"
+	"github.com/goipq/goipq/internal/netlab/labtest"
+	"github.com/goipq/goipq/internal/zerocopy"
+)
+
+// A path is two hosts and a router between them.
+type path struct{ client, router, server *netlab.NS }
+
+func newPath(t testing.TB) *path {
+	t.Helper()
+	p := &path{labtest.New(t), labtest.New(t), labtest.New(t)}
+	if err := errors.Join(
+		netlab.Veth(p.client, "router", p.router, "client"), netlab.Veth(p.router, "server", p.server, "router"),
+		p.client.Addr("router", "10.1.0.1/24"), p.router.Addr("client", "10.1.0.254/24"),
+		p.router.Addr("server", "10.2.0.254/24"), p.server.Addr("router", "10.2.0.1/24"),
+		p.client.Addr("router", "fd01::1/64"), p.router.Addr("client", "fd01::fe/64"),
+		p.router.Addr("server", "fd02::fe/64"), p.server.Addr("router", "fd02::1/64"),
+		p.client.Route("10.2.0.0/24", "10.1.0.254"), p.server.Route("10.1.0.0/24", "10.2.0.254"),
+		p.client.Route("fd02::/64", "fd01::fe"), p.server.Route("fd01::/64", "fd02::fe"),
+		p.router.Sysctl("net.ipv4.ip_forward", "1"), p.router.Sysctl("net.ipv6.conf.all.forwarding", "1"),
+	); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// serverAddr is the server's address of a version of IP.
+func serverAddr(v6 bool) string {
+	if v6 {
+		return "fd02::1"
+	}
+	return "10.2.0.1"
+}
+
+// scramble changes every byte of TCP payload, the same way wherever it lies.
+func scramble(p *Packet) error {
+	seg := p.Transport()
+	if len(seg) < 20 {
+		return nil
+	}
+	n := len(seg) - int(seg[12]>>4)*4
+	if n <= 0 {
+		return nil
+	}
+	b, err := p.EditPayload()
+	if err != nil {
+		return err
+	}
+	for i := len(b) - n; i < len(b); i++ {
+		b[i] ^= 0x55
+	}
+	return nil
+}
+
+// csumErrors returns how many TCP segments with a wrong checksum have come to a
+// namespace.
+func csumErrors(t *testing.T, ns *netlab.NS) (n int) {
+	t.Helper()
+	var text []byte
+	if err := ns.Do(func() (err error) {
+		text, err = os.ReadFile("/proc/thread-self/net/snmp")
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for line := range strings.Lines(string(text)) {
+		f := strings.Fields(line)
+		if f[0] != "Tcp:" {
+			continue
+		}
+		if names == nil {
+			names = f
+			continue
+		}
+		for i, name := range names {
+			if name == "InCsumErrors" {
+				fmt.Sscan(f[i], &n)
+			}
+		}
+	}
+	return n
+}
+
+// Bytes of TCP super-packets are changed in place: over loopback, through a
+// router whose device takes super-packets, and through one that has the kernel
+// cut them up. What arrives is what was written, and no sum was wrong.
+func TestKernelRewritesSuperPackets(t *testing.T) {
+	for _, way := range []string{"loopback", "whole", "cut up"} {
+		for _, v6 := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, IPv6 %v", way, v6), func(t *testing.T) {
+				p := newPath(t)
+				hook, at, to, addr := netlab.Forward, p.router, p.server, serverAddr(v6)
+				from := p.client
+				switch way {
+				case "loopback":
+					hook, at, from = netlab.Output, p.server, p.server
+					if err := at.SetMTU("lo", 1500); err != nil {
+						t.Fatal(err)
+					}
+				case "cut up":
+					if err := p.router.Do(func() error {
+						l, err := netlink.LinkByName("server")
+						if err == nil {
+							err = netlink.LinkSetGSOMaxSize(l, 2000)
+						}
+						return err
+					}); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if _, err := at.InstallQueue(netlab.Rule{
+					Hook: hook, Match: netlab.Match{L4Proto: unix.IPPROTO_TCP}, Queue: fakeNumber,
+				}); err != nil {
+					t.Fatal(err)
+				}
+				var super atomic.Uint64
+				q, stop := serve(t, Config{Queue: fakeNumber, NetNS: at.FD(), GSO: true}, HandlerFunc(func(p *Packet) Verdict {
+					if p.GSO() {
+						super.Add(1)
+						if err := p.SetPayload(p.Payload()[:len(p.Payload())-1]); !errors.Is(err, ErrGSO) {
+							t.Errorf("a super-packet made shorter: %v, want ErrGSO", err)
+						}
+					}
+					if err := scramble(p); err != nil {
+						t.Error(err)
+						return Drop
+					}
+					return Accept
+				}))
+				want := bytes.Repeat([]byte("0123456789abcdef"), 1<<18) // 4 MiB
+				got := exchangeTCP(t, from, to, addr, want)
+				for i := range got {
+					got[i] ^= 0x55
+				}
+				if !bytes.Equal(got, want) {
+					t.Errorf("%d bytes arrived, want %d, or they differ", len(got), len(want))
+				}
+				if err := stop(); err != nil {
+					t.Error(err)
+				}
+				if super.Load() == 0 || q.Stats().Modified == 0 {
+					t.Errorf("%d super-packets, %d packets modified", super.Load(), q.Stats().Modified)
+				}
+				if n := csumErrors(t, to); n != 0 {
+					t.Errorf("%d wrong checksums", n)
+				}
+			})
+		}
+	}
+}
+
+// exchangeTCP sends data from one namespace to a listener in another, and returns
+// what arrives.
+func exchangeTCP(t *testing.T, from, to *netlab.NS, addr string, data []byte) []byte {
+	t.Helper()
+	var l net.Listener
+	if err := to.Do(func() (err error) {
+		l, err = net.Listen("tcp", net.JoinHostPort(addr, "0"))
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	var out net.Conn
+	if err := from.Do(func() (err error) {
+		out, err = net.Dial("tcp", l.Addr().String())
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	in, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	in.SetDeadline(time.Now().Add(2 * time.Minute)) // only reached by a failure
+	go func() {
+		out.Write(data)
+		out.Close()
+	}()
+	got, err := io.ReadAll(in)
+	if err != nil {
+		t.Error(err)
+	}
+	return got
+}
+
+// withOptions puts options, of a multiple of four bytes, behind the fixed header
+// of an IPv4 packet, and without takes those away that there are. For IPv6 they
+// are hop-by-hop options, of eight bytes.
+func withOptions(b []byte, options string) []byte {
+	if b[0]>>4 == 6 {
+		ext := append([]byte{b[6], 0}, options...)
+		b = append(append(bytes.Clone(b[:40]), ext...), b[40:]...)
+		b[6] = 0
+		binary.BigEndian.PutUint16(b[4:], uint16(len(b)-40))
+		return b
+	}
+	b = append(append(bytes.Clone(b[:20]), options...), b[20:]...)
+	b[0] += byte(len(options) / 4)
+	return b
+}
+
+func withoutOptions(b []byte) []byte {
+	if b[0]>>4 == 6 {
+		next := b[40]
+		b = append(bytes.Clone(b[:40]), b[48:]...)
+		b[6] = next
+		return b
+	}
+	end := int(b[0]&0xf) * 4
+	b = append(bytes.Clone(b[:20]), b[end:]...)
+	b[0] = 0x45
+	return b
+}
+
+// What SetPayload allows at a hook arrives; what it refuses there the kernel
+// loses, as a Conn shows, which does not know the packet.
+func TestKernelOptionsAtHooks(t *testing.T) {
+	const (
+		nothing     = "\x01\x01\x01\x00"
+		recordRoute = "\x07\x0b\x04\x00\x00\x00\x00\x00\x00\x00\x00\x00" // for the sender and the router
+		pad         = "\x01\x04\x00\x00\x00\x00"
+	)
+	for _, x := range []struct {
+		name   string
+		v6     bool
+		before string // options that the client sends
+		change func(b []byte) []byte
+		lost   []Hook
+	}{
+		{"added", false, "", func(b []byte) []byte { return withOptions(b, nothing) }, []Hook{Prerouting, Input}},
+		{"stripped", false, nothing, withoutOptions, []Hook{Prerouting, Input}},
+		{"a record of the route stripped", false, recordRoute, withoutOptions, []Hook{Prerouting, Input, Forward}},
+		{"hop-by-hop added", true, "", func(b []byte) []byte { return withOptions(b, pad) }, []Hook{Prerouting, Input}},
+		{"hop-by-hop stripped", true, "\x00\x00" + pad, withoutOptions, []Hook{Prerouting, Input}},
+	} {
+		for hook := Prerouting; hook <= Postrouting; hook++ {
+			t.Run(fmt.Sprintf("%s, %v", x.name, hook), func(t *testing.T) {
+				p := newPath(t)
+				at := map[Hook]*netlab.NS{Prerouting: p.server, Input: p.server, Forward: p.router, Output: p.client, Postrouting: p.client}[hook]
+				if _, err := at.InstallQueue(netlab.Rule{
+					Hook: netlab.Hook(hook), Match: netlab.Match{L4Proto: unix.IPPROTO_UDP}, Queue: fakeNumber,
+				}); err != nil {
+					t.Fatal(err)
+				}
+				in, out := newDatagrams(t, p, x.v6, x.before)
+				c, err := Dial(Config{Queue: fakeNumber, NetNS: at.FD()})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer c.Close()
+				var refused error
+				// Long enough to show where the kernel completes an option that is
+				// there no more.
+				changed := "changed" + strings.Repeat("-", 100)
+				for _, text := range []string{changed, "then left alone"} {
+					_, err := out.Write([]byte(text))
+					if errors.Is(err, unix.EPROTO) { // the receiver's answer to the first
+						_, err = out.Write([]byte(text))
+					}
+					if err != nil {
+						t.Fatal(err)
+					}
+					q, err := c.Read(20 * time.Second)
+					if err != nil {
+						t.Fatal(err)
+					}
+					var payload []byte
+					if text == changed {
+						payload = x.change(q.Payload())
+						refused = q.SetPayload(payload)
+					}
+					if err := c.SetVerdict(q.ID(), Accept, payload); err != nil {
+						t.Fatal(err)
+					}
+				}
+				buf := make([]byte, 200)
+				in.SetReadDeadline(time.Now().Add(20 * time.Second)) // only reached by a failure
+				n, err := in.Read(buf)
+				if err != nil {
+					t.Fatal(err)
+				}
+				arrived := string(buf[:n]) == changed
+				if refused != nil && !errors.Is(refused, ErrUndeliverable) {
+					t.Fatal(refused)
+				}
+				if refused == nil && !arrived {
+					t.Errorf("SetPayload allows it, and it did not arrive, but %q", buf[:n])
+				}
+				for _, lost := range x.lost {
+					if lost == hook && (refused == nil || arrived) {
+						t.Errorf("SetPayload: %v; arrived: %v", refused, arrived)
+					}
+				}
+			})
+		}
+	}
+}
+
+// newDatagrams opens a UDP socket on the server and one on the client that sends
+// to it, with IP options.
+func newDatagrams(t *testing.T, p *path, v6 bool, options string) (in, out *net.UDPConn) {
+	t.Helper()
+	addr := &net.UDPAddr{IP: net.ParseIP(serverAddr(v6)), Port: udpPort}
+	if err := p.server.Do(func() (err error) {
+		in, err = net.ListenUDP("udp", addr)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { in.Close() })
+	d := net.Dialer{ControlContext: func(_ context.Context, _, _ string, c syscall.RawConn) (err error) {
+		if options == "" {
+			return nil
+		}
+		level, name := unix.IPPROTO_IP, unix.IP_OPTIONS
+		if v6 {
+			level, name = unix.IPPROTO_IPV6, unix.IPV6_HOPOPTS
+		}
+		cerr := c.Control(func(fd uintptr) { err = unix.SetsockoptString(int(fd), level, name, options) })
+		return errors.Join(cerr, err)
+	}}
+	if err := p.client.Do(func() error {
+		c, err := d.Dial("udp", addr.String())
+		if err == nil {
+			out = c.(*net.UDPConn)
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { out.Close() })
+	return in, out
+}
+
+// A datagram that the receiver drops for its checksum is not repaired by an edit
+// that has nothing to do with it.
+func TestKernelWrongChecksumStaysWrong(t *testing.T) {
+	p := newPath(t)
+	if _, err := p.router.InstallQueue(netlab.Rule{
+		Hook: netlab.Forward, Match: netlab.Match{L4Proto: unix.IPPROTO_UDP}, Queue: fakeNumber,
+	}); err != nil {
+		t.Fatal(err)
+	}
+	in, _ := newDatagrams(t, p, false, "")
+	_, stop := serve(t, Config{Queue: fakeNumber, NetNS: p.router.FD()}, HandlerFunc(func(p *Packet) Verdict {
+		b, err := p.EditPayload()
+		if err != nil {
+			t.Error(err)
+		}
+		b[8] -= 3 // TTL
+		return Accept
+	}))
+	var raw int
+	if err := p.client.Do(func() (err error) {
+		raw, err = unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_RAW)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(raw)
+	for _, text := range []string{"wrong", "right"} {
+		b := udp4(7, []byte(text))
+		copy(b[12:], []byte{10, 1, 0, 1, 10, 2, 0, 1})
+		binary.BigEndian.PutUint16(b[22:], udpPort)
+		if err := zerocopy.FixPacket(b); err != nil {
+			t.Fatal(err)
+		}
+		if text == "wrong" {
+			b[27]++
+		}
+		if err := unix.Sendto(raw, b, 0, &unix.SockaddrInet4{Addr: [4]byte{10, 2, 0, 1}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	buf := make([]byte, 100)
+	in.SetReadDeadline(time.Now().Add(20 * time.Second)) // only reached by a failure
+	n, err := in.Read(buf)
+	if err != nil || string(buf[:n]) != "right" {
+		t.Errorf("first to arrive: %q, %v", buf[:n], err)
+	}
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+}
