@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -16,25 +17,51 @@ import (
 
 // BenchmarkTCP sends TCP from a client through a router to a server, and queues
 // it in the router: in super-packets whole, of which the handler gets all or the
-// headers, in segments (gso=off), and for comparison not at all. An operation is
-// a mebibyte.
+// headers, in segments (gso=off), and for comparison not at all. With
+// work=rewrite the handler changes every byte of payload. An operation is a
+// mebibyte.
 func BenchmarkTCP(b *testing.B) {
-	b.Run("mode=unqueued", func(b *testing.B) { benchTCP(b, nil) })
+	b.Run("mode=unqueued", func(b *testing.B) { benchTCP(b, nil, nil) })
 	for _, mode := range modes {
 		for _, kind := range []struct {
 			name string
 			gso  bool
 			snap int
+			work ipq.HandlerFunc
 		}{
-			{"gso=on/snap=all", true, 0},
-			{"gso=on/snap=128", true, 128},
-			{"gso=off/snap=all", false, 0},
+			{"gso=on/snap=all", true, 0, accept},
+			{"gso=on/snap=128", true, 128, accept},
+			{"gso=off/snap=all", false, 0, accept},
+			{"gso=on/work=rewrite", true, 0, flipTCP},
+			{"gso=off/work=rewrite", false, 0, flipTCP},
 		} {
 			b.Run(fmt.Sprintf("mode=%s/%s", mode.name, kind.name), func(b *testing.B) {
-				benchTCP(b, &ipq.Config{Workers: mode.workers, GSO: kind.gso, SnapLen: kind.snap})
+				benchTCP(b, &ipq.Config{Workers: mode.workers, GSO: kind.gso, SnapLen: kind.snap}, kind.work)
 			})
 		}
 	}
+}
+
+func accept(*ipq.Packet) ipq.Verdict { return ipq.Accept }
+
+// flipTCP inverts every bit of a TCP payload.
+func flipTCP(p *ipq.Packet) ipq.Verdict {
+	h := p.Transport()
+	if len(h) < 20 || len(h) == int(h[12]>>4)*4 {
+		return ipq.Accept
+	}
+	b, err := p.EditPayload()
+	if err != nil {
+		return ipq.Drop
+	}
+	b = b[len(b)-len(h)+int(h[12]>>4)*4:]
+	for ; len(b) >= 8; b = b[8:] {
+		binary.NativeEndian.PutUint64(b, ^binary.NativeEndian.Uint64(b))
+	}
+	for i := range b {
+		b[i] ^= 0xff
+	}
+	return ipq.Accept
 }
 
 const (
@@ -45,7 +72,7 @@ const (
 
 var behindServer = netip.MustParsePrefix("198.19.0.0/16") // for tests of networks (RFC 2544)
 
-func benchTCP(b *testing.B, cfg *ipq.Config) {
+func benchTCP(b *testing.B, cfg *ipq.Config, work ipq.HandlerFunc) {
 	client, router, server := newRoute(b)
 	packets := func() ipq.Stats { return ipq.Stats{} }
 	if cfg != nil {
@@ -56,7 +83,7 @@ func benchTCP(b *testing.B, cfg *ipq.Config) {
 		}); err != nil {
 			b.Fatal(err)
 		}
-		q, stop := serve(b, router, *cfg, works[0].handle)
+		q, stop := serve(b, router, *cfg, work)
 		defer stop()
 		packets = q.Stats
 	}

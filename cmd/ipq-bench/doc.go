@@ -33,7 +33,8 @@
 //	parse       its five-tuple is looked up in a table
 //	inspect     its payload is searched for all patterns at once (Aho-Corasick),
 //	            and dropped if it has one; -patterns has a file of them
-//	rewrite     its payload is changed, and gets new checksums
+//	rewrite     its payload is changed, of TCP every byte, and its checksums with
+//	            it
 //	spin:TIME   it is computed on for so long
 //	sleep:TIME  it is waited for so long
 //

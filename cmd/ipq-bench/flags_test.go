@@ -154,7 +154,6 @@ func TestWrongFlagsAreOneSentence(t *testing.T) {
 		"-scenario forward -tcp -rate 5":        "-rate",
 		"-scenario forward -tcp -size 5":        "-size",
 		"-scenario churn -imix":                 "-imix",
-		"-scenario forward -tcp -handler rewrite": "-gso=false",
 		"-sweep batch":                               "FLAG=VALUE",
 		"-sweep json=1,2":                            "batch, workers",
 		"-sweep batch=1,x":                           "-sweep batch: ",

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/binary"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -79,7 +80,7 @@ func (h handling) describe() string {
 	case handleInspect:
 		return "searches each payload for all patterns at once"
 	case handleRewrite:
-		return "changes each packet's payload, which then gets new checksums"
+		return "changes each packet's payload, of TCP every byte, and its checksums with it"
 	case handleSpin:
 		return fmt.Sprintf("computes for %v on each packet", h.time)
 	case handleSleep:
@@ -157,16 +158,31 @@ func (b blocklist) HandlePacket(p *ipq.Packet) ipq.Verdict {
 	return ipq.Accept
 }
 
-// rewrite changes the last byte of a packet, if that is payload; otherwise it
-// lets the packet go as it is.
+// rewrite changes every byte of a TCP payload, and the last of another's, whose
+// first ones the flood knows its packets by; what has no payload goes as it is.
 func rewrite(p *ipq.Packet) ipq.Verdict {
-	if len(transportPayload(p)) == 0 {
+	n := len(transportPayload(p))
+	if n == 0 {
 		return ipq.Accept
 	}
 	b, err := p.EditPayload()
 	if err != nil {
-		return ipq.Accept // a super-packet cannot be edited
+		return ipq.Accept // a super-packet of another protocol than TCP
 	}
-	b[len(b)-1] ^= 0xff
+	if p.Flow().Protocol == syscall.IPPROTO_TCP {
+		flip(b[len(b)-n:])
+	} else {
+		b[len(b)-1] ^= 0xff
+	}
 	return ipq.Accept
+}
+
+// flip inverts every bit, eight bytes at a time.
+func flip(b []byte) {
+	for ; len(b) >= 8; b = b[8:] {
+		binary.NativeEndian.PutUint64(b, ^binary.NativeEndian.Uint64(b))
+	}
+	for i := range b {
+		b[i] ^= 0xff
+	}
 }

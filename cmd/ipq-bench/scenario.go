@@ -64,7 +64,6 @@ func (o *options) checkScenario(set map[string]bool) error {
 		{o.IMIX && set["size"], "-imix and -size exclude each other"},
 		{!loopback && o.Size > maxRouted, fmt.Sprintf("-size %d is more than the %d bytes of the links' jumbo frames", o.Size, maxRouted)},
 		{o.IPv6 && !tcp && !o.IMIX && o.Size < 56, fmt.Sprintf("-size %d is not between 56 and 65535 over IPv6", o.Size)},
-		{o.Handler.kind == handleRewrite && tcp && o.GSO, "-handler rewrite needs -gso=false: super-packets cannot be edited"},
 	} {
 		if c.wrong {
 			return fmt.Errorf("%s", c.text)

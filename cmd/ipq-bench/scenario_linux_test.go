@@ -60,6 +60,7 @@ func TestScenarios(t *testing.T) {
 		{"-6 -scenario forward -modes inline -handler drop", []want{dropped}},
 		{"-scenario forward -tcp -modes unqueued,inline", []want{accepted, delivered}},
 		{"-6 -scenario forward -tcp -gso=false -modes pool -handler rewrite", []want{accepted, delivered}},
+		{"-scenario forward -tcp -modes inline -handler rewrite", []want{accepted, delivered}},
 		{"-scenario churn -modes unqueued,pool -handler sleep:1us", []want{accepted, delivered}},
 		{"-scenario churn -modes inline -rate 200 -6 -handler spin:1us", []want{accepted, delivered}},
 	} {
