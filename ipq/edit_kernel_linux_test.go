@@ -9,12 +9,15 @@ import (
 	"io"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
@@ -403,5 +406,123 @@ func TestKernelWrongChecksumStaysWrong(t *testing.T) {
 	}
 	if err := stop(); err != nil {
 		t.Error(err)
+	}
+}
+
+// tainted reports whether the kernel has warned since it started (TAINT_WARN).
+func tainted(t *testing.T) bool {
+	t.Helper()
+	text, err := os.ReadFile("/proc/sys/kernel/tainted")
+	if err != nil {
+		t.Fatal(err)
+	}
+	bits, err := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bits&(1<<9) != 0
+}
+
+// translate has ns translate the source addresses of what it sends on.
+func translate(t *testing.T, ns *netlab.NS, by string) {
+	t.Helper()
+	nft, err := nftables.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	table := nft.AddTable(&nftables.Table{Name: "translate", Family: nftables.TableFamilyIPv4})
+	chain := nft.AddChain(&nftables.Chain{
+		Name: "postrouting", Table: table, Type: nftables.ChainTypeNAT,
+		Hooknum: nftables.ChainHookPostrouting, Priority: nftables.ChainPriorityNATSource,
+	})
+	nft.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: []expr.Any{
+		&expr.Immediate{Register: 1, Data: net.ParseIP(by).To4()},
+		&expr.NAT{Type: expr.NATTypeSourceNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: 1},
+	}})
+	if err := ns.Do(nft.Flush); errors.Is(err, unix.ENOENT) {
+		t.Skip("this kernel has no address translation of nft")
+	} else if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// On a connection that is translated, a TCP segment of another length does not
+// go together with a connection mark, in whichever order: the kernel would warn.
+// On others it does.
+func TestKernelConnMarkAndLength(t *testing.T) {
+	for _, translated := range []bool{false, true} {
+		p := newPath(t)
+		cfg := Config{Queue: fakeNumber, NetNS: p.router.FD(), Conntrack: true}
+		if q, err := Open(cfg); errors.Is(err, errors.ErrUnsupported) {
+			t.Skipf("this kernel has no conntrack attributes: %v", err)
+		} else if err != nil {
+			t.Fatal(err)
+		} else {
+			q.Close()
+		}
+		track(t, p.router)
+		if translated {
+			translate(t, p.router, "10.2.0.254")
+		}
+		if _, err := p.router.InstallQueue(netlab.Rule{
+			Hook: netlab.Forward, Match: netlab.Match{L4Proto: unix.IPPROTO_TCP}, Queue: fakeNumber,
+		}); err != nil {
+			t.Fatal(err)
+		}
+		before := tainted(t)
+		var tried, refused, marked atomic.Uint64
+		_, stop := serve(t, cfg, HandlerFunc(func(p *Packet) Verdict {
+			ct, ok := p.Conntrack()
+			seg := p.Transport()
+			if !ok || ct.State != CTEstablished || len(seg) == int(seg[12]>>4)*4 {
+				return Accept
+			}
+			tried.Add(1)
+			was := bytes.Clone(p.Payload())
+			longer := append(bytes.Clone(was), "longer"...)
+			if err := p.SetConnMark(5, 0xff); err != nil {
+				t.Error(err)
+			}
+			if err := p.SetPayload(longer); translated != errors.Is(err, ErrUndeliverable) {
+				t.Errorf("translated %v: SetPayload after SetConnMark: %v", translated, err)
+			}
+			if err := p.SetPayload(was); err != nil {
+				t.Error(err)
+			}
+			if err := p.SetConnMark(0, 0); err != nil {
+				t.Error(err)
+			}
+			if err := p.SetPayload(longer); err != nil {
+				t.Error(err)
+			}
+			if err := p.SetConnMark(5, 0xff); translated != errors.Is(err, ErrUndeliverable) {
+				t.Errorf("translated %v: SetConnMark after SetPayload: %v", translated, err)
+			} else if err != nil {
+				refused.Add(1)
+			} else {
+				marked.Add(1)
+			}
+			// The last segment may be longer: nothing comes behind it.
+			if bytes.HasSuffix(was, []byte("end")) {
+				return Accept
+			}
+			if err := p.SetPayload(was); err != nil {
+				t.Error(err)
+			}
+			return Accept
+		}))
+		got := exchangeTCP(t, p.client, p.server, serverAddr(false), []byte("text, and its end"))
+		if !bytes.HasPrefix(got, []byte("text, and its end")) {
+			t.Errorf("translated %v: %q arrived", translated, got)
+		}
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+		if tried.Load() == 0 || translated != (refused.Load() > 0) || translated == (marked.Load() > 0) {
+			t.Errorf("translated %v: %d segments, %d refused, %d marked", translated, tried.Load(), refused.Load(), marked.Load())
+		}
+		if tainted(t) && !before {
+			t.Errorf("translated %v: the kernel has warned", translated)
+		}
 	}
 }
