@@ -2,6 +2,8 @@ package bypass
 
 import (
 	"errors"
+	"fmt"
+	"runtime"
 	"sync/atomic"
 
 	"github.com/goipq/goipq/ipq"
@@ -42,13 +44,12 @@ func newBypasserFor(cfg Config, k kernel) (*Bypasser, error) {
 	if err != nil {
 		return nil, err
 	}
-	clock, err := newClock()
-	if err != nil {
-		return nil, err
+	if runtime.GOOS != "linux" {
+		return nil, fmt.Errorf("bypass: netfilter is Linux's, this is %s: %w", runtime.GOOS, errors.ErrUnsupported)
 	}
 	b := &Bypasser{cfg: cfg, backend: ConnMark, table: &Table{}}
 	if cfg.Backend != ConnMark {
-		o, err := loadObjects(cfg, k.before511)
+		o, clock, err := load(cfg, k)
 		if err == nil && cfg.Backend == Auto && cfg.marksCan() == nil {
 			// With no way round it, Install says what is missing.
 			if err = lacksMatch(cfg.NetNS, o.accept, k.match); err != nil {
@@ -76,6 +77,19 @@ func newBypasserFor(cfg Config, k kernel) (*Bypasser, error) {
 	}
 	cfg.Logger.Info("bypass: ready", "backend", b.backend.String())
 	return b, nil
+}
+
+// load makes what the kernel holds for a Bypasser, and reads its clock.
+func load(cfg Config, k kernel) (*objects, clock, error) {
+	o, err := loadObjects(cfg, k.before511)
+	if err != nil {
+		return nil, clock{}, err
+	}
+	c, err := newClock()
+	if err != nil {
+		return nil, clock{}, errors.Join(err, o.close())
+	}
+	return o, c, nil
 }
 
 // Backend returns the means in use: [EBPF] or [ConnMark].

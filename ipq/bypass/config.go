@@ -60,8 +60,14 @@ func (b Backend) String() string {
 }
 
 // Limits say for how long a flow stays settled. Past the first that it reaches,
-// its packets are queued again, and the handler may settle it anew. The kernel
-// keeps the time, to within a tick of its clock (at most 10 ms).
+// its packets are queued again, and the handler may settle it anew.
+//
+// The kernel keeps the time, to within a tick of its clock (at most 10 ms). That
+// clock is CLOCK_MONOTONIC of the initial time namespace. [New] asks the kernel
+// for it, so that limits and leases are the same for a process in another time
+// namespace. It goes on while a process is stopped, and stands still while the
+// machine sleeps. A process that was restored from a checkpoint may have another
+// offset to it: make the Bypasser anew there.
 type Limits struct {
 	// Timeout is the time from settling on; 0 means DefaultTimeout, negative no
 	// limit.
