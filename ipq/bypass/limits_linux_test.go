@@ -162,6 +162,49 @@ func TestFlowsAreQueuedAgain(t *testing.T) {
 	}
 }
 
+// Each packet that was queued before its flow was settled, and settles it anew,
+// renews the budget.
+func TestWaitingPacketsRenewTheBudget(t *testing.T) {
+	ns := labtest.New(t)
+	b := newBypasser(t, ns, Config{Backend: EBPF, Limits: Limits{MaxPackets: 1}})
+	rules := install(t, b, Rules{Hook: ipq.Output, Match: udp})
+	came, decide := make(chan struct{}), make(chan struct{})
+	_, stop := serve(t, ns, b, ipq.Config{Workers: ipq.Inline}, ipq.HandlerFunc(func(*ipq.Packet) ipq.Verdict {
+		came <- struct{}{}
+		<-decide
+		return ipq.Accept.Bypass()
+	}))
+	p := newPair(t, ns, "127.0.0.1:0", ns, "127.0.0.1:0")
+	const waiting = 3
+	for range waiting {
+		send(t, p.a, p.b, "waits")
+	}
+	want := func(accepted, queued uint64) {
+		t.Helper()
+		if c, err := rules.Counters(); err != nil || c.Accepted.Packets != accepted || c.Queued.Packets != queued {
+			t.Errorf("%+v, %v; want %d accepted, %d queued", c, err, accepted, queued)
+		}
+	}
+	for i := range uint64(waiting) {
+		<-came
+		if i > 0 { // settled by the one before, for one packet
+			send(t, p.a, p.b, "within the budget")
+		}
+		want(i, waiting)
+		decide <- struct{}{}
+	}
+	for range waiting + waiting - 1 {
+		receive(t, p.b)
+	}
+	send(t, p.a, p.b, "within the budget")
+	want(waiting, waiting)
+	send(t, p.a, p.b, "beyond it")
+	want(waiting, waiting+1)
+	<-came
+	decide <- struct{}{}
+	stop()
+}
+
 // A TCP connection that is opened on the ports of an accepted one is looked at,
 // from its SYN on. What retries a dropped one is dropped.
 func TestNewConnectionsOnOldPorts(t *testing.T) {
