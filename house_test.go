@@ -34,6 +34,7 @@ var mayImport = map[string][]string{
 	},
 	"internal/flood":    {"golang.org/x/sys"},
 	"internal/netns":    {"golang.org/x/sys"},
+	"internal/output":   {},
 	"internal/peers":    {},
 	"internal/plot":     {},
 	"examples":          {"ipq", "worker", "ring"},

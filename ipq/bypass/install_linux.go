@@ -24,7 +24,10 @@ const conntrackPriority = -200
 // settled so, and queued otherwise. Accepted means for this chain; later ones
 // see the packet. Install before the queue is opened: while packets wait in any
 // queue of the namespace, new chains can make the kernel queue them again, and
-// chains that go make it drop them. It needs CAP_NET_ADMIN over the namespace.
+// chains that go make it drop them. It needs CAP_NET_ADMIN over the namespace
+// and, for a second ruleset of one Bypasser with EBPF or for one beside pinned
+// programs, what [New] needs: the programs are loaded once more, to count by
+// themselves.
 //
 // The error matches [ErrConfig], or fs.ErrExist if the table exists, or is an
 // [UnavailableError].
