@@ -3,6 +3,7 @@ package main
 import (
 	"io"
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -10,13 +11,35 @@ import (
 
 	"github.com/goipq/goipq/internal/flood"
 	"github.com/goipq/goipq/internal/netlab/labtest"
+	"github.com/goipq/goipq/internal/output"
 	"github.com/goipq/goipq/internal/peers"
 )
 
+// runMain marks a process of this test binary that is to be the command.
+const runMain = "PEERS_TEST_RUN_MAIN"
+
 func TestMain(m *testing.M) {
+	if os.Getenv(runMain) != "" {
+		main() // does not return
+	}
 	flood.Main()
 	runGoContestant()
 	labtest.Main(m)
+}
+
+// What the command prints to a full disk is lost, and its exit status says so.
+func TestOutputIsLost(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer full.Close()
+	cmd := exec.Command("/proc/self/exe", "-h")
+	cmd.Env = append(os.Environ(), runMain+"=1")
+	cmd.Stdout = full
+	if err := cmd.Run(); cmd.ProcessState.ExitCode() != output.ExitStatus {
+		t.Errorf("%v, want exit status %d", err, output.ExitStatus)
+	}
 }
 
 // Every contestant carries every load that it takes part in, and what it says

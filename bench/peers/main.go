@@ -42,7 +42,8 @@
 //
 // 0 when all was measured, 1 when a contestant or the kernel failed, 2 for a
 // wrong flag, or when there can be no private namespace or no second CPU; then
-// nothing was run. 130 and 143 after SIGINT and SIGTERM.
+// nothing was run. 3 when all was measured, but the output could not be written.
+// 130 and 143 after SIGINT and SIGTERM.
 //
 // It is a module of its own so that goipq depends on none of its peers.
 package main
@@ -52,6 +53,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"slices"
@@ -60,6 +62,7 @@ import (
 
 	"github.com/goipq/goipq/internal/flood"
 	"github.com/goipq/goipq/internal/netlab"
+	"github.com/goipq/goipq/internal/output"
 	"github.com/goipq/goipq/internal/peers"
 	"golang.org/x/sys/unix"
 )
@@ -70,29 +73,32 @@ func main() {
 	var o peers.Options
 	fs := flag.NewFlagSet("peers", flag.ContinueOnError)
 	fs.Usage = func() {}
-	fs.SetOutput(os.Stdout)
+	stdout := output.To(os.Stdout)
+	fs.SetOutput(stdout)
 	o.Flags(fs)
 	err := o.Parse(fs, os.Args[1:])
 	if errors.Is(err, flag.ErrHelp) {
 		fs.PrintDefaults()
-		return
+		err = nil
+	} else if err == nil {
+		err = run(o, stdout)
 	}
-	if err == nil {
-		err = run(o)
+	status := 0
+	if err != nil {
+		tell(err)
+		status = statusOf(err)
 	}
-	var status interface{ status() int }
-	switch {
-	case err == nil:
-		return
-	case errors.As(err, &status):
-		fail(status.status(), err)
-	}
-	fail(1, err)
+	os.Exit(stdout.End(status, tell))
 }
 
-func fail(status int, err error) {
-	fmt.Fprintln(os.Stderr, "peers:", err)
-	os.Exit(status)
+func tell(err error) { fmt.Fprintln(os.Stderr, "peers:", err) }
+
+func statusOf(err error) int {
+	var s interface{ status() int }
+	if errors.As(err, &s) {
+		return s.status()
+	}
+	return 1
 }
 
 // refused is an error before anything was run.
@@ -106,7 +112,7 @@ type told struct{ unix.Signal }
 func (t told) Error() string { return t.Signal.String() }
 func (t told) status() int   { return 128 + int(t.Signal) }
 
-func run(o peers.Options) error {
+func run(o peers.Options, stdout io.Writer) error {
 	cpus, err := flood.AllowedCPUs()
 	if err != nil {
 		return err
@@ -139,8 +145,8 @@ func run(o peers.Options) error {
 	ctx, cancel := untilSignal()
 	defer cancel()
 	l := &lab{ctx: ctx, options: o, dir: dir, cpus: cpus, progress: os.Stderr}
-	printHeader(os.Stdout, report)
-	err = l.contests(report, chosen)
+	printHeader(stdout, report)
+	err = l.contests(report, chosen, stdout)
 	report.Interrupted = ctx.Err() != nil
 	if report.Interrupted {
 		err = context.Cause(ctx) // and not what it has caused
@@ -152,12 +158,12 @@ func run(o peers.Options) error {
 }
 
 // contests runs all of them, one after the other.
-func (l *lab) contests(report *peers.Report, chosen map[string][]contestant) error {
+func (l *lab) contests(report *peers.Report, chosen map[string][]contestant, stdout io.Writer) error {
 	for _, mode := range l.options.Modes {
 		c := l.contest(mode)
 		err := c.run(l, chosen[mode])
 		report.Contests = append(report.Contests, c.report)
-		printContest(os.Stdout, &c.report)
+		printContest(stdout, &c.report)
 		if err != nil {
 			return err
 		}

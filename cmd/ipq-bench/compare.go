@@ -62,7 +62,8 @@ const compareDetails = `
 A figure of speed or cost is slower when it is worse by PERCENT or more (5 unless set)
 and the Mann-Whitney U test over the rounds gives less than P (0.05 unless set).
 
-Exit status: 0 nothing is slower; 1 something is; 2 the files cannot be compared.
+Exit status: 0 nothing is slower; 1 something is; 2 the files cannot be compared;
+3 nothing is slower, but the output could not be written.
 `
 
 // usable says why a document's figures are worth nothing.

@@ -195,8 +195,14 @@
 //	0    measured, and the books balance
 //	1    the run failed, the books do not balance, or a soak was not flat
 //	2    wrong flag, value or file, or no private namespace to be had: nothing was run
+//	3    measured, but what was printed could not be written: a full disk, a broken pipe
 //	130  ended by SIGINT; the table and the JSON file have what was measured
 //	143  the same, by SIGTERM
+//
+// 3 stands in place of 0 with every command. A file of -json, -html, -o or -svg
+// that cannot be written is a failure of its command: 1 or 2. A standard output
+// that was closed before the start is as good as /dev/null, which Go's runtime
+// opens in its place, and is no error.
 //
 // A second signal, half a second after the first or later, ends it at once.
 package main

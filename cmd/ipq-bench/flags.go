@@ -292,7 +292,7 @@ Examples:
                                   an IPS: many flows, each payload searched
 
 Exit status: 0 measured; 1 the run failed, its books do not balance or a soak is not flat;
-2 wrong flag, or no namespace to be had; 130 ended by SIGINT and 143 by SIGTERM, with what
-was measured so far.
+2 wrong flag, or no namespace to be had; 3 measured, but the output could not be written;
+130 ended by SIGINT and 143 by SIGTERM, with what was measured so far.
 `)
 }

@@ -15,9 +15,11 @@ import (
 
 	"github.com/goipq/goipq/internal/flood"
 	"github.com/goipq/goipq/internal/netlab"
+	"github.com/goipq/goipq/internal/output"
 )
 
-// Exit statuses; a signal's is 128 plus its number.
+// Exit statuses; a signal's is 128 plus its number. Where the output could not be
+// written, output.ExitStatus takes the place of 0.
 const (
 	exitOK     = 0
 	exitFailed = 1
@@ -26,46 +28,55 @@ const (
 
 func main() {
 	flood.Main() // does not return in a flood, which is this program again
-	if c, ok := findSubcommand(os.Args[1:]); ok {
-		os.Exit(c.run(os.Args[2:], os.Stdout, os.Stderr))
+	stdout := output.To(os.Stdout)
+	status := run(os.Args[1:], stdout, os.Stderr)
+	os.Exit(stdout.End(status, func(err error) { complain(os.Stderr, status, err) }))
+}
+
+// run does what the arguments say and returns the exit status. Whether what it
+// prints can be written is not its business.
+func run(args []string, stdout, stderr io.Writer) int {
+	if c, ok := findSubcommand(args); ok {
+		return c.run(args[1:], stdout, stderr)
 	}
 	signals := catchSignals()
 
-	opts, err := parseFlags(os.Args[1:])
+	opts, err := parseFlags(args)
 	if errors.Is(err, flag.ErrHelp) {
-		printUsage(os.Stdout)
-		os.Exit(exitOK)
+		printUsage(stdout)
+		return exitOK
 	}
 	if err != nil {
-		fail(exitUsage, fmt.Errorf("%w (ipq-bench -h lists the flags)", err))
+		return complain(stderr, exitUsage, fmt.Errorf("%w (ipq-bench -h lists the flags)", err))
 	}
 	if runtime.GOOS != "linux" {
-		fail(exitUsage, fmt.Errorf("netfilter queues are Linux's; this is %s", runtime.GOOS))
+		return complain(stderr, exitUsage, fmt.Errorf("netfilter queues are Linux's; this is %s", runtime.GOOS))
 	}
 	if err := netlab.Enter(); err != nil {
-		fail(exitUsage, err)
+		return complain(stderr, exitUsage, err)
 	}
-	ctx := untilSignal(context.Background(), signals)
-	os.Exit(bench(ctx, opts, os.Stdout, os.Stderr))
+	return bench(untilSignal(context.Background(), signals), opts, stdout, stderr)
+}
+
+// complain says why a command ends so, and returns the status.
+func complain(stderr io.Writer, status int, err error) int {
+	fmt.Fprintln(stderr, "ipq-bench:", err)
+	return status
 }
 
 // bench does the whole run and returns the exit status.
 func bench(ctx context.Context, opts options, stdout, stderr io.Writer) int {
-	complain := func(status int, err error) int {
-		fmt.Fprintln(stderr, "ipq-bench:", err)
-		return status
-	}
 	for flag, name := range map[string]string{"-json": opts.JSON, "-html": opts.HTML} {
 		if name == "" {
 			continue
 		}
 		if err := checkWritable(flag, name); err != nil {
-			return complain(exitUsage, err)
+			return complain(stderr, exitUsage, err)
 		}
 	}
 	r, err := newRunner(opts, newProgress(stdout))
 	if err != nil {
-		return complain(exitUsage, err)
+		return complain(stderr, exitUsage, err)
 	}
 	defer r.close()
 	printHeader(stdout, r.report)
@@ -89,7 +100,7 @@ func bench(ctx context.Context, opts options, stdout, stderr io.Writer) int {
 		runErr = errors.Join(runErr, r.report.writeHTML(opts.HTML))
 	}
 	if runErr != nil {
-		return complain(exitFailed, runErr)
+		return complain(stderr, exitFailed, runErr)
 	}
 	return r.report.status(context.Cause(ctx))
 }
@@ -105,12 +116,6 @@ func (rep *report) status(cause error) int {
 		return sig.status()
 	}
 	return exitOK
-}
-
-// fail ends the program before the run.
-func fail(status int, err error) {
-	fmt.Fprintln(os.Stderr, "ipq-bench:", err)
-	os.Exit(status)
 }
 
 // A caught signal is the cause of an early end.

@@ -140,6 +140,9 @@ func isPeers(dir string) bool {
 func runProgram(program string, args []string, stdout, stderr io.Writer) int {
 	cmd := exec.Command(program, args...)
 	cmd.Stdout, cmd.Stderr = stdout, stderr
+	if f := fileOf(stdout); f != nil { // not through a pipe: what cannot be written is the program's to tell
+		cmd.Stdout = f
+	}
 	signals := catchSignals()
 	if err := cmd.Start(); err != nil {
 		return misuse(stderr, "peers: %v", err)
@@ -179,6 +182,7 @@ Examples:
   ipq-bench peers -mode all -json peers.json   everything, for ipq-bench html
   ipq-bench peers -mode tcp -only unqueued,goipq-inline,go-nfqueue-defaults
 
-Exit status: 0 measured, 1 a program failed, 2 wrong flag, or nothing to run or nowhere to.
+Exit status: 0 measured, 1 a program failed, 2 wrong flag, or nothing to run or nowhere
+to, 3 measured, but the output could not be written.
 `)
 }

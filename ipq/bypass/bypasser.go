@@ -2,8 +2,12 @@ package bypass
 
 import (
 	"errors"
+	"fmt"
+	"os"
+	"runtime"
 	"sync/atomic"
 
+	"github.com/goipq/goipq/internal/netns"
 	"github.com/goipq/goipq/ipq"
 )
 
@@ -14,6 +18,7 @@ type Bypasser struct {
 	backend Backend
 	table   *Table
 	lease   *lease
+	netns   *os.File                          // nil: the caller's
 	rules   [ipq.Postrouting + 1]atomic.Int32 // sets of them, at each hook
 	closed  atomic.Bool
 }
@@ -38,20 +43,44 @@ type kernel struct {
 
 // newBypasserFor is New on that kernel.
 func newBypasserFor(cfg Config, k kernel) (*Bypasser, error) {
+	ns, err := holdNetNS(cfg.NetNS) // first of all: the caller may lose it at any moment
+	if err != nil {
+		return nil, err
+	}
+	b, err := newBypasserIn(ns, cfg, k)
+	if err != nil && ns != nil {
+		ns.Close()
+	}
+	return b, err
+}
+
+// holdNetNS returns a duplicate of [Config.NetNS], or nil for the caller's
+// namespace.
+func holdNetNS(fd int) (*os.File, error) {
+	if fd == 0 {
+		return nil, nil
+	}
+	ns, err := netns.Dup(fd)
+	if err != nil {
+		return nil, fmt.Errorf("%w: NetNS: %w", ErrConfig, err)
+	}
+	return ns, nil
+}
+
+func newBypasserIn(ns *os.File, cfg Config, k kernel) (*Bypasser, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, err
 	}
-	clock, err := newClock()
-	if err != nil {
-		return nil, err
+	if runtime.GOOS != "linux" {
+		return nil, fmt.Errorf("bypass: netfilter is Linux's, this is %s: %w", runtime.GOOS, errors.ErrUnsupported)
 	}
-	b := &Bypasser{cfg: cfg, backend: ConnMark, table: &Table{}}
+	b := &Bypasser{cfg: cfg, backend: ConnMark, netns: ns, table: &Table{}}
 	if cfg.Backend != ConnMark {
-		o, err := loadObjects(cfg, k.before511)
+		o, clock, err := load(cfg, k)
 		if err == nil && cfg.Backend == Auto && cfg.marksCan() == nil {
 			// With no way round it, Install says what is missing.
-			if err = lacksMatch(cfg.NetNS, o.accept, k.match); err != nil {
+			if err = lacksMatch(ns, o.accept, k.match); err != nil {
 				err = errors.Join(err, o.close())
 			}
 		}
@@ -76,6 +105,19 @@ func newBypasserFor(cfg Config, k kernel) (*Bypasser, error) {
 	}
 	cfg.Logger.Info("bypass: ready", "backend", b.backend.String())
 	return b, nil
+}
+
+// load makes what the kernel holds for a Bypasser, and reads its clock.
+func load(cfg Config, k kernel) (*objects, clock, error) {
+	o, err := loadObjects(cfg, k.before511)
+	if err != nil {
+		return nil, clock{}, err
+	}
+	c, err := newClock()
+	if err != nil {
+		return nil, clock{}, errors.Join(err, o.close())
+	}
+	return o, c, nil
 }
 
 // Backend returns the means in use: [EBPF] or [ConnMark].
@@ -151,12 +193,18 @@ func actionOf(v ipq.Verdict) (uint64, error) {
 	return 0, ErrVerdict
 }
 
-// Close releases the programs and the table. Rules that are still installed
+// Close releases the programs, the table and [Config.NetNS]. Rules that are still installed
 // keep both alive in the kernel, where settled flows stay so until their
 // [Limits]; with [Config.Lease] they end now. To end them otherwise, call
 // [Table.Flush] before, or remove the rules. A second Close does nothing.
 func (b *Bypasser) Close() error {
-	if b.closed.Swap(true) || b.backend == ConnMark {
+	if b.closed.Swap(true) {
+		return nil
+	}
+	if b.netns != nil {
+		b.netns.Close()
+	}
+	if b.backend == ConnMark {
 		return nil
 	}
 	return errors.Join(b.lease.end(), b.table.objects.close())

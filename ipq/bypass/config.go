@@ -60,8 +60,14 @@ func (b Backend) String() string {
 }
 
 // Limits say for how long a flow stays settled. Past the first that it reaches,
-// its packets are queued again, and the handler may settle it anew. The kernel
-// keeps the time, to within a tick of its clock (at most 10 ms).
+// its packets are queued again, and the handler may settle it anew.
+//
+// The kernel keeps the time, to within a tick of its clock (at most 10 ms). That
+// clock is CLOCK_MONOTONIC of the initial time namespace. [New] asks the kernel
+// for it, so that limits and leases are the same for a process in another time
+// namespace. It goes on while a process is stopped, and stands still while the
+// machine sleeps. A process that was restored from a checkpoint may have another
+// offset to it: make the Bypasser anew there.
 type Limits struct {
 	// Timeout is the time from settling on; 0 means DefaultTimeout, negative no
 	// limit.
@@ -71,10 +77,17 @@ type Limits struct {
 	// which hosts use ports again, except for TCP, see the package's
 	// documentation.
 	Idle time.Duration
-	// MaxPackets and MaxBytes (from the IP header on) are how much the kernel
-	// decides by itself; 0 means no limit. Packets that several CPUs handle at
-	// the same moment may exceed them, by one for each CPU. A GSO super-packet
-	// counts as one packet.
+	// MaxPackets and MaxBytes (from the IP header on) are the budget: how much
+	// the kernel decides by itself; 0 means no limit. The packet with which a
+	// flow comes to MaxBytes passes whole, so that it is exceeded by up to one
+	// packet less a byte. Packets that several CPUs handle at the same moment
+	// may exceed both, by one for each further CPU. A GSO super-packet, of 64 KiB
+	// or more, counts as one packet.
+	//
+	// Packets that wait in the queue already when their flow is settled come to
+	// the handler all the same. Each that settles the flow anew renews its
+	// budget, as it does its Timeout: the kernel may then decide as much again
+	// between one of them and the next.
 	MaxPackets, MaxBytes uint64
 }
 
@@ -111,7 +124,14 @@ type Config struct {
 	PinDir string
 
 	// NetNS is a descriptor of the network namespace that [Bypasser.Install]
-	// works in; 0 means the caller's.
+	// works in, such as that of an open /proc/PID/ns/net; 0 means the caller's.
+	// What is not open, or is something else, is an error. New duplicates it at
+	// once; the Bypasser keeps the duplicate until Close, and each [Ruleset] one
+	// until its table is removed. Until New is called somebody must keep the file
+	// open, for which the number alone does nothing:
+	//
+	//	b, err := bypass.New(bypass.Config{NetNS: int(f.Fd())})
+	//	runtime.KeepAlive(f) // or f.Close(), which is due anyway
 	NetNS int
 	// Logger takes notes of what was chosen and of a lease that cannot be
 	// renewed; nil means none.
@@ -142,8 +162,6 @@ func (c Config) withDefaults() (Config, error) {
 		return c, fmt.Errorf("%w: AcceptMark %#x and DropMark %#x share bits", ErrConfig, c.AcceptMark, c.DropMark)
 	case c.Backend > ConnMark:
 		return c, fmt.Errorf("%w: there is no %v", ErrConfig, c.Backend)
-	case c.NetNS < 0:
-		return c, fmt.Errorf("%w: NetNS is %d, want a file descriptor", ErrConfig, c.NetNS)
 	}
 	if err := c.marksCan(); c.Backend == ConnMark && err != nil {
 		return c, err

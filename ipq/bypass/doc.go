@@ -29,7 +29,8 @@
 //
 // Packets that were queued before keep their places and their own verdicts. So
 // those that come later pass them: at the moment of settling a flow may be
-// reordered, by as much as was waiting.
+// reordered, by as much as was waiting. Each of those that settles the flow once
+// more renews its [Limits].
 //
 // Accepted means what it does in a verdict: the packet goes on at the next
 // chain.

@@ -13,8 +13,9 @@ import (
 
 // objects are what the kernel holds for a Bypasser.
 type objects struct {
-	flows, sums, lease *ebpf.Map
-	accept, drop       *ebpf.Program
+	flows, lease *ebpf.Map
+	*tally       // the first one, which is pinned
+	tallies      tallies
 }
 
 // pinned lists the objects by the names that they are pinned under.
@@ -58,13 +59,30 @@ func loadObjects(cfg Config, before511 bool) (*objects, error) {
 	default:
 		return nil, err
 	}
-	o := &objects{loaded.Flows, loaded.Sums, loaded.Lease, loaded.BypassAccept, loaded.BypassDrop}
-	if cfg.PinDir != "" {
+	o := &objects{flows: loaded.Flows, lease: loaded.Lease, tally: &tally{loaded.Sums, loaded.BypassAccept, loaded.BypassDrop}}
+	o.tallies = tallies{all: []*tally{o.tally}, load: func() (*tally, error) { return o.another(spec) }}
+	if cfg.PinDir == "" {
+		o.tallies.giveBack(o.tally)
+	} else { // the first tally is for rules that are not ours
 		if err := o.pin(cfg.PinDir); err != nil {
 			return nil, errors.Join(err, o.close())
 		}
 	}
 	return o, nil
+}
+
+// another loads the programs once more, to count by themselves.
+func (o *objects) another(spec *ebpf.CollectionSpec) (*tally, error) {
+	var loaded struct {
+		Sums   *ebpf.Map     `ebpf:"sums"`
+		Accept *ebpf.Program `ebpf:"bypass_accept"`
+		Drop   *ebpf.Program `ebpf:"bypass_drop"`
+	}
+	shared := map[string]*ebpf.Map{"flows": o.flows, "lease": o.lease}
+	if err := spec.LoadAndAssign(&loaded, &ebpf.CollectionOptions{MapReplacements: shared}); err != nil {
+		return nil, err
+	}
+	return &tally{loaded.Sums, loaded.Accept, loaded.Drop}, nil
 }
 
 // takeOver opens the maps that a former process has pinned in dir; none if
@@ -118,5 +136,5 @@ func (b *Bypasser) Unpin() error {
 }
 
 func (o *objects) close() error {
-	return errors.Join(o.flows.Close(), o.sums.Close(), o.lease.Close(), o.accept.Close(), o.drop.Close())
+	return errors.Join(o.flows.Close(), o.lease.Close(), o.tallies.close())
 }

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"runtime"
 
 	"github.com/cilium/ebpf"
+	"github.com/goipq/goipq/internal/netns"
 	"github.com/goipq/goipq/ipq"
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
@@ -22,7 +24,10 @@ const conntrackPriority = -200
 // settled so, and queued otherwise. Accepted means for this chain; later ones
 // see the packet. Install before the queue is opened: while packets wait in any
 // queue of the namespace, new chains can make the kernel queue them again, and
-// chains that go make it drop them. It needs CAP_NET_ADMIN over the namespace.
+// chains that go make it drop them. It needs CAP_NET_ADMIN over the namespace
+// and, for a second ruleset of one Bypasser with EBPF or for one beside pinned
+// programs, what [New] needs: the programs are loaded once more, to count by
+// themselves.
 //
 // The error matches [ErrConfig], or fs.ErrExist if the table exists, or is an
 // [UnavailableError].
@@ -37,25 +42,58 @@ func (b *Bypasser) Install(r Rules) (*Ruleset, error) {
 	if b.backend == ConnMark && r.Priority <= conntrackPriority && (r.Hook == ipq.Prerouting || r.Hook == ipq.Output) {
 		return nil, fmt.Errorf("%w: Rules.Priority %d: connection marks are known after %d only", ErrConfig, r.Priority, conntrackPriority)
 	}
-	set := &Ruleset{name: r.Table, netns: b.cfg.NetNS, hook: r.Hook, bypasser: b}
-	if err := set.absent(); err != nil {
+	set := &Ruleset{name: r.Table, hook: r.Hook, bypasser: b}
+	if err := set.install(r); err != nil {
+		set.release()
 		return nil, err
-	}
-	own, err := b.probe(r)
-	if err != nil {
-		return nil, err
-	}
-	err = set.transact(func(nft *nftables.Conn, table *nftables.Table) {
-		b.add(nft, table, r, own)
-	})
-	switch {
-	case errors.Is(err, unix.ENOENT) && b.backend == ConnMark:
-		return nil, &UnavailableError{ConnMark: err}
-	case err != nil:
-		return nil, fmt.Errorf("bypass: install rules: %w", err)
 	}
 	b.rules[r.Hook].Add(1)
 	return set, nil
+}
+
+func (s *Ruleset) install(r Rules) error {
+	b := s.bypasser
+	if b.netns != nil {
+		var err error
+		if s.netns, err = netns.Dup(int(b.netns.Fd())); err != nil {
+			return fmt.Errorf("bypass: install rules: %w", err)
+		}
+	}
+	if err := s.absent(); err != nil {
+		return err
+	}
+	own, err := b.probe(r)
+	if err != nil {
+		return err
+	}
+	if b.backend == EBPF {
+		if s.tally, err = b.table.objects.tallies.take(); err != nil {
+			return &UnavailableError{EBPF: err}
+		}
+		if s.before, err = s.tally.count(); err != nil {
+			return err
+		}
+	}
+	err = s.transact(func(nft *nftables.Conn, table *nftables.Table) {
+		b.add(nft, table, r, own, s.tally)
+	})
+	switch {
+	case errors.Is(err, unix.ENOENT) && b.backend == ConnMark:
+		return &UnavailableError{ConnMark: err}
+	case err != nil:
+		return fmt.Errorf("bypass: install rules: %w", err)
+	}
+	return nil
+}
+
+// release gives up what is held for rules that are gone.
+func (s *Ruleset) release() {
+	if s.netns != nil {
+		s.netns.Close()
+	}
+	if s.tally != nil {
+		s.bypasser.table.objects.tallies.giveBack(s.tally)
+	}
 }
 
 // absent returns an error if the table exists. A transaction that fails because
@@ -66,6 +104,7 @@ func (s *Ruleset) absent() error {
 		return fmt.Errorf("bypass: install rules: %w", err)
 	}
 	tables, err := nft.ListTablesOfFamily(nftables.TableFamilyINet)
+	runtime.KeepAlive(s)
 	if err != nil {
 		return fmt.Errorf("bypass: install rules: %w", err)
 	}
@@ -83,8 +122,8 @@ func (s *Ruleset) absent() error {
 // removes: a failure with hooks would make the kernel drop all packets that wait
 // in queues. The table is of family ip, since the kernel does not find xtables'
 // modules for family inet.
-func try(netns int, e expr.Any) error {
-	probe := &Ruleset{name: fmt.Sprintf("goipq_bypass_probe_%d", os.Getpid()), netns: netns}
+func try(ns *os.File, e expr.Any) error {
+	probe := &Ruleset{name: fmt.Sprintf("goipq_bypass_probe_%d", os.Getpid()), netns: ns}
 	return probe.commit(func(nft *nftables.Conn) {
 		table := nft.CreateTable(&nftables.Table{Name: probe.name, Family: nftables.TableFamilyIPv4})
 		chain := nft.AddChain(&nftables.Chain{Name: "probe", Table: table})
@@ -95,8 +134,8 @@ func try(netns int, e expr.Any) error {
 
 // lacksMatch returns an error if the kernel has no match of that name, and nil
 // when it cannot be asked.
-func lacksMatch(netns int, p *ebpf.Program, name string) error {
-	if err := try(netns, program(p, name)); errors.Is(err, unix.ENOENT) {
+func lacksMatch(ns *os.File, p *ebpf.Program, name string) error {
+	if err := try(ns, program(p, name)); errors.Is(err, unix.ENOENT) {
 		return fmt.Errorf("nft's match %q revision 1: %w", name, err)
 	}
 	return nil
@@ -105,7 +144,7 @@ func lacksMatch(netns int, p *ebpf.Program, name string) error {
 // probe reports whether the kernel has nft's own queue expression, and returns
 // an error if it lacks what EBPF needs.
 func (b *Bypasser) probe(r Rules) (own bool, err error) {
-	ns := b.cfg.NetNS
+	ns := b.netns
 	if b.backend == EBPF {
 		if err := lacksMatch(ns, b.table.objects.accept, xtBPF); err != nil {
 			return false, &UnavailableError{EBPF: err}
@@ -124,8 +163,8 @@ func (b *Bypasser) probe(r Rules) (own bool, err error) {
 	return false, nil
 }
 
-// add adds the chains and rules of a table.
-func (b *Bypasser) add(nft *nftables.Conn, table *nftables.Table, r Rules, own bool) {
+// add adds the chains and rules of a table, which count by the tally.
+func (b *Bypasser) add(nft *nftables.Conn, table *nftables.Table, r Rules, own bool, t *tally) {
 	base := nft.AddChain(r.chain(table, chainBase, r.Priority))
 	decide := nft.AddChain(&nftables.Chain{Name: chainDecide, Table: table})
 	rule := func(chain *nftables.Chain, parts ...[]expr.Any) {
@@ -142,7 +181,7 @@ func (b *Bypasser) add(nft *nftables.Conn, table *nftables.Table, r Rules, own b
 		selected = append(selected, m.exprs()...)
 	}
 	if b.backend == EBPF { // first: each rule on the way to it costs every packet
-		accepts := one(program(b.table.objects.accept, xtBPF), accept)
+		accepts := one(program(t.accept, xtBPF), accept)
 		if len(selected) == 1 { // packets that are not selected are asked no more than once
 			for _, unlike := range negations(selected[0]) {
 				rule(base, unlike, one(accept))
@@ -158,7 +197,7 @@ func (b *Bypasser) add(nft *nftables.Conn, table *nftables.Table, r Rules, own b
 		rule(base, conditions, one(&expr.Verdict{Kind: expr.VerdictGoto, Chain: chainDecide}))
 	}
 	if b.backend == EBPF { // the programs count
-		rule(decide, one(program(b.table.objects.drop, xtBPF), drop))
+		rule(decide, one(program(t.drop, xtBPF), drop))
 		rule(decide, one(&expr.Counter{}, r.queue(own)))
 		return
 	}
@@ -192,44 +231,88 @@ func (s *Ruleset) commit(add func(*nftables.Conn)) error {
 		return err
 	}
 	add(nft)
-	return nft.Flush()
-}
-
-func (s *Ruleset) conn() (*nftables.Conn, error) {
-	if s.netns == 0 {
-		return nftables.New()
-	}
-	return nftables.New(nftables.WithNetNSFd(s.netns))
+	err = nft.Flush()
+	runtime.KeepAlive(s)
+	return err
 }
 
 func (s *Ruleset) nft() *nftables.Table {
 	return &nftables.Table{Name: s.name, Family: nftables.TableFamilyINet}
 }
 
+// conn returns a connection to the ruleset's namespace, which is dialled by each
+// of its calls: s must live as long.
+func (s *Ruleset) conn() (*nftables.Conn, error) {
+	if s.netns == nil {
+		return nftables.New()
+	}
+	return nftables.New(nftables.WithNetNSFd(int(s.netns.Fd())))
+}
+
 // Remove deletes the table. The kernel drops every packet that waits in any
 // queue of the namespace when a chain leaves its hook, so decide them first:
-// remove the rules when Run has returned.
+// remove the rules when Run has returned. When the table is gone already, the
+// error matches fs.ErrNotExist.
 func (s *Ruleset) Remove() error {
-	if !s.removed.Swap(true) { // before: nothing is settled that no rule acts on
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.idle { // before: nothing is settled that no rule acts on
+		s.idle = true
 		s.bypasser.rules[s.hook].Add(-1)
 	}
-	if err := s.commit(func(nft *nftables.Conn) { nft.DelTable(s.nft()) }); err != nil {
+	if s.removed {
+		return fmt.Errorf("bypass: remove rules: %w", s.gone())
+	}
+	err := s.commit(func(nft *nftables.Conn) { nft.DelTable(s.nft()) })
+	if err == nil || errors.Is(err, unix.ENOENT) {
+		s.removed = true
+		s.release()
+	}
+	if err != nil {
 		return fmt.Errorf("bypass: remove rules: %w", err)
 	}
 	return nil
 }
 
-// Counters returns what the rules have seen.
+func (s *Ruleset) gone() error {
+	return fmt.Errorf("table inet %s was removed: %w", s.name, unix.ENOENT)
+}
+
+// Counters returns what the rules have seen. When their table was removed, the
+// error matches fs.ErrNotExist.
 func (s *Ruleset) Counters() (RuleCounters, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	counts, err := s.counts()
+	if err != nil {
+		return RuleCounters{}, fmt.Errorf("bypass: read counters: %w", err)
+	}
+	switch {
+	case s.tally == nil && len(counts) == 3: // ConnMark
+		return RuleCounters{counts[0], counts[1], counts[2]}, nil
+	case s.tally == nil || len(counts) != 1:
+		return RuleCounters{}, fmt.Errorf("bypass: read counters: somebody has changed the rules of table inet %s", s.name)
+	}
+	c, err := s.tally.count()
+	return RuleCounters{
+		Count{c.AcceptedPackets - s.before.AcceptedPackets, c.AcceptedBytes - s.before.AcceptedBytes},
+		Count{c.DroppedPackets - s.before.DroppedPackets, c.DroppedBytes - s.before.DroppedBytes},
+		counts[0],
+	}, err
+}
+
+// counts returns what the kernel's rules have counted themselves, the queueing
+// one last.
+func (s *Ruleset) counts() (counts []Count, err error) {
+	if s.removed {
+		return nil, s.gone()
+	}
 	nft, err := s.conn()
 	if err != nil {
-		return RuleCounters{}, fmt.Errorf("bypass: read counters: %w", err)
+		return nil, err
 	}
 	rules, err := nft.GetRules(s.nft(), &nftables.Chain{Name: chainDecide, Table: s.nft()})
-	if err != nil {
-		return RuleCounters{}, fmt.Errorf("bypass: read counters: %w", err)
-	}
-	var counts []Count
+	runtime.KeepAlive(s)
 	for _, rule := range rules {
 		for _, e := range rule.Exprs {
 			if c, ok := e.(*expr.Counter); ok {
@@ -237,12 +320,5 @@ func (s *Ruleset) Counters() (RuleCounters, error) {
 			}
 		}
 	}
-	if len(counts) == 3 { // ConnMark
-		return RuleCounters{counts[0], counts[1], counts[2]}, nil
-	}
-	if len(counts) != 1 {
-		return RuleCounters{}, fmt.Errorf("bypass: read counters: somebody has changed the rules of table inet %s", s.name)
-	}
-	c, err := s.bypasser.table.Counters()
-	return RuleCounters{Count{c.AcceptedPackets, c.AcceptedBytes}, Count{c.DroppedPackets, c.DroppedBytes}, counts[0]}, err
+	return counts, err
 }

@@ -4,6 +4,7 @@ package bypass
 
 import (
 	"errors"
+	"os"
 
 	"github.com/cilium/ebpf"
 )
@@ -12,7 +13,7 @@ func isBefore511() bool { return false }
 
 func adapt(*ebpf.CollectionSpec) {}
 
-func lacksMatch(int, *ebpf.Program, string) error { return nil }
+func lacksMatch(*os.File, *ebpf.Program, string) error { return nil }
 
 // Install returns an error that matches [errors.ErrUnsupported].
 func (b *Bypasser) Install(Rules) (*Ruleset, error) { return nil, errors.ErrUnsupported }

@@ -5,12 +5,14 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"testing"
 	"time"
 
 	"github.com/goipq/goipq/internal/flood"
 	"github.com/goipq/goipq/internal/netlab"
 	"github.com/goipq/goipq/internal/netlab/labtest"
+	"github.com/goipq/goipq/internal/netns"
 	"github.com/goipq/goipq/ipq"
 	"golang.org/x/sys/unix"
 )
@@ -54,6 +56,17 @@ func newBypasser(t testing.TB, ns *netlab.NS, cfg Config) *Bypasser {
 		}
 	})
 	return b
+}
+
+// held returns a duplicate of the namespace's descriptor until the test ends.
+func held(t testing.TB, ns *netlab.NS) *os.File {
+	t.Helper()
+	f, err := netns.Dup(ns.FD())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return f
 }
 
 func install(t testing.TB, b *Bypasser, r Rules) *Ruleset {

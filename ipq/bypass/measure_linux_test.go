@@ -127,7 +127,7 @@ func benchmarkFlood(b *testing.B, answered bool) {
 // addChain adds a chain at Output, with a rule if there is what it consists of.
 func addChain(b *testing.B, ns *netlab.NS, rule ...expr.Any) {
 	b.Helper()
-	set := &Ruleset{name: "way", netns: ns.FD()}
+	set := &Ruleset{name: "way", netns: held(b, ns)}
 	if err := set.transact(func(nft *nftables.Conn, table *nftables.Table) {
 		chain := nft.AddChain(Rules{Hook: ipq.Output}.chain(table, chainBase, 0))
 		if rule != nil {

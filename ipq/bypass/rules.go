@@ -2,8 +2,9 @@ package bypass
 
 import (
 	"fmt"
+	"os"
 	"regexp"
-	"sync/atomic"
+	"sync"
 
 	"github.com/goipq/goipq/ipq"
 )
@@ -126,16 +127,21 @@ func (m Match) check() error {
 // A Ruleset is a table of rules that [Bypasser.Install] has made.
 type Ruleset struct {
 	name     string // of the table
-	netns    int
 	hook     ipq.Hook
 	bypasser *Bypasser
-	removed  atomic.Bool
+	tally    *tally   // nil with ConnMark
+	before   Counters // of the tally, by former rules
+
+	mu      sync.Mutex
+	netns   *os.File // nil: the caller's
+	idle    bool     // nothing acts any more on what is settled
+	removed bool     // the table, too
 }
 
 // RuleCounters are what the rules of a [Ruleset] have seen: packets of settled
 // flows, and packets that went to the queue. A packet that the full queue then
-// dropped is among Queued. With EBPF, Accepted and Dropped are those of
-// [Table.Counters].
+// dropped is among Queued. A packet that passes two rulesets of a Bypasser, at
+// two hooks, is in the counters of both.
 type RuleCounters struct {
 	Accepted, Dropped, Queued Count
 }
