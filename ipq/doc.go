@@ -109,7 +109,7 @@
 //	  with data_len and buf                  its payload, Packet.SetPayload
 //	ipq_errstr, ipq_perror                 error values: errors.Is, errors.As
 //	NFPROTO_IPV4, NFPROTO_IPV6             both come from one queue
-//	checksums are the caller's to update   they are made right, unless
+//	checksums are the caller's to update   they follow the edit, unless
 //	                                         Config.KeepChecksums
 //	packets are dropped when nobody        the rule's bypass flag,
 //	  listens                                Config.FailOpen
