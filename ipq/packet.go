@@ -166,9 +166,14 @@ func (p *Packet) Flow() Flow { return flowOf(p.network(p.Payload())) }
 // first, too), and where the headers before it are cut off or lead nowhere.
 func (p *Packet) Transport() []byte { return zerocopy.Transport(p.network(p.Payload())) }
 
-// flowHash is the hash of the flow that the packet came with.
+// flowHash is the hash of the flow that the packet came with. It is on every
+// packet's way: what is behind nothing else is not looked for.
 func (p *Packet) flowHash() uint64 {
-	return zerocopy.HashFlow(p.network(p.msg.Payload()), flowSeed)
+	ip := p.msg.Payload()
+	if !zerocopy.Plain(p.msg.HWProtocol(), ip) {
+		ip = p.network(ip)
+	}
+	return zerocopy.HashFlow(ip, flowSeed)
 }
 
 // network returns the IP packet in payload, with what may follow it, or nil.
