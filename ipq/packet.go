@@ -219,9 +219,13 @@ const (
 	etherTypeIPv6 = 0x86dd // ETH_P_IPV6
 )
 
-// flowHash is the hash of the flow that the packet came with.
+// flowHash is the hash of the flow that the packet came with. It is on every
+// packet's way: what is behind nothing else is not looked for.
 func (p *Packet) flowHash() uint64 {
 	b := p.msg.Payload()
+	if zerocopy.Plain(p.msg.HWProtocol(), b) {
+		return zerocopy.HashFlow(b, flowSeed)
+	}
 	ip, end, ok := p.network(b)
 	if !ok {
 		return zerocopy.HashFlow(nil, flowSeed)

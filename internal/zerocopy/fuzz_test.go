@@ -202,6 +202,9 @@ func FuzzNetwork(f *testing.F) {
 		if off < 0 || end < off || end > len(b) {
 			t.Fatalf("%d to %d of %d bytes", off, end, len(b))
 		}
+		if plain := Plain(etherType, b) && version(b) != 0; plain != (ok && off == 0) {
+			t.Errorf("plain %v; found %v, at %d", plain, ok, off)
+		}
 		if ok && version(b[off:end]) == 0 {
 			t.Errorf("no IP packet: %x", b[off:end])
 		}

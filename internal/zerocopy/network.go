@@ -88,6 +88,17 @@ func FixPPPoE(etherType uint16, payload []byte, end int) {
 	}
 }
 
+// Plain reports whether payload begins with the version of IP that the EtherType
+// says, so that there is nothing in front of an IP packet. The rest of the header
+// remains to be seen, as [HashFlow] does.
+func Plain(etherType uint16, payload []byte) bool {
+	if len(payload) == 0 {
+		return false
+	}
+	v := payload[0] >> 4
+	return etherType == etherIPv4 && v == 4 || etherType == etherIPv6 && v == 6
+}
+
 // pppProtocol returns the EtherType of what a PPP frame carries, and the length
 // of its protocol field; 0 unless that is IP. The first byte of two is even, so
 // an odd one stands alone (RFC 1661, section 6.5).

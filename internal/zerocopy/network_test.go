@@ -62,6 +62,11 @@ func TestNetwork(t *testing.T) {
 		{"PPPoE discovery", 0x8863, session(0x0021, v4), nil},
 	} {
 		off, end, ok := Network(tt.etherType, tt.payload)
+		// Whoever goes by Plain sees what Network finds, and nothing else.
+		plain := Plain(tt.etherType, tt.payload) && version(tt.payload) != 0
+		if plain != (ok && off == 0) {
+			t.Errorf("%s: plain %v; found %v, at %d", tt.name, plain, ok, off)
+		}
 		if ok != (tt.want != nil) || ok && !bytes.Equal(tt.payload[off:end], tt.want) {
 			t.Errorf("%s: %v, %d to %d of %x\nwant %x", tt.name, ok, off, end, tt.payload, tt.want)
 		}

@@ -5,9 +5,9 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/goipq/goipq/internal/netlab"
 	"github.com/goipq/goipq/internal/netlab/labtest"
@@ -70,13 +70,10 @@ func TestForgedHeadersAreQueued(t *testing.T) {
 	ns := labtest.New(t)
 	b := newBypasser(t, ns, Config{Backend: EBPF})
 	install(t, b, Rules{Hook: ipq.Prerouting})
-	var queued []ipq.Flow
-	var mu sync.Mutex
+	queued := make(chan ipq.Flow, 16)
 	_, stop := serve(t, ns, b, ipq.Config{}, ipq.HandlerFunc(func(p *ipq.Packet) ipq.Verdict {
-		mu.Lock()
-		defer mu.Unlock()
 		f := p.Flow()
-		queued = append(queued, f)
+		queued <- f
 		if f.Protocol == unix.IPPROTO_UDP && f.SrcPort == 53 {
 			return ipq.Accept.Bypass()
 		}
@@ -101,21 +98,30 @@ func TestForgedHeadersAreQueued(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	send(t, p.a, p.b, "honest too") // behind them, and settled
+	want := []uint8{unix.IPPROTO_UDP, 135, 139, 140}
+	var got []uint8
+	for range want {
+		select {
+		case f := <-queued:
+			if f.Unknown {
+				t.Errorf("%v is unknown", f)
+			}
+			got = append(got, f.Protocol)
+		case <-time.After(patience):
+			t.Fatalf("protocols %d queued, want %d", got, want)
+		}
+	}
+	slices.Sort(got) // they were sent from any CPU
+	if !slices.Equal(got, want) {
+		t.Errorf("protocols %d queued, want %d", got, want)
+	}
+	send(t, p.a, p.b, "honest too") // which is settled
 	if got := receive(t, p.b); got != "honest too" {
 		t.Errorf("%q", got)
 	}
 	stop()
-	want := []uint8{unix.IPPROTO_UDP, 135, 139, 140}
-	var got []uint8
-	for _, f := range queued {
-		if f.Unknown {
-			t.Errorf("%v is unknown", f)
-		}
-		got = append(got, f.Protocol)
-	}
-	if !slices.Equal(got, want) {
-		t.Errorf("protocols %d queued, want %d", got, want)
+	if n := len(queued); n > 0 {
+		t.Errorf("%d more packets were queued, the first %v", n, <-queued)
 	}
 }
 
