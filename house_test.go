@@ -23,8 +23,8 @@ const module = "github.com/goipq/goipq"
 // folders of this module and other modules, each with all below it. Tests, and
 // folders without any line, are free.
 var mayImport = map[string][]string{
-	"ipq":               {"worker", "ring", "internal/zerocopy", "golang.org/x/sys", "github.com/mdlayher/netlink", "github.com/mdlayher/socket"},
-	"ipq/bypass":        {"ipq", "golang.org/x/sys", "github.com/cilium/ebpf", "github.com/google/nftables"},
+	"ipq":               {"worker", "ring", "internal/zerocopy", "internal/netns", "golang.org/x/sys", "github.com/mdlayher/netlink", "github.com/mdlayher/socket"},
+	"ipq/bypass":        {"ipq", "internal/netns", "golang.org/x/sys", "github.com/cilium/ebpf", "github.com/google/nftables"},
 	"worker":            {"github.com/panjf2000/ants/v2"},
 	"ring":              {"golang.org/x/sys"},
 	"internal/zerocopy": {},
@@ -33,6 +33,7 @@ var mayImport = map[string][]string{
 		"github.com/vishvananda/netlink", "github.com/vishvananda/netns",
 	},
 	"internal/flood":    {"golang.org/x/sys"},
+	"internal/netns":    {"golang.org/x/sys"},
 	"internal/peers":    {},
 	"internal/plot":     {},
 	"examples":          {"ipq", "worker", "ring"},
