@@ -60,7 +60,12 @@ const (
 //
 // [fs.ErrPermission]: https://pkg.go.dev/io/fs#pkg-variables
 func Open(cfg Config) (*Queue, error) {
-	cfg, err := cfg.withDefaults()
+	release, err := cfg.holdNetNS()
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	cfg, err = cfg.withDefaults()
 	if err != nil {
 		return nil, err
 	}

@@ -76,7 +76,7 @@ func (c *Conn) message(i int) (*Packet, error) {
 		return nil, nil
 	}
 	if e.Type == zerocopy.TypeConfig {
-		return nil, c.sock.fail("configure", syscall.Errno(e.Errno))
+		return nil, c.sock.fail("configure", c.sock.refusal(syscall.Errno(e.Errno)))
 	}
 	return nil, &VerdictError{ID: e.Seq, Errno: syscall.Errno(e.Errno)}
 }
