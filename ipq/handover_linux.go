@@ -37,6 +37,7 @@ func (q *Queue) File(i int) (*os.File, error) {
 	if i < 0 || i >= len(q.conns) {
 		return nil, fmt.Errorf("ipq: File(%d): there are %d queues: %w", i, len(q.conns), os.ErrInvalid)
 	}
+	q.loops[i].deferrals.share()
 	s := q.conns[i].sock
 	var fd int
 	var err error

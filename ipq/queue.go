@@ -156,6 +156,7 @@ func (q *Queue) Run(ctx context.Context, h Handler) error {
 	for i := range errs {
 		errs[i] = <-results
 	}
+	q.closePool() // while the watchdog bounds its patience
 	close(done)
 	watchdog.Wait()
 	return errors.Join(errs...)
@@ -176,7 +177,6 @@ func (q *Queue) start(h Handler) error {
 
 // finish is the end of Run.
 func (q *Queue) finish() {
-	q.closePool()
 	q.mu.Lock()
 	q.state = ran
 	closed := q.closed

@@ -33,6 +33,7 @@ type socket struct {
 	names nameCache
 	proc  procFiles
 
+	hasty      atomic.Bool // writes are not repeated any more
 	closed     atomic.Bool
 	held       atomic.Bool // a handler that does not return keeps nl from being closed
 	unbindOnce sync.Once
