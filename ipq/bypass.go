@@ -38,6 +38,8 @@ func (q *Queue) bypass(p *Packet, v Verdict) Verdict {
 	return v
 }
 
+var errBypasserPanicked = errors.New("Bypasser panicked")
+
 // errNoBypass is for what cannot be wished for, which Stats alone tells.
 var errNoBypass = errors.New("no bypass")
 
@@ -46,9 +48,12 @@ func (q *Queue) callBypasser(p *Packet, v Verdict) (w Verdict, err error) {
 	if q.cfg.Bypass == nil || p.deferred || code != Accept && code != Drop {
 		return v, errNoBypass
 	}
+	// What stands if it panics with nil, which GODEBUG=panicnil=1 allows and
+	// recover does not show.
+	w, err = v, errBypasserPanicked
 	defer func() {
 		if r := recover(); r != nil {
-			err = fmt.Errorf("Bypasser panicked: %v", r)
+			w, err = v, fmt.Errorf("%w: %v", errBypasserPanicked, r)
 		}
 	}()
 	return q.cfg.Bypass.Bypass(p, v)

@@ -64,6 +64,38 @@ func TestBypassComesBeforeTheVerdict(t *testing.T) {
 	})
 }
 
+// A Bypasser that panics, with whatever it may be, leaves the verdict as it was.
+func TestBypasserPanics(t *testing.T) {
+	t.Setenv("GODEBUG", "panicnil=1")
+	eachMode(t, func(t *testing.T, workers int) {
+		f := newFake(t)
+		var log syncBuffer
+		q, stop := f.serve(Config{
+			Workers: workers,
+			Logger:  slog.New(slog.NewTextHandler(&log, nil)),
+			Bypass: bypassFunc(func(p *Packet, v Verdict) (Verdict, error) {
+				if p.ID() == 1 {
+					panic("on purpose")
+				}
+				panic(nil)
+			}),
+		}, func(*Packet) Verdict { return Accept.Bypass() })
+		for range 3 {
+			if v := f.verdict(f.queue(fakekernel.Packet{Payload: udp4(1, nil)})); v.Verdict != 1 {
+				t.Errorf("%+v", v)
+			}
+		}
+		stop()
+		f.check()
+		if s := q.Stats(); s.Bypassed != 0 || s.BypassFailed != 3 || s.Panics != 0 {
+			t.Errorf("stats: %+v", s)
+		}
+		if !strings.Contains(log.String(), "on purpose") {
+			t.Errorf("log: %s", log.String())
+		}
+	})
+}
+
 // Without a Bypasser the wish has no effect on the verdict.
 func TestBypassWithoutABypasser(t *testing.T) {
 	f := newFake(t)

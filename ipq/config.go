@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/goipq/goipq/internal/netns"
 	"github.com/goipq/goipq/internal/zerocopy"
 )
 
@@ -98,8 +99,13 @@ type Config struct {
 	// (NFQA_CFG_F_SECCTX, Linux 4.3).
 	SecCtx bool
 	// NetNS is a descriptor of the network namespace to work in, such as that
-	// of an open /proc/PID/ns/net; 0 means the caller's. It is not needed any
-	// more when Open has returned.
+	// of an open /proc/PID/ns/net; 0 means the caller's. What is not open, or is
+	// something else, is an error. It is duplicated at once, and not needed any
+	// more when Open has returned; until it is called somebody must keep the
+	// file open, for which the number alone does nothing:
+	//
+	//	q, err := ipq.Open(ipq.Config{NetNS: int(f.Fd())})
+	//	runtime.KeepAlive(f) // or f.Close(), which is due anyway
 	NetNS int
 
 	// Workers is the number of goroutines that run handlers; 0 means
@@ -264,6 +270,20 @@ func (c *Config) validate() error {
 		return fmt.Errorf("ipq: Config.Batches is %d: with HandlerTimeout it must be more than twice the %d workers", c.Batches, c.Workers)
 	}
 	return nil
+}
+
+// holdNetNS makes NetNS a duplicate of what the caller gave, who may lose it at
+// any moment: see Config.NetNS. It lives until release is called.
+func (c *Config) holdNetNS() (release func(), err error) {
+	if c.NetNS <= 0 { // the caller's, or no descriptor, which validate tells
+		return func() {}, nil
+	}
+	f, err := netns.Dup(c.NetNS)
+	if err != nil {
+		return nil, &OpError{Op: "enter the network namespace of", Queue: c.Queue, Err: fmt.Errorf("Config.NetNS: %w", err)}
+	}
+	c.NetNS = int(f.Fd())
+	return func() { f.Close() }, nil
 }
 
 // strands returns how many strands each queue has: one for each worker, and as

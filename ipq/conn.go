@@ -38,8 +38,13 @@ type dialFunc func(cfg *Config, queue uint16) (*socket, error)
 // BatchSize is used, as the most packets of a [Conn.ReadBatch]; Queues must be
 // 0 or 1. Errors are those of [Open].
 func Dial(cfg Config) (*Conn, error) {
+	release, err := cfg.holdNetNS()
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	cfg.Workers, cfg.Batches, cfg.Overload = Inline, 1, Block
-	cfg, err := cfg.withDefaults()
+	cfg, err = cfg.withDefaults()
 	if err != nil {
 		return nil, err
 	}

@@ -191,3 +191,70 @@ func TestConnSetMode(t *testing.T) {
 		}
 	}
 }
+
+// After Close nothing but ErrClosed comes, whatever was received before.
+func TestConnAfterClose(t *testing.T) {
+	for _, batch := range []bool{false, true} {
+		connAfterClose(t, batch)
+	}
+}
+
+func connAfterClose(t *testing.T, batch bool) {
+	f := newFake(t)
+	c := f.connect(Config{BatchSize: 10})
+	for range 3 {
+		f.queue(fakekernel.Packet{Payload: udp4(1, nil)})
+	}
+	if err := f.Send([]byte("no message")); err != nil {
+		t.Fatal(err)
+	}
+	p, err := c.Read(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := p.ID()
+	if batch { // which leaves an error for the next read
+		if _, err := c.ReadBatch(0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	for what, call := range map[string]func() error{
+		"Read":            func() error { _, err := c.Read(0); return err },
+		"ReadBatch":       func() error { _, err := c.ReadBatch(-1); return err },
+		"SetMode":         func() error { return c.SetMode(CopyMeta, 0) },
+		"SetVerdict":      func() error { return c.SetVerdict(id, Accept, nil) },
+		"SetVerdictBatch": func() error { return c.SetVerdictBatch(id, Accept) },
+		"Decide":          func() error { return c.Decide(p, Accept) },
+	} {
+		for range 2 {
+			if err := call(); !errors.Is(err, ErrClosed) || !errors.As(err, new(*OpError)) {
+				t.Errorf("%s after Close: %v", what, err)
+			}
+		}
+	}
+}
+
+// A Conn whose right, or queue, is gone says so.
+func TestConnWithoutItsQueue(t *testing.T) {
+	for errno, is := range map[syscall.Errno]func(error) bool{
+		syscall.ENODEV: func(err error) bool { return errors.Is(err, ErrUnbound) },
+		syscall.EPERM:  func(err error) bool { return errors.As(err, new(*CapabilityError)) },
+	} {
+		for typ, verdict := range map[uint16]bool{zerocopy.TypeVerdict: true, zerocopy.TypeConfig: false} {
+			f := newFake(t)
+			c := f.connect(Config{})
+			if err := f.Send(fakekernel.ErrorMessage(uint32(errno), typ, 9)); err != nil {
+				t.Fatal(err)
+			}
+			_, err := c.Read(0)
+			if v := (*VerdictError)(nil); !is(err) || !errors.Is(err, errno) || errors.As(err, &v) != verdict || verdict && v.ID != 9 {
+				t.Errorf("%v: %v", errno, err)
+			}
+		}
+	}
+}

@@ -6,20 +6,29 @@ import (
 )
 
 // verdict returns what the handler decides about p, whatever the handler does.
-func (q *Queue) verdict(p *Packet) (v Verdict) {
+// It reports false for a panic that recover cannot tell from runtime.Goexit,
+// after which it does not return at all.
+func (q *Queue) verdict(p *Packet) (v Verdict, returned bool) {
 	defer func() {
+		if returned {
+			return
+		}
 		if r := recover(); r != nil {
 			q.panicked(p, r)
-			v = q.cfg.OnPanic
+			v, returned = q.cfg.OnPanic, true
 		}
 	}()
 	if v = q.handler.HandlePacket(p); v&verdictBypass != 0 {
 		v = q.bypass(p, v)
 	}
-	return v
+	return v, true
 }
 
-var errGoexit = errors.New("handler called runtime.Goexit")
+var (
+	errGoexit = errors.New("handler called runtime.Goexit")
+	// errPanicNil stands for what has no value with GODEBUG=panicnil=1.
+	errPanicNil = errors.New("handler called panic(nil)")
+)
 
 // panicked counts a handler's panic and logs it: the first time with the stack,
 // then now and then.

@@ -107,10 +107,12 @@ func TestUnknownVerdictIsDrop(t *testing.T) {
 // A handler that panics or exits its goroutine harms its own packet only.
 func TestPanicsAreContained(t *testing.T) {
 	for what, fall := range map[string]func(){
-		"panic":  func() { panic("on purpose") },
-		"goexit": runtime.Goexit,
+		"panic":      func() { panic("on purpose") },
+		"panic(nil)": func() { panic(nil) }, // which recover then does not show
+		"goexit":     runtime.Goexit,
 	} {
 		t.Run(what, func(t *testing.T) {
+			t.Setenv("GODEBUG", "panicnil=1")
 			eachMode(t, func(t *testing.T, workers int) {
 				f := newFake(t)
 				var log syncBuffer

@@ -8,10 +8,6 @@ import (
 	"github.com/goipq/goipq/internal/zerocopy"
 )
 
-// expiryBatch is how many verdicts on deferred packets whose time is over
-// leave in one write.
-const expiryBatch = 64
-
 // deferrals are the packets of one queue that are deferred. All have the same
 // time, so those that were deferred first expire first.
 type deferrals struct {
@@ -19,17 +15,22 @@ type deferrals struct {
 	sock *socket
 	fail func(error)
 
-	// undecided counts the packets whose verdict is not written yet. While
-	// there are any, a VERDICT_BATCH would decide them too.
-	undecided atomic.Int64
+	// others is not 0 while a VERDICT_BATCH would decide packets that it should
+	// not: it counts those whose verdict is not written yet, and 1 if another
+	// process may have taken packets out of the socket, see Queue.File.
+	others atomic.Int64
+	shared atomic.Bool
 
-	mu     sync.Mutex
-	idle   sync.Cond // signalled when undecided falls to 0 and the queue ends
-	closed bool
-	oldest *deferral // of those whose time runs
-	newest *deferral
-	free   []*deferral
-	timer  *time.Timer
+	mu        sync.Mutex
+	change    sync.Cond // signalled when undecided falls to 0, and when a lane's copying ends
+	closed    bool
+	places    int                    // of Config.MaxDeferred that are taken: until the verdict is about to be written
+	undecided int                    // packets whose verdict is not written yet
+	asking    map[*deferral]struct{} // of them, those whose flow the Bypasser is settling
+	oldest    *deferral              // of those whose time runs
+	newest    *deferral
+	free      []*deferral
+	timer     *time.Timer
 
 	expiry sync.Mutex // of whoever writes what has expired
 	w      *writer
@@ -60,9 +61,21 @@ type deferral struct {
 
 func newDeferrals(l *loop) *deferrals {
 	s := &deferrals{q: l.q, sock: l.sock, fail: l.fail, buf: make([]byte, expiryBatch*zerocopy.MaxVerdictLen)}
-	s.idle.L = &s.mu
+	s.change.L, s.asking = &s.mu, map[*deferral]struct{}{}
+	if s.sock.adopted {
+		s.share()
+	}
 	s.w = newWriter(s.sock, &s.q.cfg, expiryBatch, &s.count)
 	return s
+}
+
+// share notes that from now on another process may hold packets of the queue.
+// Those that this one has received before are no matter of doubt: the socket
+// gives packets out in order.
+func (s *deferrals) share() {
+	if !s.shared.Swap(true) {
+		s.others.Add(1)
+	}
 }
 
 // add defers p, whose handler is running on ln.
@@ -75,10 +88,8 @@ func (s *deferrals) add(p *Packet, ln *lane) (*Deferred, error) {
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if phaseOf(ln.state.Load()) != inHandler {
-		s.release(e)
-		return nil, ErrExpired
-	}
+	ln.copying = false
+	s.change.Broadcast()
 	s.total.Add(1)
 	d := &Deferred{set: s, entry: e, packet: &e.packet}
 	e.handle, e.lane, e.fallback = d, ln, s.q.cfg.OnTimeout
@@ -88,22 +99,37 @@ func (s *deferrals) add(p *Packet, ln *lane) (*Deferred, error) {
 	return d, nil
 }
 
-// reserve returns a deferral for p, or why there is none.
+// reserve returns a deferral for p, or why there is none. It keeps the handler
+// from leaving, and the watchdog from taking over, until add is done with p: for
+// callers who are not the handler, and late.
 func (s *deferrals) reserve(p *Packet, ln *lane) (*deferral, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch {
-	case phaseOf(ln.state.Load()) == taken:
+	state := ln.state.Load()
+	switch phaseOf(state) {
+	case inEngine:
+		return nil, ErrDecided
+	case taken:
 		return nil, ErrExpired
-	case p.deferred:
+	case inDefer:
 		return nil, ErrDeferred
+	}
+	switch {
 	case s.closed:
 		return nil, ErrClosed
-	case s.undecided.Load() >= int64(s.q.cfg.MaxDeferred):
+	case s.places >= s.q.cfg.MaxDeferred:
 		s.refused.Add(1)
 		return nil, ErrTooManyDeferred
+	case !ln.state.CompareAndSwap(state, state&^phaseMask|inDefer):
+		return nil, ErrDecided // just now
+	case ln.packet != p:
+		ln.state.Store(state)
+		return nil, ErrDecided
 	}
-	s.undecided.Add(1)
+	ln.copying = true
+	s.places++
+	s.undecided++
+	s.others.Add(1)
 	if n := len(s.free); n > 0 {
 		e := s.free[n-1]
 		s.free = s.free[:n-1]
@@ -112,44 +138,19 @@ func (s *deferrals) reserve(p *Packet, ln *lane) (*deferral, error) {
 	return &deferral{w: newWriter(s.sock, &s.q.cfg, 1, &s.count)}, nil
 }
 
-// list has the time of e run.
-func (s *deferrals) list(e *deferral) {
-	e.due, e.listed = monotonic()+s.q.cfg.DeferTimeout, true
-	e.older, e.newer = s.newest, nil
-	if s.newest != nil {
-		s.newest.newer = e
-		s.newest = e
-		return
+// leave is lane.leave for a handler whose packet is not simply its own.
+func (s *deferrals) leave(ln *lane) (mine bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for ln.copying {
+		s.change.Wait()
 	}
-	s.oldest, s.newest = e, e
-	s.wakeIn(s.q.cfg.DeferTimeout)
-}
-
-func (s *deferrals) wakeIn(d time.Duration) {
-	if s.timer == nil {
-		s.timer = time.AfterFunc(d, s.expire)
-		return
+	state := ln.state.Load()
+	if phaseOf(state) == taken {
+		return false
 	}
-	s.timer.Reset(d)
-}
-
-// unlist takes e out of the list.
-func (s *deferrals) unlist(e *deferral) {
-	if !e.listed {
-		return
-	}
-	e.listed = false
-	if e.older != nil {
-		e.older.newer = e.newer
-	} else {
-		s.oldest = e.newer
-	}
-	if e.newer != nil {
-		e.newer.older = e.older
-	} else {
-		s.newest = e.older
-	}
-	e.older, e.newer = nil, nil
+	ln.state.Store(state &^ phaseMask) // inEngine
+	return true
 }
 
 // settle ends the time of e, for the reason that its handle will give from now
@@ -172,7 +173,7 @@ func (s *deferrals) returned(ln *lane, v Verdict) bool {
 	}
 	e.lane, e.fallback = nil, v
 	if e.handle == nil {
-		s.written(1)
+		s.leaveToLane()
 		return false
 	}
 	return true
@@ -184,7 +185,7 @@ func (s *deferrals) returned(ln *lane, v Verdict) bool {
 func (s *deferrals) claim(ln *lane, state uint64, v Verdict) (ok, deferred bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !ln.state.CompareAndSwap(state, state&^phaseMask|taken) {
+	if ln.copying || !ln.state.CompareAndSwap(state, state&^phaseMask|taken) {
 		return false, false
 	}
 	e := ln.deferral
@@ -194,10 +195,16 @@ func (s *deferrals) claim(ln *lane, state uint64, v Verdict) (ok, deferred bool)
 	}
 	e.lane, e.fallback = nil, v
 	if e.handle == nil {
-		s.written(1)
+		s.leaveToLane()
 		return true, false
 	}
 	return true, true
+}
+
+// leaveToLane notes that the lane writes the verdict, in its order.
+func (s *deferrals) leaveToLane() {
+	s.places--
+	s.written(1)
 }
 
 // decide writes the verdict on the packet of d.
@@ -212,16 +219,45 @@ func (s *deferrals) decide(d *Deferred, v Verdict) error {
 	if e.lane != nil {
 		e.lane.deferral, e.lane = nil, nil
 	}
+	if v&verdictBypass != 0 {
+		s.asking[e] = struct{}{}
+		s.mu.Unlock()
+		return s.ask(d, e, v)
+	}
+	s.places--
 	s.mu.Unlock()
+	return s.write(e, v)
+}
 
+// ask has the flow of e settled before its verdict is written, however long the
+// Bypasser takes, and if it never returns: see end.
+func (s *deferrals) ask(d *Deferred, e *deferral, v Verdict) (err error) {
+	returned := false
 	defer func() {
 		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.release(e)
+		if _, ok := s.asking[e]; !ok {
+			d.err = ErrClosed
+			s.mu.Unlock()
+			err = ErrClosed
+			return
+		}
+		delete(s.asking, e)
+		s.places--
+		s.mu.Unlock()
+		if !returned { // by runtime.Goexit
+			s.q.bypassFailed.Add(1)
+			v &^= verdictBypass
+		}
+		err = s.write(e, v)
 	}()
-	if v&verdictBypass != 0 {
-		v = s.q.bypass(&e.packet, v)
-	}
+	v = s.q.bypass(&e.packet, v)
+	returned = true
+	return nil
+}
+
+// write writes the verdict on e. Its place is free by then: the kernel queues
+// the next packet within the call.
+func (s *deferrals) write(e *deferral, v Verdict) error {
 	e.w.begin(e.msg[:])
 	err := e.w.add(&e.packet, v)
 	if err == nil {
@@ -230,87 +266,18 @@ func (s *deferrals) decide(d *Deferred, v Verdict) error {
 	if err != nil {
 		s.fail(err)
 	}
-	return err
-}
-
-// release has e, whose verdict is written, used again.
-func (s *deferrals) release(e *deferral) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	e.poison()
 	s.free = append(s.free, e)
 	s.written(1)
+	return err
 }
 
 // written notes that n packets have their verdicts.
 func (s *deferrals) written(n int) {
-	if s.undecided.Add(-int64(n)) == 0 {
-		s.idle.Broadcast()
+	s.others.Add(-int64(n))
+	if s.undecided -= n; s.undecided == 0 {
+		s.change.Broadcast()
 	}
 }
-
-// expire decides what has waited for its time.
-func (s *deferrals) expire() {
-	s.expiry.Lock()
-	defer s.expiry.Unlock()
-	for s.expireSome(monotonic(), ErrExpired) {
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.oldest != nil && !s.closed {
-		s.wakeIn(max(0, s.oldest.due-monotonic()))
-	}
-}
-
-// expireSome decides up to expiryBatch packets that are due by now, by the
-// verdict that their handlers returned. It reports whether there may be more.
-func (s *deferrals) expireSome(now time.Duration, why error) (more bool) {
-	s.w.begin(s.buf)
-	n := 0
-	s.mu.Lock()
-	for n < expiryBatch && s.oldest != nil && s.oldest.due <= now {
-		e := s.oldest
-		s.expired.Add(1)
-		s.settle(e, why)
-		if e.lane != nil {
-			continue // the handler's return decides it
-		}
-		n++
-		if s.broken == nil {
-			s.broken = s.w.addID(e.packet.ID(), e.fallback)
-		}
-	}
-	s.mu.Unlock()
-	if s.broken == nil {
-		s.broken = s.w.flush()
-	}
-	if s.broken != nil {
-		s.fail(s.broken)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.written(n)
-	return n == expiryBatch
-}
-
-// end decides what is deferred, as no handler is running any more, and waits
-// for those that are at it.
-func (s *deferrals) end() {
-	s.mu.Lock()
-	s.closed = true
-	if s.timer != nil {
-		s.timer.Stop()
-	}
-	s.mu.Unlock()
-
-	s.expiry.Lock()
-	for s.expireSome(forever, ErrClosed) {
-	}
-	s.expiry.Unlock()
-
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for s.undecided.Load() != 0 {
-		s.idle.Wait()
-	}
-}
-
-const forever = time.Duration(1<<63 - 1)

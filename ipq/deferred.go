@@ -37,12 +37,12 @@ var errNoHandler = fmt.Errorf("ipq: Defer is for the handlers of a Queue; with a
 // Defer may be called by a handler, for its packet, once. It returns
 // [ErrTooManyDeferred] beyond [Config.MaxDeferred], [ErrDeferred] for a packet
 // that is deferred already, [ErrExpired] when the packet has been given
-// [Config.OnTimeout], and [ErrClosed] when the queue is ending. What the
-// handler returns then stands. One small object is allocated for each call;
+// [Config.OnTimeout], [ErrDecided] when the handler has returned, and
+// [ErrClosed] when the queue is ending. What the handler returns then stands. One small object is allocated for each call;
 // the copies are used again.
 func (p *Packet) Defer() (*Deferred, error) {
 	ln := p.lane
-	if ln == nil || ln.packet != p {
+	if ln == nil {
 		return nil, errNoHandler
 	}
 	return ln.deferrals.add(p, ln)

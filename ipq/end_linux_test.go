@@ -14,21 +14,39 @@ import (
 	"github.com/goipq/goipq/internal/zerocopy"
 )
 
-// The kernel refuses a config message after all: Run ends and says so.
+// The kernel refuses a config message after all, such as the one that tells it
+// to queue no more when the capability was lost meanwhile: Run ends and says so.
 func TestRunReportsARefusedConfiguration(t *testing.T) {
-	eachMode(t, func(t *testing.T, workers int) {
-		f := newFake(t)
-		q := f.open(Config{Workers: workers})
-		done := make(chan error, 1)
-		go func() { done <- q.Run(t.Context(), accept) }()
-		f.verdict(f.queue(fakekernel.Packet{Payload: udp4(1, nil)}))
-		if err := f.Send(fakekernel.ErrorMessage(uint32(syscall.ENODEV), zerocopy.TypeConfig, 1)); err != nil {
-			t.Fatal(err)
-		}
-		if err := <-done; !errors.Is(err, syscall.ENODEV) || !errors.As(err, new(*OpError)) {
-			t.Errorf("Run: %v, want ENODEV", err)
-		}
-	})
+	for errno, is := range map[syscall.Errno]func(error) bool{
+		syscall.ENODEV: func(err error) bool { return errors.Is(err, ErrUnbound) },
+		syscall.EPERM:  func(err error) bool { return errors.As(err, new(*CapabilityError)) },
+		syscall.ENOMEM: func(error) bool { return true },
+	} {
+		eachMode(t, func(t *testing.T, workers int) {
+			f := newFake(t)
+			q := f.open(Config{Workers: workers})
+			done := make(chan error, 1)
+			go func() { done <- q.Run(t.Context(), accept) }()
+			f.verdict(f.queue(fakekernel.Packet{Payload: udp4(1, nil)}))
+			if err := f.Send(fakekernel.ErrorMessage(uint32(errno), zerocopy.TypeConfig, 1)); err != nil {
+				t.Fatal(err)
+			}
+			if err := <-done; !is(err) || !errors.Is(err, errno) || !errors.As(err, new(*OpError)) {
+				t.Errorf("Run: %v, want %v", err, errno)
+			}
+		})
+		eachMode(t, func(t *testing.T, workers int) {
+			f := newFake(t)
+			q := f.open(Config{Workers: workers})
+			f.Refuse(func(fakekernel.Config) syscall.Errno { return errno })
+			cancel, done := startRun(q, accept)
+			f.verdict(f.queue(fakekernel.Packet{Payload: udp4(1, nil)}))
+			cancel()
+			if err := endOf(t, done); !is(err) || !errors.Is(err, errno) {
+				t.Errorf("idle: Run: %v, want %v", err, errno)
+			}
+		})
+	}
 }
 
 // Close returns when no handler runs any more.

@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"iter"
 	"os"
+	"runtime"
 
 	"github.com/mdlayher/netlink"
 	nlsocket "github.com/mdlayher/socket"
 	"golang.org/x/sys/unix"
+
+	"github.com/goipq/goipq/internal/netns"
 )
 
 // File returns a duplicate of the socket of the queue with number
@@ -34,6 +37,7 @@ func (q *Queue) File(i int) (*os.File, error) {
 	if i < 0 || i >= len(q.conns) {
 		return nil, fmt.Errorf("ipq: File(%d): there are %d queues: %w", i, len(q.conns), os.ErrInvalid)
 	}
+	q.loops[i].deferrals.share()
 	s := q.conns[i].sock
 	var fd int
 	var err error
@@ -51,11 +55,17 @@ func (q *Queue) File(i int) (*os.File, error) {
 // FromFile makes a Queue of sockets that are bound already, those of another
 // process, one for each of [Config.Queues]; see [Queue.File]. The files are
 // duplicated, and are the caller's to close. cfg is that of [Open], whose
-// errors it returns too; it takes effect on packets that come from now on. If
-// the process may not read the kernel's table of queues, that a socket is not
-// bound to its queue is an error of Run.
+// errors it returns too; it takes effect on packets that come from now on. The
+// network namespace is that of the sockets, wherever the process is:
+// [Config.NetNS] may be 0, and must not be another. A socket that does not listen
+// on its queue is an error that matches [ErrUnbound], or a [TakenError].
 func FromFile(cfg Config, files ...*os.File) (*Queue, error) {
-	cfg, err := cfg.withDefaults()
+	release, err := cfg.holdNetNS()
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	cfg, err = cfg.withDefaults()
 	if err != nil {
 		return nil, err
 	}
@@ -81,24 +91,68 @@ func adoptSocket(cfg *Config, queue uint16, f *os.File) (*socket, error) {
 		conn.Close()
 		return fail(err)
 	}
+	if portID == 0 { // it was bound to nothing, not even as a netlink socket
+		conn.Close()
+		return fail(errNotBound)
+	}
 	s, err := newSocket(cfg, queue, netlink.NewConn(adopted{conn}, portID))
 	if err != nil {
 		conn.Close()
 		return fail(err)
 	}
 	s.adopted = true
-	if err := inNetNS(cfg.NetNS, s.proc.open); err != nil {
+	if err := s.openTables(cfg); err != nil {
 		s.close()
 		return fail(err)
 	}
 	if owner := s.proc.owner(queue); owner != portID && s.proc.queues != nil {
 		s.close()
 		if owner == 0 {
-			return fail(ErrUnbound)
+			return fail(errNotBound)
 		}
 		return fail(&TakenError{PortID: owner})
 	}
 	return s, nil
+}
+
+var errNotBound = fmt.Errorf("the socket does not listen on it: %w", ErrUnbound)
+
+// openTables opens the kernel's tables of the network namespace that s belongs
+// to, which need not be the caller's.
+func (s *socket) openTables(cfg *Config) error {
+	ns, err := netns.OfSocket(s.fd)
+	switch {
+	case errors.Is(err, unix.EPERM):
+		return &CapabilityError{Capability: "CAP_NET_ADMIN", Err: unix.EPERM}
+	case err != nil: // Linux before 4.10: the caller knows, if anybody does
+		return inNetNS(cfg.NetNS, s.proc.open)
+	}
+	defer ns.Close()
+	fd := int(ns.Fd())
+	if cfg.NetNS != 0 {
+		if same, err := netns.Same(fd, cfg.NetNS); err != nil {
+			return err
+		} else if !same {
+			return fmt.Errorf("the socket belongs to another network namespace than Config.NetNS: leave that 0: %w", os.ErrInvalid)
+		}
+	}
+	// Who is there already needs no right to go there.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	here, err := os.Open(threadNetNS)
+	if err != nil {
+		return err
+	}
+	defer here.Close()
+	if same, err := netns.Same(fd, int(here.Fd())); err != nil {
+		return err
+	} else if same {
+		return s.proc.open()
+	}
+	if err := inNetNS(fd, s.proc.open); !errors.Is(err, unix.EPERM) {
+		return err
+	}
+	return nil // without the tables, as for others who may not read them
 }
 
 // portIDOf returns the port id of a socket, which must be one for netfilter.

@@ -12,8 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/goipq/goipq/internal/flood"
 	"github.com/goipq/goipq/internal/netlab/labtest"
 )
@@ -48,7 +46,7 @@ func TestKernelHandOver(t *testing.T) {
 			}))
 		}()
 
-		next := startSuccessor(t, q, ns.FD(), workers)
+		next := startSuccessor(t, q, workers)
 		f := startFlood(t, ns, flood.Config{Count: count, Window: 64, Flows: 1, Timeout: 20 * time.Second})
 		<-half
 		if err := q.Detach(); err != nil {
@@ -81,23 +79,16 @@ type successor struct {
 }
 
 // startSuccessor returns when the process is ready to run the queue.
-func startSuccessor(t *testing.T, q *Queue, ns, workers int) *successor {
+func startSuccessor(t *testing.T, q *Queue, workers int) *successor {
 	t.Helper()
 	file, err := q.File(0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	fd, err := unix.FcntlInt(uintptr(ns), unix.F_DUPFD_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	nsFile := os.NewFile(uintptr(fd), "namespace")
-	defer nsFile.Close()
-
 	s := &successor{t: t, cmd: exec.Command("/proc/self/exe", "-test.run=^TestKernelHandOver$")}
 	s.cmd.Env = append(os.Environ(), helperEnv+"=take over", fmt.Sprintf("GOIPQ_TEST_WORKERS=%d", workers), "GORACE=atexit_sleep_ms=0")
-	s.cmd.ExtraFiles = []*os.File{file, nsFile}
+	s.cmd.ExtraFiles = []*os.File{file}
 	s.cmd.Stderr = os.Stderr
 	if s.stdin, err = s.cmd.StdinPipe(); err != nil {
 		t.Fatal(err)
@@ -136,13 +127,14 @@ func (s *successor) end() (decided uint64) {
 	return decided
 }
 
-// takeOver is the new process: descriptor 3 is the socket, 4 its namespace.
+// takeOver is the new process, in a namespace of its own: descriptor 3 is the
+// socket.
 func takeOver() error {
 	var workers int
 	if _, err := fmt.Sscan(os.Getenv("GOIPQ_TEST_WORKERS"), &workers); err != nil {
 		return err
 	}
-	q, err := FromFile(Config{Queue: fakeNumber, NetNS: 4, Workers: workers}, os.NewFile(3, "socket"))
+	q, err := FromFile(Config{Queue: fakeNumber, Workers: workers}, os.NewFile(3, "socket"))
 	if err != nil {
 		return err
 	}

@@ -19,7 +19,7 @@ func newInline(l *loop) *inline {
 	s.deferrals = l.deferrals
 	s.w = newWriter(l.sock, &l.q.cfg, l.q.cfg.BatchSize, &l.count)
 	for _, w := range []*writer{s.w, l.aside} {
-		w.runs, w.deferred = true, &l.deferrals.undecided
+		w.runs, w.others = true, &l.deferrals.others
 	}
 	return s
 }

@@ -13,13 +13,16 @@ import (
 // until the handler returns.
 type lane struct {
 	// state is the number of the handler call, shifted by phaseBits, and the
-	// phase. Whoever moves it on from inHandler decides the packet.
+	// phase. Whoever moves it on from inHandler decides the packet. It is
+	// moved to and from inDefer under deferrals.mu only.
 	state  atomic.Uint64
 	call   uint64  // the number, for the owner
 	packet *Packet // that the handler has
 
 	deferrals *deferrals
-	deferral  *deferral // of packet, if it is deferred; under deferrals.mu
+	// Under deferrals.mu:
+	deferral *deferral // of packet, if it is deferred
+	copying  bool      // Defer is at work: the packet must not go yet
 
 	// stuck is 1 more than the bucket of the flow whose handler does not
 	// return, while a pool's lane is taken.
@@ -31,7 +34,7 @@ type lane struct {
 
 	w *writer
 
-	// What the watchdog saw last, and since when.
+	// Which call the watchdog saw last, and since when.
 	seen  uint64
 	since time.Duration
 }
@@ -41,6 +44,7 @@ const (
 	inEngine  = 0 // no handler is running
 	inHandler = 1
 	taken     = 2 // a handler is running, whose packet has been decided by the watchdog
+	inDefer   = 3 // a handler is running, which has called Defer
 
 	phaseBits = 2
 	phaseMask = 1<<phaseBits - 1
@@ -58,7 +62,8 @@ func (ln *lane) enter(p *Packet) {
 // leave notes that the handler has returned. It reports whether the packet is
 // still the owner's to decide; if not, the owner has to come back.
 func (ln *lane) leave() (mine bool) {
-	return ln.state.CompareAndSwap(ln.call<<phaseBits|inHandler, ln.call<<phaseBits|inEngine)
+	return ln.state.CompareAndSwap(ln.call<<phaseBits|inHandler, ln.call<<phaseBits|inEngine) ||
+		ln.deferrals.leave(ln)
 }
 
 // back gives the lane back to its owner, when the watchdog is not at work.
@@ -83,7 +88,11 @@ func (ln *lane) decide(q *Queue, p *Packet) (mine bool, err error) {
 		err = w.timeOut(p.ID(), q.cfg.OnTimeout)
 	default:
 		ln.enter(p)
-		v := q.verdict(p)
+		v, returned := q.verdict(p)
+		if !returned {
+			q.panicked(p, errPanicNil)
+			v = q.cfg.OnPanic
+		}
 		if !ln.leave() {
 			return false, nil
 		}
@@ -103,10 +112,14 @@ func (ln *lane) decide(q *Queue, p *Packet) (mine bool, err error) {
 // having returned: by runtime.Goexit, or after the watchdog took over, when
 // mine is false and the owner has to come back.
 func (ln *lane) exited(q *Queue) (mine bool, err error) {
+	if phaseOf(ln.state.Load()) == taken {
+		return false, nil
+	}
+	// While the watchdog still looks after it, because a Logger is the user's.
+	q.panicked(ln.packet, errGoexit)
 	if !ln.leave() {
 		return false, nil
 	}
-	q.panicked(ln.packet, errGoexit)
 	return true, ln.take(ln.packet, q.cfg.OnPanic)
 }
 
@@ -125,10 +138,11 @@ func (ln *lane) take(p *Packet, v Verdict) error {
 // far as the watchdog knows, and by which state it knows it.
 func (ln *lane) overrun(now, limit time.Duration) (state uint64, over bool) {
 	state = ln.state.Load()
-	if state != ln.seen {
-		ln.seen, ln.since = state, now
+	if call := state >> phaseBits; call != ln.seen {
+		ln.seen, ln.since = call, now
 	}
-	return state, phaseOf(state) == inHandler && now-ln.since >= limit
+	running := phaseOf(state) == inHandler || phaseOf(state) == inDefer
+	return state, running && now-ln.since >= limit
 }
 
 // takeOver decides in the owner's place the packet whose handler was found

@@ -124,8 +124,7 @@ func (l *loop) abandon() {
 
 // end gives the queue up and sends the result of the run.
 func (l *loop) end(stuck bool) {
-	l.deferrals.end()
-	if stuck {
+	if l.deferrals.end() || stuck {
 		l.fail(l.sock.fail("end", ErrStuck))
 	}
 	if !l.q.detached.Load() {
@@ -193,12 +192,20 @@ func (l *loop) drain(receive func(fd int) received) {
 		l.fail(l.sock.fail("stop", err))
 		return
 	}
-	for {
+	for rounds := 0; rounds <= l.q.cfg.MaxLen; {
 		if r := receive(l.sock.fd); r == empty || r == broken {
 			return
 		}
+		if l.q.overdue.Load() {
+			rounds++ // each has a packet, of which there are no more than MaxLen, or fails
+		}
 	}
+	l.fail(l.sock.fail("drain", errEndless))
 }
+
+// errEndless ends a run that would not end: by the kernel, which is told to
+// queue no more, no more comes.
+var errEndless = errors.New("the socket does not run empty: another process that has it lengthens the queue, or the kernel is out of memory")
 
 // What receive found in the socket.
 type received int

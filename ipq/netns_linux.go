@@ -8,6 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// threadNetNS is the network namespace of the calling thread.
+const threadNetNS = "/proc/thread-self/ns/net"
+
 // inNetNS runs f on a thread in the network namespace ns, or right here if ns
 // is 0.
 func inNetNS(ns int, f func() error) error {
@@ -25,13 +28,13 @@ func visitNetNS(ns int, f func() error) error {
 	// The thread is not unlocked, and so ends with this goroutine, unless it is
 	// back where it belongs.
 	runtime.LockOSThread()
-	home, err := os.Open("/proc/thread-self/ns/net")
+	home, err := os.Open(threadNetNS)
 	if err != nil {
 		return err
 	}
 	defer home.Close()
 	if err := unix.Setns(ns, unix.CLONE_NEWNET); err != nil {
-		return fmt.Errorf("setns to the network namespace of descriptor %d: %w", ns, err)
+		return fmt.Errorf("enter the network namespace: %w", os.NewSyscallError("setns", err))
 	}
 	err = f()
 	if unix.Setns(int(home.Fd()), unix.CLONE_NEWNET) == nil {

@@ -143,6 +143,7 @@ func newSchedule(seed uint64, packets int) *schedule {
 func (s *schedule) drawGuards(r *rand.Rand) {
 	one := func(n int) bool { return r.IntN(n) == 0 }
 	c := &s.cfg
+	c.DrainTimeout = time.Hour // on a busy machine a run may take long to its end
 	if one(2) {
 		s.defers = 1 + r.IntN(30)
 		c.DeferTimeout = []time.Duration{0, time.Millisecond, 5 * time.Millisecond}[r.IntN(3)]

@@ -60,7 +60,12 @@ const (
 //
 // [fs.ErrPermission]: https://pkg.go.dev/io/fs#pkg-variables
 func Open(cfg Config) (*Queue, error) {
-	cfg, err := cfg.withDefaults()
+	release, err := cfg.holdNetNS()
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	cfg, err = cfg.withDefaults()
 	if err != nil {
 		return nil, err
 	}
@@ -151,6 +156,7 @@ func (q *Queue) Run(ctx context.Context, h Handler) error {
 	for i := range errs {
 		errs[i] = <-results
 	}
+	q.closePool() // while the watchdog bounds its patience
 	close(done)
 	watchdog.Wait()
 	return errors.Join(errs...)
@@ -171,7 +177,6 @@ func (q *Queue) start(h Handler) error {
 
 // finish is the end of Run.
 func (q *Queue) finish() {
-	q.closePool()
 	q.mu.Lock()
 	q.state = ran
 	closed := q.closed

@@ -2,6 +2,7 @@ package ipq
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"syscall"
 	"time"
@@ -11,14 +12,19 @@ import (
 
 // Read returns the next packet, borrowed until the next read. It waits for one
 // as long as timeout says: 0 means without limit, less than 0 not at all. When
-// the time is over it returns [ErrTimeout].
+// the time is over it returns [ErrTimeout], and after Close [ErrClosed], also
+// where packets have been received that were not read yet.
 //
-// A [*VerdictError] reports a verdict that the kernel refused; an error that
+// A [*VerdictError] reports a verdict that the kernel refused, which comes with a
+// [CapabilityError] or [ErrUnbound] when it will refuse all; an error that
 // matches [ErrUndecodable] comes with a packet of which nothing but the id may
 // be known, and which wants a verdict. Reading can go on after these, as after
 // a time-out. Other errors are of type [*OpError].
 func (c *Conn) Read(timeout time.Duration) (*Packet, error) {
 	for {
+		if c.sock.closed.Load() { // no verdict could be given on what is left
+			return nil, c.sock.fail("read from", ErrClosed)
+		}
 		for c.next < c.batch.Len() {
 			i := c.next
 			c.next++
@@ -38,7 +44,7 @@ func (c *Conn) Read(timeout time.Duration) (*Packet, error) {
 // error, the next read returns it.
 func (c *Conn) ReadBatch(timeout time.Duration) ([]*Packet, error) {
 	c.out = c.out[:0]
-	if err := c.err; err != nil {
+	if err := c.err; err != nil && !c.sock.closed.Load() {
 		c.err = nil
 		return nil, err
 	}
@@ -76,9 +82,14 @@ func (c *Conn) message(i int) (*Packet, error) {
 		return nil, nil
 	}
 	if e.Type == zerocopy.TypeConfig {
-		return nil, c.sock.fail("configure", syscall.Errno(e.Errno))
+		return nil, c.sock.fail("configure", c.sock.refusal(syscall.Errno(e.Errno)))
 	}
-	return nil, &VerdictError{ID: e.Seq, Errno: syscall.Errno(e.Errno)}
+	refused := &VerdictError{ID: e.Seq, Errno: syscall.Errno(e.Errno)}
+	switch refused.Errno {
+	case syscall.EPERM, syscall.ENODEV: // of this verdict, and of any
+		return nil, c.sock.fail("write a verdict to", fmt.Errorf("%w: %w", refused, c.sock.refusal(refused.Errno)))
+	}
+	return nil, refused
 }
 
 // fill receives a batch of at least one message.

@@ -2,6 +2,7 @@ package ipq
 
 import (
 	"encoding/binary"
+	"fmt"
 	"syscall"
 
 	"github.com/goipq/goipq/internal/zerocopy"
@@ -20,7 +21,7 @@ func (l *loop) control(msg []byte) {
 	case err != nil || errno == 0:
 		l.count.other.Add(1) // an acknowledgement, at most, that nobody asked for
 	case e.Type == zerocopy.TypeConfig:
-		l.fail(l.sock.fail("configure", errno))
+		l.fail(l.sock.fail("configure", l.sock.refusal(errno)))
 	case errno == syscall.ENOENT:
 		// Decided before: flushed, as a device or a chain went away. There
 		// come as many of these as packets were in flight, and no more.
@@ -37,6 +38,18 @@ func (l *loop) control(msg []byte) {
 			l.decideAgain(e)
 		}
 	}
+}
+
+// refusal finds out what it means that the kernel refuses to configure a queue
+// that was bound.
+func (s *socket) refusal(errno syscall.Errno) error {
+	switch errno {
+	case syscall.EPERM:
+		return s.notPermitted(errno)
+	case syscall.ENODEV:
+		return fmt.Errorf("%w: %w", ErrUnbound, errno)
+	}
+	return errno
 }
 
 // decideAgain gives the plainest verdict on a packet, or a run of them, that

@@ -33,6 +33,7 @@ type socket struct {
 	names nameCache
 	proc  procFiles
 
+	hasty      atomic.Bool // writes are not repeated any more
 	closed     atomic.Bool
 	held       atomic.Bool // a handler that does not return keeps nl from being closed
 	unbindOnce sync.Once
@@ -55,6 +56,9 @@ func (s *socket) configure(encode func(*netlink.AttributeEncoder)) error {
 	}
 	const afUnspec, version0 = 0, 0
 	gen := binary.BigEndian.AppendUint16([]byte{afUnspec, version0}, s.queue)
+	if s.closed.Load() {
+		return ErrClosed
+	}
 	_, err = s.nl.Send(netlink.Message{
 		Header: netlink.Header{
 			Type:  netlink.HeaderType(zerocopy.TypeConfig),
@@ -62,6 +66,9 @@ func (s *socket) configure(encode func(*netlink.AttributeEncoder)) error {
 		},
 		Data: append(gen, attrs...),
 	})
+	if err != nil && s.closed.Load() { // meanwhile
+		return ErrClosed
+	}
 	return err
 }
 

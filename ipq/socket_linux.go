@@ -149,10 +149,10 @@ func (s *socket) bind(cfg *Config) error {
 	return nil
 }
 
-// adopt configures a queue that is bound. The kernel's answer would stand behind
-// packets: a refusal ends Run.
+// adopt configures a queue that is bound. Where it is, the kernel's answer may
+// stand behind packets: a refusal then ends Run. Where it is not there are none.
 func (s *socket) adopt(cfg *Config) error {
-	err := s.configure(func(ae *netlink.AttributeEncoder) {
+	errno, err := s.ask(func(ae *netlink.AttributeEncoder) {
 		putParams(ae, cfg.Copy, cfg.SnapLen)
 		ae.Uint32(zerocopy.CfgQueueMaxlen, uint32(cfg.MaxLen))
 		var known uint32
@@ -162,14 +162,17 @@ func (s *socket) adopt(cfg *Config) error {
 		ae.Uint32(zerocopy.CfgMask, known)
 		ae.Uint32(zerocopy.CfgFlags, cfg.flags())
 	})
-	if err != nil {
+	switch {
+	case err != nil:
 		return s.fail("configure", err)
+	case errno != 0:
+		return s.fail("configure", s.refusal(errno))
 	}
 	return nil
 }
 
-// ask sends a config message on a socket that no queue is bound to and returns
-// the kernel's answer.
+// ask sends a config message, on a socket that no queue is bound to as far as
+// anybody knows, and returns the kernel's answer.
 //
 // It asks for no acknowledgement, which could stand behind any number of
 // packets once the queue is bound. The kernel works on the message before
@@ -202,6 +205,9 @@ func (s *socket) ask(encode func(*netlink.AttributeEncoder)) (errno syscall.Errn
 	e, err := zerocopy.DecodeError(buf[:n])
 	if err != nil {
 		return 0, err
+	}
+	if e.Type != zerocopy.TypeConfig {
+		return 0, nil // about a verdict: the queue is bound
 	}
 	if err := look(0); err != nil {
 		return 0, os.NewSyscallError("recvfrom", err)

@@ -37,6 +37,9 @@ func (q *Queue) watch(done <-chan struct{}) {
 		case <-over:
 			over = nil
 			q.overdue.Store(true)
+			for _, l := range q.loops {
+				l.sock.hasty.Store(true)
+			}
 			q.impatient()
 			defer every(drainTick)()
 		case <-tick:

@@ -17,10 +17,10 @@ const (
 )
 
 // write sends what list holds in one datagram, and counts repeated attempts if
-// retries is not nil.
+// retries is not nil. When the time to drain is over there is one attempt.
 func (s *socket) write(list *ring.Gather, retries *atomic.Uint64) error {
 	errno := s.send(list, s.fd)
-	for n, pause := 0, firstPause; transient(errno) && n < maxRetries; n++ {
+	for n, pause := 0, firstPause; transient(errno) && n < maxRetries && !s.hasty.Load(); n++ {
 		if retries != nil {
 			retries.Add(1)
 		}

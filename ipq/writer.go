@@ -26,9 +26,9 @@ type writer struct {
 	fallback   Verdict // on a packet whose verdict cannot be written
 
 	// runs tells whether runs of packets are decided by one message, see run;
-	// while packets are deferred they are not.
-	runs     bool
-	deferred *atomic.Int64
+	// while others is not 0 they are not.
+	runs   bool
+	others *atomic.Int64
 
 	buf   []byte // where messages are put, of the batch being decided
 	start int    // buf[start:end] is not in list yet
@@ -42,8 +42,9 @@ type writer struct {
 // A run is a series of packets with the same plain verdict that is to become
 // one NFQNL_MSG_VERDICT_BATCH. That message decides every waiting packet up to
 // an id, so it is right only where all earlier packets are decided before it,
-// by this very writer, in this order: in Inline mode, and while none is
-// deferred. Elsewhere runs are of one packet, and become an NFQNL_MSG_VERDICT.
+// by this very writer, in this order: in Inline mode, while none is deferred and
+// no other process can hold any, see deferrals.others. Elsewhere runs are of one
+// packet, and become an NFQNL_MSG_VERDICT.
 type run struct {
 	verdict Verdict
 	last    uint32 // id
@@ -100,7 +101,7 @@ func (w *writer) addID(id uint32, v Verdict) error {
 	if v&verdictMark != 0 {
 		return w.addAttrs(id, v, &edits{})
 	}
-	runs := w.runs && w.deferred.Load() == 0
+	runs := w.runs && w.others.Load() == 0
 	if w.run.n != 0 && (!runs || w.run.verdict != v) {
 		if err := w.endRun(); err != nil {
 			return err
