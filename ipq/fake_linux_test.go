@@ -60,6 +60,12 @@ func (f *fakeQueue) open(cfg Config) *Queue {
 func (f *fakeQueue) serve(cfg Config, h HandlerFunc) (q *Queue, stop func()) {
 	f.t.Helper()
 	q = f.open(cfg)
+	return q, f.run(q, h)
+}
+
+// run runs a queue until stop is called.
+func (f *fakeQueue) run(q *Queue, h HandlerFunc) (stop func()) {
+	f.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- q.Run(ctx, h) }()
@@ -76,7 +82,7 @@ func (f *fakeQueue) serve(cfg Config, h HandlerFunc) (q *Queue, stop func()) {
 		}
 	}
 	f.t.Cleanup(stop)
-	return q, stop
+	return stop
 }
 
 // queue queues a packet and fails the test if it cannot.
@@ -104,7 +110,7 @@ func (f *fakeQueue) verdict(id uint32) fakekernel.Verdict {
 // own.
 func (f *fakeQueue) check() {
 	f.t.Helper()
-	for end := time.Now().Add(10 * time.Second); f.Waiting() > 0 && time.Now().Before(end); {
+	for end := time.Now().Add(time.Minute); f.Waiting() > 0 && time.Now().Before(end); {
 		runtime.Gosched()
 	}
 	if err := f.Check(); err != nil {

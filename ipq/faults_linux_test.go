@@ -200,11 +200,16 @@ func putTestHeader(b []byte, typ uint16) {
 // A queue holds as many packets as current kernels can, and decides them all.
 // Only what is beyond that is dropped.
 func TestKernelHoldsTheMostPackets(t *testing.T) {
-	const most, excess, step = 65536, 64, 1024
+	const most, excess = 65536, 64
 	ns := labtest.New(t)
 	// Where packets have left the account of their sender's socket.
 	u := newUDPPath(t, ns, "127.0.0.1", netlab.Rule{Hook: netlab.Input, Queue: fakeNumber})
-	through, err := ns.InstallCounter(netlab.Input, 100, netlab.Match{L4Proto: unix.IPPROTO_UDP, DstPort: udpPort})
+	port := netlab.Match{L4Proto: unix.IPPROTO_UDP, DstPort: udpPort}
+	arrived, err := ns.InstallCounter(netlab.Input, -100, port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	through, err := ns.InstallCounter(netlab.Input, 100, port)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -212,7 +217,7 @@ func TestKernelHoldsTheMostPackets(t *testing.T) {
 	waiting := make([]*Deferred, 0, most)
 	var n atomic.Int64
 	q, stop := serve(t, Config{
-		Queue: fakeNumber, NetNS: ns.FD(), Workers: Inline, MaxLen: most, ReadBuffer: 2 * step * 832,
+		Queue: fakeNumber, NetNS: ns.FD(), Workers: Inline, MaxLen: most, ReadBuffer: 2 << 20,
 		MaxDeferred: most, DeferTimeout: time.Hour,
 	}, HandlerFunc(func(p *Packet) Verdict {
 		d, err := p.Defer()
@@ -224,15 +229,21 @@ func TestKernelHoldsTheMostPackets(t *testing.T) {
 		n.Add(1)
 		return Drop
 	}))
+	step := q.Stats().ReadBuffer / 2 / 896 // half of the socket, as large as it was granted
 	for i := range most {
 		u.send("x")
-		if (i+1)%step == 0 {
+		if (i+1)%step == 0 || i+1 == most {
 			await(t, "the packets to be received", func() bool { return n.Load() == int64(i+1) })
 		}
 	}
 	for range excess {
 		u.send("x")
 	}
+	await(t, "the last to arrive", func() bool {
+		c, err := arrived.Counters()
+		s := q.Stats()
+		return err == nil && c[0].Packets == most+excess && (!s.Kernel || s.QueueDropped+s.SocketDropped >= excess)
+	})
 	s := q.Stats()
 	if s.Kernel && (s.Waiting != most || s.QueueDropped != excess || s.SocketDropped != 0) {
 		t.Errorf("%d wait, %d found the queue full, %d the socket", s.Waiting, s.QueueDropped, s.SocketDropped)

@@ -58,9 +58,8 @@ func TestKernelKeepsFlowsInOrder(t *testing.T) {
 	}
 }
 
-// The real ping loses nothing. For the answer to its last request it waits no
-// longer than the interval or two round trips, 2 ms here, which a busy machine
-// exceeds now and then: that the request arrived is told by the kernel.
+// The real ping loses nothing. It goes on until it has its answers (-w), so that
+// a busy machine, which is late, has it send more.
 func TestKernelPing(t *testing.T) {
 	ping := labtest.Program(t, "ping") // Debian's iputils-ping
 	const requests = 100
@@ -75,13 +74,13 @@ func TestKernelPing(t *testing.T) {
 		for _, to := range []string{"127.0.0.1", "::1"} {
 			var out []byte
 			err := ns.Do(func() (err error) {
-				out, err = exec.Command(ping, "-n", "-c", strconv.Itoa(requests), "-i", "0.002", to).CombinedOutput()
+				out, err = exec.Command(ping, "-n", "-c", strconv.Itoa(requests), "-i", "0.002", "-w", "60", to).CombinedOutput()
 				return err
 			})
 			if err != nil {
 				t.Errorf("%v\n%s", err, out)
 			}
-			for seq := 1; seq < requests; seq++ {
+			for seq := 1; seq <= requests; seq++ {
 				if n := strings.Count(string(out), fmt.Sprintf(" icmp_seq=%d ", seq)); n != 1 {
 					t.Errorf("request %d was answered %d times\n%s", seq, n, out)
 				}
@@ -90,11 +89,12 @@ func TestKernelPing(t *testing.T) {
 		if err := stop(); err != nil {
 			t.Error(err)
 		}
-		if s := q.Stats(); s.Accepted != 2*requests {
+		s := q.Stats()
+		if s.Accepted < 2*requests || s.Accepted != s.Received {
 			t.Errorf("stats: %+v", s)
 		}
-		if c, err := arrived.Counters(); err != nil || c[0].Packets != 2*requests {
-			t.Errorf("%+v arrived, %v; want %d", c, err, 2*requests)
+		if c, err := arrived.Counters(); err != nil || c[0].Packets != s.Accepted {
+			t.Errorf("%+v arrived, %v; want %d", c, err, s.Accepted)
 		}
 	})
 }

@@ -2,7 +2,6 @@ package ipq
 
 import (
 	"math/rand/v2"
-	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -98,9 +97,8 @@ func TestSlowFlowDoesNotHoldUpOthers(t *testing.T) {
 		}
 		f.verdict(f.queue(fakekernel.Packet{Payload: other}))
 		// The verdict is out; a moment later its strand is idle.
-		for n++; strands[0].spans.Load()+strands[1].spans.Load() != n; {
-			runtime.Gosched()
-		}
+		n++
+		await(t, "the strand to be idle", func() bool { return strands[0].spans.Load()+strands[1].spans.Load() == n })
 	}
 	if n := f.Waiting(); n != 1 {
 		t.Errorf("%d packets wait, want the slow one", n)

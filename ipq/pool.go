@@ -129,7 +129,7 @@ func (s *pooled) take(b *batch, n int) bool {
 func (s *pooled) mindStuck(n int) {
 	s.relief.mu.Lock()
 	defer s.relief.mu.Unlock()
-	s.relieve(monotonic())
+	s.relieve(s.l.q.clock())
 	s.steer.begin(s.strands, n, monotonic())
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/goipq/goipq/worker"
 )
@@ -18,7 +19,8 @@ type Queue struct {
 	loops []*loop
 
 	handler Handler
-	pool    *worker.Pool[job] // nil for Inline
+	clock   func() time.Duration // by which handlers overrun their time
+	pool    *worker.Pool[job]    // nil for Inline
 
 	panics, bypassed, bypassFailed atomic.Uint64
 	panicLog, bypassLog            limiter
@@ -74,7 +76,7 @@ func Open(cfg Config) (*Queue, error) {
 
 // openQueue opens the queues of a complete cfg on sockets that dial makes.
 func openQueue(cfg Config, dial dialFunc) (_ *Queue, err error) {
-	q := &Queue{cfg: cfg, ended: make(chan struct{}), stopped: make(chan struct{})}
+	q := &Queue{cfg: cfg, clock: monotonic, ended: make(chan struct{}), stopped: make(chan struct{})}
 	q.patient, q.impatient = context.WithCancel(context.Background())
 	pins, err := newPins(&q.cfg)
 	if err != nil {

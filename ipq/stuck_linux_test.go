@@ -25,12 +25,33 @@ func otherFlows(port uint16, n int) (ports []uint16) {
 	return ports
 }
 
-const (
-	slowPort = 1
-	// budget is more than a busy machine keeps a handler that returns at once
-	// from running.
-	budget = 200 * time.Millisecond
-)
+const slowPort = 1
+
+// stuckAfter is a HandlerTimeout that no handler overruns, however busy the
+// machine: tests skip it.
+const stuckAfter = time.Hour
+
+// serveSkipping is serve with a clock that skip puts forward until n handlers are
+// stuck. No other may be running meanwhile.
+func (f *fakeQueue) serveSkipping(cfg Config, h HandlerFunc) (q *Queue, skip func(n int), stop func()) {
+	f.t.Helper()
+	cfg.HandlerTimeout = stuckAfter
+	q = f.open(cfg)
+	var ahead atomic.Int64
+	q.clock = func() time.Duration { return monotonic() + time.Duration(ahead.Load()) }
+	skip = func(n int) {
+		t, ok := f.t.(*testing.T)
+		if !ok {
+			f.t.Fatal("for tests only")
+		}
+		t.Helper()
+		await(t, "the time-out", func() bool {
+			ahead.Add(int64(stuckAfter))
+			return q.Stats().Stuck == n
+		})
+	}
+	return q, skip, f.run(q, h)
+}
 
 var timedOut = Accept.WithMark(99)
 
@@ -44,16 +65,17 @@ func isTimedOut(v fakekernel.Verdict) bool {
 func TestStuckHandlerHoldsUpOnlyItsFlow(t *testing.T) {
 	for _, workers := range []int{1, 2, 4} {
 		f := newFake(t)
-		release := make(chan struct{})
+		started, release := make(chan struct{}), make(chan struct{})
 		unblock := sync.OnceFunc(func() { close(release) })
 		var running, twice atomic.Int32
-		q, stop := f.serve(Config{Workers: workers, HandlerTimeout: budget, OnTimeout: timedOut}, func(p *Packet) Verdict {
+		q, skip, stop := f.serveSkipping(Config{Workers: workers, OnTimeout: timedOut}, func(p *Packet) Verdict {
 			if p.Flow().SrcPort == slowPort {
 				if running.Add(1) > 1 {
 					twice.Add(1)
 				}
 				defer running.Add(-1)
 				if p.ID() == 1 {
+					close(started)
 					<-release
 					_ = p.SetPayload(udp4(1, []byte("too late")))
 					if _, err := p.Defer(); !errors.Is(err, ErrExpired) {
@@ -69,6 +91,8 @@ func TestStuckHandlerHoldsUpOnlyItsFlow(t *testing.T) {
 		for range 3 {
 			f.queue(slow)
 		}
+		<-started
+		skip(1)
 		for id := range uint32(3) {
 			if v := f.verdict(id + 1); !isTimedOut(v) {
 				t.Errorf("%d workers: packet %d behind the stuck handler: %+v", workers, id+1, v)
@@ -112,12 +136,13 @@ func TestStuckHandlerHoldsUpOnlyItsFlow(t *testing.T) {
 func TestManyStuckHandlers(t *testing.T) {
 	const workers = 2
 	f := newFake(t)
-	release := make(chan struct{})
+	started, release := make(chan struct{}), make(chan struct{})
 	unblock := sync.OnceFunc(func() { close(release) })
 	var stuck atomic.Int32
-	q, stop := f.serve(Config{Workers: workers, HandlerTimeout: budget, OnTimeout: timedOut}, func(p *Packet) Verdict {
+	q, skip, stop := f.serveSkipping(Config{Workers: workers, OnTimeout: timedOut}, func(p *Packet) Verdict {
 		if p.Mark() == 1 {
 			stuck.Add(1)
+			started <- struct{}{}
 			<-release
 		}
 		return Accept
@@ -125,8 +150,10 @@ func TestManyStuckHandlers(t *testing.T) {
 	t.Cleanup(unblock)
 	ports := otherFlows(0, 100)
 	for i := range 2 * workers {
-		f.verdict(f.queue(fakekernel.Packet{Payload: udp4(ports[i], nil), Mark: 1}))
-		await(t, "the time-out", func() bool { return q.Stats().Stuck == i+1 })
+		id := f.queue(fakekernel.Packet{Payload: udp4(ports[i], nil), Mark: 1})
+		<-started
+		skip(i + 1)
+		f.verdict(id)
 		v := f.verdict(f.queue(fakekernel.Packet{Payload: udp4(ports[50], nil)}))
 		if want := i == 2*workers-1; isTimedOut(v) != want {
 			t.Errorf("%d handlers are stuck; another packet: %+v", i+1, v)
@@ -150,19 +177,24 @@ func TestManyStuckHandlers(t *testing.T) {
 // long.
 func TestStuckHandlerInline(t *testing.T) {
 	f := newFake(t)
-	release := make(chan struct{})
+	started, release := make(chan struct{}), make(chan struct{})
 	unblock := sync.OnceFunc(func() { close(release) })
-	q, stop := f.serve(Config{Workers: Inline, HandlerTimeout: budget, OnTimeout: timedOut}, func(p *Packet) Verdict {
+	q, skip, stop := f.serveSkipping(Config{Workers: Inline, OnTimeout: timedOut}, func(p *Packet) Verdict {
 		if p.ID() == 2 {
+			close(started)
 			<-release
 			return Drop
 		}
 		return Accept
 	})
 	t.Cleanup(unblock)
-	const n = 500
+	const n, before = 500, 100 // of which the socket holds these
 	for i := range n {
 		f.queue(fakekernel.Packet{Payload: udp4(uint16(i), nil)})
+		if i+1 == before {
+			<-started
+			skip(1)
+		}
 	}
 	for id := uint32(1); id <= n; id++ {
 		if v := f.verdict(id); isTimedOut(v) != (id > 1) {
@@ -190,16 +222,20 @@ func TestLateHandlersMayFall(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			eachMode(t, func(t *testing.T, workers int) {
 				f := newFake(t)
-				release := make(chan struct{})
-				q, stop := f.serve(Config{Workers: workers, HandlerTimeout: budget, OnPanic: Repeat}, func(p *Packet) Verdict {
+				started, release := make(chan struct{}), make(chan struct{})
+				q, skip, stop := f.serveSkipping(Config{Workers: workers, OnPanic: Repeat}, func(p *Packet) Verdict {
 					if p.ID()%2 == 1 {
+						started <- struct{}{}
 						<-release
 						fall()
 					}
 					return Accept
 				})
 				for range 4 {
-					if v := f.verdict(f.queue(fakekernel.Packet{Payload: udp4(1, nil)})); v.Verdict != 0 {
+					id := f.queue(fakekernel.Packet{Payload: udp4(1, nil)})
+					<-started
+					skip(1)
+					if v := f.verdict(id); v.Verdict != 0 {
 						t.Errorf("%+v", v)
 					}
 					release <- struct{}{}
@@ -251,19 +287,22 @@ func TestHandlersAtTheEdgeOfTheirTime(t *testing.T) {
 // handler returned, and its decider's verdict before that.
 func TestStuckHandlerOfADeferredPacket(t *testing.T) {
 	eachMode(t, func(t *testing.T, workers int) {
-		f := newFake(t)
-		deferred := make(chan *Deferred, 1)
-		release := make(chan struct{})
-		cfg := Config{Workers: workers, HandlerTimeout: budget, OnTimeout: timedOut, DeferTimeout: 10 * budget}
-		q, stop := f.serve(cfg, func(p *Packet) Verdict {
-			deferAll(t, deferred, Accept)(p)
-			<-release
-			return Accept
-		})
 		for _, decide := range []bool{true, false} {
+			f := newFake(t)
+			deferred := make(chan *Deferred, 1)
+			release := make(chan struct{})
+			cfg := Config{Workers: workers, OnTimeout: timedOut, DeferTimeout: time.Hour}
+			if !decide {
+				cfg.DeferTimeout = 100 * time.Millisecond // before the handler's or after it
+			}
+			q, skip, stop := f.serveSkipping(cfg, func(p *Packet) Verdict {
+				deferAll(t, deferred, Accept)(p)
+				<-release
+				return Accept
+			})
 			id := f.queue(fakekernel.Packet{Payload: udp4(1, nil)})
 			d := <-deferred
-			await(t, "the time-out", func() bool { return q.Stats().Stuck == 1 })
+			skip(1)
 			if decide {
 				if err := d.Verdict(Drop); err != nil {
 					t.Error(err)
@@ -274,9 +313,9 @@ func TestStuckHandlerOfADeferredPacket(t *testing.T) {
 			}
 			release <- struct{}{}
 			await(t, "the handler's return", func() bool { return q.Stats().Stuck == 0 })
+			stop()
+			f.check()
 		}
-		stop()
-		f.check()
 	})
 }
 

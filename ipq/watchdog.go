@@ -44,7 +44,7 @@ func (q *Queue) watch(done <-chan struct{}) {
 			defer every(drainTick)()
 		case <-tick:
 		}
-		now := monotonic()
+		now := q.clock()
 		for _, l := range q.loops {
 			l.sink.watch(now)
 		}

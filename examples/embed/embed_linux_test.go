@@ -23,7 +23,7 @@ func TestDropsOnePort(t *testing.T) {
 
 			// Before the program has bound the queue, the kernel drops all.
 			knocks := uint64(0)
-			for deadline := time.Now().Add(30 * time.Second); l.passed(t, 10) == 0; knocks++ {
+			for deadline := time.Now().Add(2 * time.Minute); l.passed(t, 10) == 0; knocks++ {
 				if time.Now().After(deadline) {
 					t.Fatal("nothing passes the queue")
 				}
@@ -53,7 +53,7 @@ func TestDropsOnePort(t *testing.T) {
 func TestTerminate(t *testing.T) {
 	l := newLab(t, "127.0.0.1")
 	p := extest.Start(t, l.ns)
-	for deadline := time.Now().Add(30 * time.Second); l.passed(t, 10) == 0; {
+	for deadline := time.Now().Add(2 * time.Minute); l.passed(t, 10) == 0; {
 		if time.Now().After(deadline) {
 			t.Fatal("nothing passes the queue")
 		}

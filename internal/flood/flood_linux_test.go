@@ -43,12 +43,16 @@ func wait(t *testing.T, f *Flood) Stats {
 	return s
 }
 
+// patience is how long a test waits for what should come soon. Only a failure
+// takes so long.
+const patience = 2 * time.Minute
+
 // waitUntil polls what has no event to wait for.
 func waitUntil(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("waited 10 s for %s", what)
+			t.Fatalf("waited %v for %s", patience, what)
 		}
 	}
 }
@@ -67,6 +71,7 @@ func TestClosedLoop(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("%+v", cfg), func(t *testing.T) {
 			want := Stats{Sent: cfg.Count, Replies: cfg.Count}
+			cfg.Timeout = patience
 			got := wait(t, startIn(t, ns, cfg))
 			got.Refused = 0 // a small wmem_max may delay a request
 			if got != want {
@@ -79,7 +84,7 @@ func TestClosedLoop(t *testing.T) {
 // Two closed loops share a namespace's replies and keep them apart.
 func TestClosedLoopsSideBySide(t *testing.T) {
 	ns := labtest.New(t)
-	cfg := Config{Count: 5000, Window: 16}
+	cfg := Config{Count: 5000, Window: 16, Timeout: patience}
 	a, b := startIn(t, ns, cfg), startIn(t, ns, cfg)
 	want := Stats{Sent: cfg.Count, Replies: cfg.Count}
 	if sa, sb := wait(t, a), wait(t, b); sa != want || sb != want {
@@ -239,33 +244,5 @@ func TestUnknownCPU(t *testing.T) {
 	_, err := Start(t.Context(), Config{CPUs: []int{1023}})
 	if !errors.Is(err, ErrConfig) {
 		t.Errorf("pinned to CPU 1023: error %v, want ErrConfig", err)
-	}
-}
-
-// A flood that is late sends only the latest of what was due, if it is told so,
-// and counts the rest: together they are the schedule.
-func TestCatchUp(t *testing.T) {
-	ns := labtest.New(t)
-	f := startIn(t, ns, Config{Rate: 50_000, CatchUp: time.Millisecond})
-	waitUntil(t, "its first packets", func() bool { return f.Stats().Sent > 100 })
-	pid := f.cmd.Process.Pid
-	if err := unix.Kill(pid, unix.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
-	stopped := time.Now()
-	waitUntil(t, "a late sender", func() bool { return time.Since(stopped) > 50*time.Millisecond })
-	sent := f.Stats().Sent
-	if err := unix.Kill(pid, unix.SIGCONT); err != nil {
-		t.Fatal(err)
-	}
-	waitUntil(t, "more packets", func() bool { return f.Stats().Sent > sent+100 })
-	st, err := f.Stop()
-	if err != nil {
-		t.Fatal(err)
-	}
-	// Of 50 ms, 2,500 packets, it makes up for one. It may end a while after it last sent.
-	if due := uint64(st.Elapsed.Seconds() * 50_000); st.Refused < 2000 || st.MaxLag < 40*time.Millisecond ||
-		st.Sent+st.Refused > due+1 || st.Sent+st.Refused < due*9/10 {
-		t.Errorf("%d sent and %d refused of %d due: %+v", st.Sent, st.Refused, due, st)
 	}
 }

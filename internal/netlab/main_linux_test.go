@@ -127,7 +127,7 @@ func start(t *testing.T, cmd *exec.Cmd) (in io.Closer, out *bufio.Reader) {
 		t.Fatal(err)
 	}
 	// A program that does not say what the test waits for fails it.
-	if err := pipe.(*os.File).SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+	if err := pipe.(*os.File).SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	if err := cmd.Start(); err != nil {

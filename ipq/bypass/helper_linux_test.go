@@ -89,7 +89,7 @@ func TestCrash(t *testing.T) {
 			p := newPair(t, ns, "127.0.0.1:0", ns, "127.0.0.1:0")
 			f.Flow = p.flow()
 			helper := f.start(t, ns)
-			p.exchange(t)
+			p.deliver(t)
 			helper.Process.Kill()
 			helper.Wait()
 			queued := func() uint64 {
@@ -98,12 +98,6 @@ func TestCrash(t *testing.T) {
 					t.Fatal(c, err)
 				}
 				return c[0].Packets
-			}
-			delivered := func() bool {
-				send(t, p.a, p.b, "still there?")
-				p.b.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
-				_, err := p.b.Read(make([]byte, 64))
-				return err == nil
 			}
 			if f.Lease == 0 {
 				before := queued()
@@ -115,18 +109,54 @@ func TestCrash(t *testing.T) {
 				}
 				return
 			}
-			for began, before := time.Now(), queued(); queued() == before; delivered() {
+			for began, before := time.Now(), queued(); queued() == before; p.delivered(t) {
 				if time.Since(began) > patience {
 					t.Fatal("the lease never ends")
 				}
 			}
 			if f.QueueBypass {
 				p.exchange(t)
-			} else if delivered() {
+			} else if p.delivered(t) {
 				t.Error("delivered, though nobody listens on the queue")
 			}
 		})
 	}
+}
+
+// delivered sends a message, and reports whether it arrives soon. What arrives
+// later is not taken for another.
+func (p *pair) delivered(t *testing.T) bool {
+	t.Helper()
+	p.sent++
+	text := fmt.Sprint("message ", p.sent)
+	send(t, p.a, p.b, text)
+	p.b.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+	for b := make([]byte, 64); ; {
+		n, err := p.b.Read(b)
+		if err != nil || string(b[:n]) == text {
+			return err == nil
+		}
+	}
+}
+
+// deliver sends messages until one is delivered: a process that does not
+// get to run cannot renew its lease, and then loses some.
+func (p *pair) deliver(t *testing.T) {
+	t.Helper()
+	for began := time.Now(); !p.delivered(t); {
+		if time.Since(began) > patience {
+			t.Fatal("nothing is delivered")
+		}
+	}
+}
+
+// leaseEnd returns when the lease ends, by the kernel's clock.
+func leaseEnd(t *testing.T, b *Bypasser) (nanos uint64) {
+	t.Helper()
+	if err := b.Table().objects.lease.Lookup(uint32(0), &nanos); err != nil {
+		t.Fatal(err)
+	}
+	return nanos
 }
 
 // A lease is renewed while the Bypasser lives, and ends with Close, while rules
@@ -144,8 +174,19 @@ func TestCloseEndsTheLease(t *testing.T) {
 		if err := b.Table().Insert(p.flow(), ipq.Accept, Limits{}); err != nil {
 			t.Fatal(err)
 		}
-		for began := time.Now(); time.Since(began) < 3*lease; { // some renewals
-			p.exchange(t)
+		p.deliver(t)
+		for last, renewals := leaseEnd(t, b), 0; lease != 0 && renewals < 5; renewals++ {
+			now := last
+			for began := time.Now(); now == last; now = leaseEnd(t, b) {
+				if time.Since(began) > patience {
+					t.Fatalf("the lease was renewed %d times", renewals)
+				}
+			}
+			if now < last {
+				t.Errorf("the lease went back by %d ns", last-now)
+			}
+			last = now
+			p.deliver(t)
 		}
 		if err := b.Close(); err != nil {
 			t.Fatal(err)

@@ -35,7 +35,7 @@ const envMain = "GOIPQ_EXAMPLE_MAIN"
 
 // patience is how long an example may take for what it does in milliseconds on
 // an idle machine.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // Main runs the tests of m in a private network namespace or, in a process that
 // Start made, the example.
