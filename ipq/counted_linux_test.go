@@ -154,8 +154,9 @@ func TestTruncatedPacketsAreCounted(t *testing.T) {
 			}
 			return Accept
 		})
-		for _, whole := range []uint32{0, 1500, 0} {
-			f.verdict(f.queue(fakekernel.Packet{Payload: udp4(1, nil), CapLen: whole}))
+		whole := udp4(1, make([]byte, 1500-28))
+		for _, p := range []fakekernel.Packet{{Payload: whole}, {Payload: whole[:28], CapLen: 1500}, {Payload: whole}} {
+			f.verdict(f.queue(p))
 		}
 		stop()
 		if s := q.Stats(); s.Truncated != 1 || s.Received != 3 {
