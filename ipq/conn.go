@@ -166,8 +166,9 @@ func (c *Conn) decide(id uint32, v Verdict, a zerocopy.VerdictAttrs, payload []b
 }
 
 // SetVerdictBatch decides, all alike, the packets that wait in the queue up to
-// and including the one with that id: also those that were not read yet.
-// Neither a mark nor anything else goes with v.
+// and including the one with that id: also those that were not read yet and,
+// where another process has the socket, too, those that it has read. Neither a
+// mark nor anything else goes with v.
 func (c *Conn) SetVerdictBatch(id uint32, v Verdict) error {
 	if _, marked := v.Mark(); marked || !v.valid() {
 		return c.sock.fail("give a verdict to", fmt.Errorf("%w: %v for a batch", syscall.EINVAL, v))

@@ -17,8 +17,9 @@ type Queue struct {
 	conns []*Conn
 	loops []*loop
 
-	handler Handler
-	pool    *worker.Pool[job] // nil for Inline
+	handler  Handler
+	inherits bool              // Inherit was called
+	pool     *worker.Pool[job] // nil for Inline
 
 	panics, bypassed, bypassFailed atomic.Uint64
 	panicLog, bypassLog            limiter
