@@ -51,6 +51,9 @@ func Dial(cfg Config) (*Conn, error) {
 	if cfg.Queues != 1 {
 		return nil, errOneQueue
 	}
+	if err := cfg.checkMemory(); err != nil {
+		return nil, err
+	}
 	c, err := openConn(&cfg, cfg.Queue, 1, dialSocket)
 	if err != nil {
 		return nil, err

@@ -75,6 +75,9 @@ func Open(cfg Config) (*Queue, error) {
 
 // openQueue opens the queues of a complete cfg on sockets that dial makes.
 func openQueue(cfg Config, dial dialFunc) (_ *Queue, err error) {
+	if err := cfg.checkMemory(); err != nil {
+		return nil, err
+	}
 	q := &Queue{cfg: cfg, ended: make(chan struct{}), stopped: make(chan struct{})}
 	q.patient, q.impatient = context.WithCancel(context.Background())
 	pins, err := newPins(&q.cfg)

@@ -33,6 +33,8 @@ func (q *Queue) Inherit() error {
 
 func (*loop) inherit() {}
 
+func (c *Config) checkMemory() error { return nil }
+
 func (s *socket) bind(*Config) error {
 	return s.fail("bind", errors.ErrUnsupported)
 }
