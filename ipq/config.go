@@ -159,9 +159,9 @@ type Config struct {
 	// decides; the zero value drops them.
 	OnTimeout Verdict
 	// DrainTimeout is how long Run may go on after its context has ended, or
-	// Close was called. Handlers that have not returned by then are left
-	// alone, and everything that is not decided is given OnTimeout. 0 means
-	// DefaultDrainTimeout.
+	// Close was called. Handlers that have not returned by then, and Bypassers,
+	// are left alone, and everything that is not decided is given OnTimeout. 0
+	// means DefaultDrainTimeout.
 	DrainTimeout time.Duration
 	// Overload says what becomes of packets that come while the pool is
 	// saturated: [Block] (the zero value), [AcceptExcess] or [DropExcess].

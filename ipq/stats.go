@@ -20,7 +20,8 @@ type Stats struct {
 	// and Writes the sendmsg(2) calls that carried those.
 	Verdicts, Messages, Writes uint64
 	// Accepted, Dropped, Repeated, Stopped and Requeued count the verdicts by
-	// kind.
+	// kind, as they were written: those that the kernel then refused are among
+	// them, see RefusedVerdicts.
 	Accepted, Dropped, Repeated, Stopped, Requeued uint64
 	// Modified counts verdicts that carried a new payload.
 	Modified uint64
