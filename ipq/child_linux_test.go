@@ -17,6 +17,9 @@ import (
 // childNetNS is the descriptor of the namespace that startChild passes on.
 const childNetNS = 3
 
+// childFiles is the first descriptor of the files that startChild passes on.
+const childFiles = 4
+
 // A child is a test of this package, run again in a process of its own for what
 // is to be seen of a process. They talk in lines.
 type child struct {
@@ -26,9 +29,10 @@ type child struct {
 	out   *bufio.Reader
 }
 
-// startChild runs the calling test with helperEnv set to role. The process ends
+// startChild runs the calling test with helperEnv set to role, and with files as
+// descriptors from childFiles on. The process ends
 // when its test does, and should when its standard input ends.
-func startChild(t *testing.T, ns *netlab.NS, role string) *child {
+func startChild(t *testing.T, ns *netlab.NS, role string, files ...*os.File) *child {
 	t.Helper()
 	fd, err := unix.FcntlInt(uintptr(ns.FD()), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
@@ -39,7 +43,7 @@ func startChild(t *testing.T, ns *netlab.NS, role string) *child {
 	name, _, _ := strings.Cut(t.Name(), "/")
 	c := &child{t: t, cmd: exec.Command("/proc/self/exe", "-test.run=^"+name+"$")}
 	c.cmd.Env = append(os.Environ(), helperEnv+"="+role, "GORACE=atexit_sleep_ms=0")
-	c.cmd.ExtraFiles = []*os.File{nsFile}
+	c.cmd.ExtraFiles = append([]*os.File{nsFile}, files...)
 	c.cmd.Stderr = os.Stderr
 	if c.stdin, err = c.cmd.StdinPipe(); err != nil {
 		t.Fatal(err)

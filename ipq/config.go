@@ -119,9 +119,14 @@ type Config struct {
 	BatchSize int
 	// Batches is how many batches of buffers each receive loop has, its bound
 	// on packets in flight in user space: Batches times BatchSize. 0 means 1
-	// for Inline, otherwise 2 for each worker and at least 8. A batch
-	// reserves 68 KiB of address space for each packet; memory is used only
-	// as far as packets reach.
+	// for Inline, otherwise 2 for each worker and at least 8.
+	//
+	// A batch reserves 68 KiB of address space for each packet; memory is used
+	// only as far as packets reach, two pages for a frame of 1500 bytes. Open
+	// refuses a Config whose buffers, for each of Queues, could not be filled
+	// with such frames: memory is the machine's (MemTotal), or less if its
+	// control group or RLIMIT_AS allows less. Larger packets, as with GSO, take
+	// more, up to all of the address space.
 	Batches int
 	// FlushAfter is how long a verdict may wait for the others of its span
 	// before it is written; it is looked at after each handler's return. 0
@@ -158,9 +163,9 @@ type Config struct {
 	// decides; the zero value drops them.
 	OnTimeout Verdict
 	// DrainTimeout is how long Run may go on after its context has ended, or
-	// Close was called. Handlers that have not returned by then are left
-	// alone, and everything that is not decided is given OnTimeout. 0 means
-	// DefaultDrainTimeout.
+	// Close was called. Handlers that have not returned by then, and Bypassers,
+	// are left alone, and everything that is not decided is given OnTimeout. 0
+	// means DefaultDrainTimeout.
 	DrainTimeout time.Duration
 	// Overload says what becomes of packets that come while the pool is
 	// saturated: [Block] (the zero value), [AcceptExcess] or [DropExcess].
@@ -169,7 +174,10 @@ type Config struct {
 	// means DefaultDeferTimeout.
 	DeferTimeout time.Duration
 	// MaxDeferred is how many packets of each queue may be deferred at a time.
-	// They count in MaxLen. 0 means half of MaxLen.
+	// They count in MaxLen. 0 means half of MaxLen. There are as many copies, and
+	// one more for each call of [Deferred.Verdict] that is writing; they are
+	// allocated as they are needed, and must fit into memory, see Batches, as
+	// frames of 1500 bytes.
 	MaxDeferred int
 	// Bypass settles the flows of verdicts with [Verdict.Bypass] in the kernel.
 	// nil means that such verdicts have no effect on later packets.

@@ -51,6 +51,9 @@ func Dial(cfg Config) (*Conn, error) {
 	if cfg.Queues != 1 {
 		return nil, errOneQueue
 	}
+	if err := cfg.checkMemory(); err != nil {
+		return nil, err
+	}
 	c, err := openConn(&cfg, cfg.Queue, 1, dialSocket)
 	if err != nil {
 		return nil, err
@@ -176,8 +179,9 @@ func (c *Conn) decide(id uint32, v Verdict, e edits) error {
 }
 
 // SetVerdictBatch decides, all alike, the packets that wait in the queue up to
-// and including the one with that id: also those that were not read yet.
-// Neither a mark nor anything else goes with v.
+// and including the one with that id: also those that were not read yet and,
+// where another process has the socket, too, those that it has read. Neither a
+// mark nor anything else goes with v.
 func (c *Conn) SetVerdictBatch(id uint32, v Verdict) error {
 	if _, marked := v.Mark(); marked || !v.valid() {
 		return c.sock.fail("give a verdict to", fmt.Errorf("%w: %v for a batch", syscall.EINVAL, v))

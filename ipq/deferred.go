@@ -49,8 +49,10 @@ func (p *Packet) Defer() (*Deferred, error) {
 }
 
 // Packet returns the copy. It, and every slice from it, is borrowed until the
-// call of Verdict, unlike the handler's own. Edits to it go with the verdict.
-// It is for one goroutine at a time.
+// call of Verdict by whoever it may be: the copy is then used for another packet,
+// also while somebody else is still reading it. After [Config.DeferTimeout] and
+// the end of Run it may be read on. Edits to it go with the verdict. It is for one
+// goroutine at a time, that of Verdict included.
 func (d *Deferred) Packet() *Packet { return d.packet }
 
 // Verdict decides the packet, with what was edited of [Deferred.Packet]. When

@@ -26,12 +26,12 @@ import (
 	"github.com/goipq/goipq/internal/zerocopy"
 )
 
-// A path is two hosts and a router between them.
-type path struct{ client, router, server *netlab.NS }
+// A network is two hosts and a router between them.
+type network struct{ client, router, server *netlab.NS }
 
-func newPath(t testing.TB) *path {
+func newNetwork(t testing.TB) *network {
 	t.Helper()
-	p := &path{labtest.New(t), labtest.New(t), labtest.New(t)}
+	p := &network{labtest.New(t), labtest.New(t), labtest.New(t)}
 	if err := errors.Join(
 		netlab.Veth(p.client, "router", p.router, "client"), netlab.Veth(p.router, "server", p.server, "router"),
 		p.client.Addr("router", "10.1.0.1/24"), p.router.Addr("client", "10.1.0.254/24"),
@@ -112,7 +112,7 @@ func TestKernelRewritesSuperPackets(t *testing.T) {
 	for _, way := range []string{"loopback", "whole", "cut up"} {
 		for _, v6 := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, IPv6 %v", way, v6), func(t *testing.T) {
-				p := newPath(t)
+				p := newNetwork(t)
 				hook, at, to, addr := netlab.Forward, p.router, p.server, serverAddr(v6)
 				from := p.client
 				switch way {
@@ -267,7 +267,7 @@ func TestKernelOptionsAtHooks(t *testing.T) {
 	} {
 		for hook := Prerouting; hook <= Postrouting; hook++ {
 			t.Run(fmt.Sprintf("%s, %v", x.name, hook), func(t *testing.T) {
-				p := newPath(t)
+				p := newNetwork(t)
 				at := map[Hook]*netlab.NS{Prerouting: p.server, Input: p.server, Forward: p.router, Output: p.client, Postrouting: p.client}[hook]
 				if _, err := at.InstallQueue(netlab.Rule{
 					Hook: netlab.Hook(hook), Match: netlab.Match{L4Proto: unix.IPPROTO_UDP}, Queue: fakeNumber,
@@ -330,7 +330,7 @@ func TestKernelOptionsAtHooks(t *testing.T) {
 
 // newDatagrams opens a UDP socket on the server and one on the client that sends
 // to it, with IP options.
-func newDatagrams(t *testing.T, p *path, v6 bool, options string) (in, out *net.UDPConn) {
+func newDatagrams(t *testing.T, p *network, v6 bool, options string) (in, out *net.UDPConn) {
 	t.Helper()
 	addr := &net.UDPAddr{IP: net.ParseIP(serverAddr(v6)), Port: udpPort}
 	if err := p.server.Do(func() (err error) {
@@ -367,7 +367,7 @@ func newDatagrams(t *testing.T, p *path, v6 bool, options string) (in, out *net.
 // A datagram that the receiver drops for its checksum is not repaired by an edit
 // that has nothing to do with it.
 func TestKernelWrongChecksumStaysWrong(t *testing.T) {
-	p := newPath(t)
+	p := newNetwork(t)
 	if _, err := p.router.InstallQueue(netlab.Rule{
 		Hook: netlab.Forward, Match: netlab.Match{L4Proto: unix.IPPROTO_UDP}, Queue: fakeNumber,
 	}); err != nil {
@@ -457,7 +457,7 @@ func translate(t *testing.T, ns *netlab.NS, by string) {
 // On others it does.
 func TestKernelConnMarkAndLength(t *testing.T) {
 	for _, translated := range []bool{false, true} {
-		p := newPath(t)
+		p := newNetwork(t)
 		cfg := Config{Queue: fakeNumber, NetNS: p.router.FD(), Conntrack: true}
 		if q, err := Open(cfg); errors.Is(err, errors.ErrUnsupported) {
 			t.Skipf("this kernel has no conntrack attributes: %v", err)

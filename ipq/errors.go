@@ -21,7 +21,8 @@ var (
 	ErrTimeout = fmt.Errorf("no packet in time: %w", os.ErrDeadlineExceeded)
 	// ErrDecided, ErrExpired and ErrClosed are what a [Deferred] answers that
 	// has its verdict: by an earlier one, by [Config.DeferTimeout] (or
-	// [Config.HandlerTimeout]), or by the end of Run.
+	// [Config.HandlerTimeout]), or by the end of Run. [Packet.Defer] answers
+	// ErrDecided once the handler has returned.
 	ErrDecided = errors.New("packet is decided already")
 	ErrExpired = errors.New("too late: the packet was decided when its time was over")
 	// ErrDeferred is returned for a packet that has been deferred, to whoever
@@ -30,8 +31,8 @@ var (
 	// ErrTooManyDeferred is returned by [Packet.Defer] while
 	// [Config.MaxDeferred] packets are deferred.
 	ErrTooManyDeferred = errors.New("too many packets are deferred: decide some, or raise MaxDeferred")
-	// ErrStuck is returned by [Queue.Run] when a handler has not returned
-	// within [Config.DrainTimeout].
+	// ErrStuck is returned by [Queue.Run] when a handler, or the [Bypasser] of a
+	// deferred packet, has not returned within [Config.DrainTimeout].
 	ErrStuck = errors.New("a handler does not return; its packets were decided by OnTimeout")
 	// ErrUnbound is returned by [Queue.Run] when the kernel says that the
 	// queue is bound no more: another process that has the socket gave it up.

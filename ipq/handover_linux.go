@@ -21,7 +21,7 @@ import (
 //
 // The kernel knows the listener of a queue by its socket, not by its process,
 // so that a program can be replaced by its next version without a packet being
-// lost:
+// lost, in this order:
 //
 //  1. the old process starts the new one and passes the files, such as by
 //     [os/exec.Cmd.ExtraFiles];
@@ -30,9 +30,22 @@ import (
 //     has received is decided, and says so;
 //  4. the new one calls [Queue.Run].
 //
-// Between 3 and 4 packets wait in the kernel, up to [Config.MaxLen]. If the new
-// process runs its queue before 3 nothing is lost either, but packets of a flow
-// can overtake each other.
+// Between 3 and 4 packets wait in the kernel, up to [Config.MaxLen]. The new
+// process may also run its queue before 3. Each packet is then received, and
+// decided, by one of the two, but packets of a flow can overtake each other.
+//
+// A process that is killed leaves what it had received undecided: the kernel
+// drops it only when the last descriptor of the socket is closed, or the queue
+// is unbound. A successor decides it with [Queue.Inherit].
+//
+// From the first call of File on, and with FromFile always, the verdicts on runs
+// of packets that [Inline] has otherwise are given one by one: the kernel's
+// verdict on a run (NFQNL_MSG_VERDICT_BATCH) decides all packets up to its last,
+// and so those that another process has received. It costs what it costs while
+// packets are deferred, see [Packet.Defer], and lasts as long as the Queue does,
+// because nothing tells when the other process is gone. That others got the
+// descriptor in some other way, such as by pidfd_getfd(2), a Queue cannot know:
+// use File.
 func (q *Queue) File(i int) (*os.File, error) {
 	if i < 0 || i >= len(q.conns) {
 		return nil, fmt.Errorf("ipq: File(%d): there are %d queues: %w", i, len(q.conns), os.ErrInvalid)

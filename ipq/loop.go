@@ -30,6 +30,7 @@ type loop struct {
 
 	deferrals *deferrals
 
+	heir      bool // Inherit's work is done, or begun
 	stopping  atomic.Bool
 	failure   atomic.Pointer[error] // the first fatal one
 	abandoned bool                  // the watchdog has ended the run in the loop's place; under lane.mu
@@ -104,6 +105,10 @@ func (l *loop) run() {
 	}
 	if l.sink.resume(); l.abandoned {
 		return
+	}
+	if l.q.inherits && !l.heir {
+		l.heir = true
+		l.inherit()
 	}
 	if err := l.sock.raw.Read(l.step); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 		l.fail(l.sock.fail("receive from", err))

@@ -18,9 +18,10 @@ type Queue struct {
 	conns []*Conn
 	loops []*loop
 
-	handler Handler
-	clock   func() time.Duration // by which handlers overrun their time
-	pool    *worker.Pool[job]    // nil for Inline
+	handler  Handler
+	clock    func() time.Duration // by which handlers overrun their time
+	inherits bool                 // Inherit was called
+	pool     *worker.Pool[job]    // nil for Inline
 
 	panics, bypassed, bypassFailed atomic.Uint64
 	panicLog, bypassLog            limiter
@@ -76,6 +77,9 @@ func Open(cfg Config) (*Queue, error) {
 
 // openQueue opens the queues of a complete cfg on sockets that dial makes.
 func openQueue(cfg Config, dial dialFunc) (_ *Queue, err error) {
+	if err := cfg.checkMemory(); err != nil {
+		return nil, err
+	}
 	q := &Queue{cfg: cfg, clock: monotonic, ended: make(chan struct{}), stopped: make(chan struct{})}
 	q.patient, q.impatient = context.WithCancel(context.Background())
 	pins, err := newPins(&q.cfg)

@@ -12,6 +12,9 @@ import (
 // verdict that takes the place of a refused one: it is not replaced again.
 const secondTry = 1
 
+// inheritance stands there in the verdict of loop.inherit.
+const inheritance = 2
+
 // control takes a message that is not a packet. Those about verdicts are
 // counted, and end nothing unless no verdict can be given any more.
 func (l *loop) control(msg []byte) {
@@ -25,7 +28,9 @@ func (l *loop) control(msg []byte) {
 	case errno == syscall.ENOENT:
 		// Decided before: flushed, as a device or a chain went away. There
 		// come as many of these as packets were in flight, and no more.
-		l.count.unknown.Add(1)
+		if e.PortID != inheritance { // which there need not be
+			l.count.unknown.Add(1)
+		}
 	case errno == syscall.ENODEV:
 		l.count.refused.Add(1)
 		l.fail(l.sock.fail("write verdicts to", ErrUnbound))

@@ -20,7 +20,8 @@ type Stats struct {
 	// and Writes the sendmsg(2) calls that carried those.
 	Verdicts, Messages, Writes uint64
 	// Accepted, Dropped, Repeated, Stopped and Requeued count the verdicts by
-	// kind.
+	// kind, as they were written: those that the kernel then refused are among
+	// them, see RefusedVerdicts.
 	Accepted, Dropped, Repeated, Stopped, Requeued uint64
 	// Modified counts verdicts that carried a new payload.
 	Modified uint64
@@ -48,14 +49,23 @@ type Stats struct {
 	// their time was over or the queue ended, and DeferRefused those that were
 	// not deferred because too many were.
 	Deferred, DeferExpired, DeferRefused uint64
+	// Orphans counts packets that were decided because of [Queue.Inherit]. They
+	// are in none of the other counts of user space: this process has not
+	// received them. It is taken from the kernel's table, see Kernel, without
+	// which it stays 0; with FailOpen it is a lower bound if packets came at that
+	// moment.
+	Orphans uint64
 	// Truncated counts packets of which only a part was copied, Undecodable
 	// messages that could not be read: those with a packet id were accepted
 	// with FailOpen and dropped without.
 	Truncated, Undecodable uint64
 	// UnknownVerdicts counts verdicts that the kernel answered with ENOENT
-	// because the packet was gone (flushed as a device or a chain went away),
-	// RefusedVerdicts other refusals, upon which the packet was dropped, or with
-	// FailOpen accepted.
+	// because the packet was gone (flushed as a device or a chain went away). It
+	// is a lower bound of such packets: a verdict on a run of packets is answered
+	// so only if all of them are gone, and once, and an answer that finds the
+	// socket's buffer full, or comes at the end of Run, is not read.
+	// RefusedVerdicts counts other refusals, upon which the packet was dropped,
+	// or with FailOpen accepted.
 	UnknownVerdicts, RefusedVerdicts uint64
 	// TooLarge counts verdicts whose payload the socket did not take, so that
 	// the packets were dropped, or with FailOpen accepted, unchanged.
@@ -131,6 +141,7 @@ type counters struct {
 	parks, waits, readRetries                      atomic.Uint64
 	timedOut, tooLarge                             atomic.Uint64
 	excessAccepted, excessDropped, overtook        atomic.Uint64
+	orphans                                        atomic.Uint64
 	_                                              [64]byte
 }
 
@@ -150,6 +161,7 @@ func (c *counters) addTo(s *Stats) {
 		{&s.Overruns, &c.overruns}, {&s.Parks, &c.parks}, {&s.Waits, &c.waits}, {&s.ReadRetries, &c.readRetries},
 		{&s.TimedOut, &c.timedOut}, {&s.TooLarge, &c.tooLarge},
 		{&s.ExcessAccepted, &c.excessAccepted}, {&s.ExcessDropped, &c.excessDropped}, {&s.Overtook, &c.overtook},
+		{&s.Orphans, &c.orphans},
 	} {
 		*x.to += x.from.Load()
 	}

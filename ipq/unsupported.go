@@ -26,6 +26,15 @@ func FromFile(cfg Config, _ ...*os.File) (*Queue, error) {
 	return nil, &OpError{Op: "take over the socket of", Queue: cfg.Queue, Err: errors.ErrUnsupported}
 }
 
+// Inherit takes packets over from another process, on Linux.
+func (q *Queue) Inherit() error {
+	return q.conns[0].sock.fail("inherit", errors.ErrUnsupported)
+}
+
+func (*loop) inherit() {}
+
+func (c *Config) checkMemory() error { return nil }
+
 func (s *socket) bind(*Config) error {
 	return s.fail("bind", errors.ErrUnsupported)
 }
