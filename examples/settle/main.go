@@ -19,7 +19,10 @@ import (
 )
 
 func decide(p *ipq.Packet) ipq.Verdict {
-	if f := p.Flow(); f.Protocol == syscall.IPPROTO_UDP && f.DstPort == 9 {
+	switch f := p.Flow(); {
+	case f.Unknown: // what the receiver will make of it cannot be told
+		return ipq.Drop
+	case f.Protocol == syscall.IPPROTO_UDP && f.DstPort == 9:
 		return ipq.Drop.Bypass()
 	}
 	return ipq.Accept
