@@ -12,11 +12,17 @@ import (
 	"github.com/goipq/goipq/internal/peers"
 )
 
-// drainTime is how long a queue may take to run empty after the load.
-const drainTime = 2 * time.Second
+const (
+	// drainTime is how long a queue that does not run empty after the load is
+	// looked at, from when its last packet left. It is counted in looks, so that
+	// a machine that stands still meanwhile takes nothing of it.
+	drainTime  = drainLooks * drainLook
+	drainLook  = 10 * time.Millisecond
+	drainLooks = 200
+)
 
-// drained waits until no packet waits in a queue of the namespace, at most
-// drainTime, and reads the kernel's counters.
+// drained waits until no packet waits in a queue of the namespace, or none has
+// left it for drainTime, and reads the kernel's counters.
 func drained(ns *netlab.NS, rules *netlab.Ruleset) (peers.Kernel, error) {
 	var k peers.Kernel
 	counters, err := rules.Counters()
@@ -26,7 +32,8 @@ func drained(ns *netlab.NS, rules *netlab.Ruleset) (peers.Kernel, error) {
 	for _, c := range counters {
 		k.Matched += c.Packets
 	}
-	for deadline := time.Now().Add(drainTime); ; time.Sleep(10 * time.Millisecond) {
+	for looks := 0; ; time.Sleep(drainLook) {
+		before := k.Waiting
 		stats, err := ns.QueueStats()
 		if errors.Is(err, fs.ErrPermission) {
 			time.Sleep(drainTime / 10) // there is no way to see it
@@ -43,7 +50,10 @@ func drained(ns *netlab.NS, rules *netlab.Ruleset) (peers.Kernel, error) {
 			k.Dropped += uint64(s.Dropped)
 			k.UserDropped += uint64(s.UserDropped)
 		}
-		if k.Waiting == 0 || time.Now().After(deadline) {
+		if looks++; k.Waiting < before {
+			looks = 0
+		}
+		if k.Waiting == 0 || looks > drainLooks {
 			return k, nil
 		}
 	}

@@ -141,8 +141,9 @@
 // 200 times the live heap (after a garbage collection), resident memory,
 // goroutines and descriptors are looked at. The first quarter is warm-up; what is
 // larger in the last quarter than in the second is not flat: memory by more than
-// a twentieth and a mebibyte, the heap by more than a twentieth and 128 KiB, the
-// others by any. Under overload resident memory may also come to no more than a
+// a twentieth, a mebibyte and what the packets may use of the buffers, the heap by
+// more than a twentieth and 128 KiB, goroutines by more than the pool's workers,
+// which it starts when there is work for them all, descriptors by any. Under overload resident memory may also come to no more than a
 // tenth above what it is when idle plus the queue's packet buffers, and nothing
 // may outlive the queue.
 //

@@ -86,7 +86,7 @@ func TestSweep(t *testing.T) {
 			t.Errorf("point %d: %+v", i, pt)
 		}
 	}
-	rep, _ = measure(t, "-sweep size=64,9000 -scenario forward -duration 20ms -rounds 1 -modes inline -rate 2000")
+	rep, _ = measure(t, "-sweep size=64,9000 -scenario forward -duration 200ms -rounds 1 -modes inline -rate 2000")
 	for i, pt := range rep.Sweep.Points {
 		if l := pt.Modes[0].Rounds[0].Life; l.Arrived != l.Accepted || l.Received == 0 {
 			t.Errorf("point %d: %+v", i, l)
@@ -94,7 +94,8 @@ func TestSweep(t *testing.T) {
 	}
 }
 
-// Every datagram that arrives is timed, queued or not.
+// The datagrams that arrive are timed, queued or not, each once: those for which
+// the receiver has no room, as a busy machine's may have none, are told apart.
 func TestLatency(t *testing.T) {
 	for _, args := range []string{"-scenario udp", "-scenario forward -6 -imix -modes unqueued,inline"} {
 		rep, stdout := measure(t, "-latency -rate 10000 -duration 600ms -rounds 1 "+args)
@@ -112,7 +113,7 @@ func TestLatency(t *testing.T) {
 			}
 			var count uint64
 			for _, rd := range m.Rounds {
-				if rd.Latency.Count > rd.Life.Arrived || rd.Life.Untimed > 0 {
+				if rd.Latency.Count+rd.Life.Untimed > rd.Life.Arrived {
 					t.Errorf("%s: round %+v", m.Name, rd)
 				}
 				count += rd.Latency.Count

@@ -46,7 +46,9 @@ func TestScenarios(t *testing.T) {
 		{"-6 -modes inline -handler parse", []want{accepted, delivered}},
 		{"-6 -scenario udp -flows 3000 -modes unqueued,inline,pool -handler mix:25", []want{delivered, func(t *testing.T, rep *report) {
 			b := rep.Books
-			if quarter := float64(b.Verdicts-b.Accepted) / float64(b.Verdicts); quarter < 0.249 || quarter > 0.251 {
+			// By their ids, some of which are those of packets that were lost.
+			const rounds = 4
+			if off := int64(b.Verdicts) - 4*int64(b.Verdicts-b.Accepted); max(off, -off) > int64(4*rounds+b.Verdicts/25) {
 				t.Errorf("of %d verdicts %d accept", b.Verdicts, b.Accepted)
 			}
 			if b.Passed == 0 || rep.Modes[1].Summary[ofUnqueued].Max <= 0 {

@@ -34,11 +34,23 @@ func TestSoakIsJudged(t *testing.T) {
 		"memory":               {grow(func(u *usage, n uint64) { u.Resident += n << 18 }), "resident memory grew"},
 		"heap":                 {grow(func(u *usage, n uint64) { u.Heap += n << 14 }), "the live heap grew"},
 		"goroutines":           {grow(func(u *usage, n uint64) { u.Goroutines += int(n) / 20 }), "goroutines grew from 12 to 13"},
-		"descriptors":          {grow(func(u *usage, n uint64) { u.Descriptors += int(n) / 20 }), "descriptors grew"},
-		"a high peak":          {func(k *soak) { k.Samples[20].Resident = 24 << 20 }, "came to 24.0 MiB"},
-		"goroutines left":      {func(k *soak) { k.After.Goroutines++ }, "1 goroutines outlived"},
-		"descriptors left":     {func(k *soak) { k.After.Descriptors += 2 }, "2 descriptors outlived"},
-		"no samples":           {func(k *soak) { k.Samples = k.Samples[:3] }, "only 3 samples"},
+		"workers":              {func(k *soak) { k.workers = 2; grow(func(u *usage, n uint64) { u.Goroutines += int(n) / 20 })(k) }, ""},
+		"more than workers":    {func(k *soak) { k.workers = 2; grow(func(u *usage, n uint64) { u.Goroutines += int(n) / 5 })(k) }, "goroutines grew"},
+		"late buffers": {func(k *soak) {
+			k.fresh = 4 << 20
+			k.Buffers *= 8
+			grow(func(u *usage, n uint64) { u.Resident += n << 17 })(k)
+		}, ""},
+		"more than buffers": {func(k *soak) {
+			k.fresh = 4 << 20
+			k.Buffers *= 8
+			grow(func(u *usage, n uint64) { u.Resident += n << 19 })(k)
+		}, "resident memory grew"},
+		"descriptors":      {grow(func(u *usage, n uint64) { u.Descriptors += int(n) / 20 }), "descriptors grew"},
+		"a high peak":      {func(k *soak) { k.Samples[20].Resident = 24 << 20 }, "came to 24.0 MiB"},
+		"goroutines left":  {func(k *soak) { k.After.Goroutines++ }, "1 goroutines outlived"},
+		"descriptors left": {func(k *soak) { k.After.Descriptors += 2 }, "2 descriptors outlived"},
+		"no samples":       {func(k *soak) { k.Samples = k.Samples[:3] }, "only 3 samples"},
 	} {
 		k := flatSoak()
 		c.spoil(k)
