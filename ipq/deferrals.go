@@ -65,8 +65,18 @@ func newDeferrals(l *loop) *deferrals {
 	if s.sock.adopted {
 		s.share()
 	}
-	s.w = newWriter(s.sock, &s.q.cfg, expiryBatch, &s.count)
+	s.w = l.newWriter(expiryBatch, &s.count)
 	return s
+}
+
+// refuse is writer.refuse for the verdicts on single packets, as far as their
+// writers are not used again.
+func (s *deferrals) refuse(answered map[uint32]struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range s.free {
+		e.w.refuse(answered)
+	}
 }
 
 // share notes that from now on another process may hold packets of the queue.

@@ -17,7 +17,7 @@ type inline struct {
 func newInline(l *loop) *inline {
 	s := &inline{l: l}
 	s.deferrals = l.deferrals
-	s.w = newWriter(l.sock, &l.q.cfg, l.q.cfg.BatchSize, &l.count)
+	s.w = l.newWriter(l.q.cfg.BatchSize, &l.count)
 	for _, w := range []*writer{s.w, l.aside} {
 		w.runs, w.others = true, &l.deferrals.others
 	}

@@ -29,6 +29,8 @@ type loop struct {
 	again   *ring.Gather // of verdicts in place of refused ones
 
 	deferrals *deferrals
+	writers   []*writer           // all that write for the loop, but for single deferred packets
+	denied    map[uint32]struct{} // nlmsg_seq of what the kernel refused for want of the capability
 
 	heir      bool // Inherit's work is done, or begun
 	stopping  atomic.Bool
@@ -61,10 +63,17 @@ func newLoop(q *Queue, c *Conn, p *pin) *loop {
 		l.batches = append(l.batches, newBatch(rb, l.sock))
 	}
 	l.reserve = l.batches[l.ring.TryGet().Index()]
-	l.aside = newWriter(l.sock, &q.cfg, q.cfg.BatchSize, &l.count)
+	l.aside = l.newWriter(q.cfg.BatchSize, &l.count)
 	l.again = ring.NewGather(1, 1)
 	l.deferrals = newDeferrals(l)
 	return l
+}
+
+// newWriter returns a writer that the loop answers for.
+func (l *loop) newWriter(slots int, count *counters) *writer {
+	w := newWriter(l.sock, &l.q.cfg, slots, count)
+	l.writers = append(l.writers, w)
+	return w
 }
 
 // stop makes run end, from any goroutine.
@@ -131,6 +140,9 @@ func (l *loop) abandon() {
 func (l *loop) end(stuck bool) {
 	if l.deferrals.end() || stuck {
 		l.fail(l.sock.fail("end", ErrStuck))
+	}
+	if l.denied != nil {
+		l.uncountDenied()
 	}
 	if !l.q.detached.Load() {
 		if err := l.sock.unbind(); err != nil {

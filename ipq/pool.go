@@ -52,7 +52,7 @@ func newPooled(l *loop, i int) *pooled {
 		st := &strand{number: first + k}
 		st.deferrals = l.deferrals
 		st.cost.Store(int64(initialCost))
-		st.w = newWriter(l.sock, &l.q.cfg, l.q.cfg.BatchSize, &st.count)
+		st.w = l.newWriter(l.q.cfg.BatchSize, &st.count)
 		s.strands = append(s.strands, st)
 	}
 	for _, b := range l.batches {
@@ -63,7 +63,7 @@ func newPooled(l *loop, i int) *pooled {
 			b.spans[i].index = make([]uint16, 0, b.Slots())
 		}
 	}
-	s.relief.w = newWriter(l.sock, &l.q.cfg, l.q.cfg.BatchSize, &s.relief.count)
+	s.relief.w = l.newWriter(l.q.cfg.BatchSize, &s.relief.count)
 	s.relief.taken = make([]bool, strands)
 	return s
 }

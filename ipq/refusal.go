@@ -2,6 +2,7 @@ package ipq
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"syscall"
 
@@ -36,13 +37,43 @@ func (l *loop) control(msg []byte) {
 		l.fail(l.sock.fail("write verdicts to", ErrUnbound))
 	case errno == syscall.EPERM:
 		l.count.refused.Add(1)
-		l.fail(l.sock.fail("write verdicts to", l.sock.notPermitted(errno)))
+		err := l.sock.notPermitted(errno)
+		if errors.As(err, new(*CapabilityError)) {
+			if l.denied == nil {
+				l.denied = map[uint32]struct{}{}
+			}
+			l.denied[e.Seq] = struct{}{}
+		}
+		l.fail(l.sock.fail("write verdicts to", err))
 	default:
 		l.count.refused.Add(1)
 		if e.PortID != secondTry && (e.Type == zerocopy.TypeVerdict || e.Type == zerocopy.TypeVerdictBatch) {
 			l.decideAgain(e)
 		}
 	}
+}
+
+// uncountDenied takes verdicts out of the counts that were written after the
+// capability was lost. The kernel refuses such a write as a whole, and its answer
+// names the first message only. It reads the answers that are left; packets that
+// are among them are dropped as the queue is unbound.
+func (l *loop) uncountDenied() {
+	for !l.q.detached.Load() {
+		n, errno := l.sock.recv(l.reserve.Batch, l.sock.fd)
+		if errno != 0 && errno != syscall.ENOBUFS {
+			break
+		}
+		for i := range n {
+			if _, kind := l.reserve.decode(i); kind == isOther {
+				l.control(l.reserve.Msg(i))
+			}
+		}
+		l.reserve.recycle()
+	}
+	for _, w := range l.writers {
+		w.refuse(l.denied)
+	}
+	l.deferrals.refuse(l.denied)
 }
 
 // refusal finds out what it means that the kernel refuses to configure a queue

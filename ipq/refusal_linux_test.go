@@ -4,10 +4,16 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"os"
+	"runtime"
 	"syscall"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/goipq/goipq/internal/fakekernel"
+	"github.com/goipq/goipq/internal/netlab"
+	"github.com/goipq/goipq/internal/netlab/labtest"
 	"github.com/goipq/goipq/internal/zerocopy"
 	"github.com/goipq/goipq/ring"
 )
@@ -165,4 +171,64 @@ func TestVerdictsOutgrowTheSendBuffer(t *testing.T) {
 			}
 		})
 	}
+}
+
+// When the right to give verdicts is lost while the queue runs, Run says so, and
+// what was accepted is what the kernel let through: no verdict that it refused
+// stands among those that were given.
+func TestKernelLosesTheCapability(t *testing.T) {
+	ns := labtest.New(t)
+	u := newUDPPath(t, ns, "127.0.0.1")
+	later, err := ns.InstallCounter(netlab.Postrouting, 0, netlab.Match{L4Proto: unix.IPPROTO_UDP, DstPort: udpPort})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const before, after = 40, 50
+	q, err := Open(Config{Queue: fakeNumber, NetNS: ns.FD(), Workers: Inline, BatchSize: 16})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer q.Close()
+	for range before + after {
+		u.send("text")
+	}
+	n := 0
+	err = q.Run(t.Context(), HandlerFunc(func(p *Packet) Verdict {
+		if n++; n == before+1 {
+			// Of this thread, which then ends with the goroutine.
+			runtime.LockOSThread()
+			if err := dropNetAdmin(); err != nil {
+				t.Error(err)
+			}
+		}
+		if n%3 == 0 {
+			return Drop
+		}
+		return Accept
+	}))
+	if !errors.As(err, new(*CapabilityError)) {
+		t.Errorf("Run: %v, want a CapabilityError", err)
+	}
+	c, err := later.Counters()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := q.Stats()
+	if s.Accepted != c[0].Packets || s.Accepted == 0 || s.Accepted+s.Dropped+s.RefusedVerdicts != s.Verdicts {
+		t.Errorf("%d packets went on; stats: %+v", c[0].Packets, s)
+	}
+	if s.Received <= before || s.RefusedVerdicts == 0 {
+		t.Errorf("nothing was refused: %+v", s)
+	}
+}
+
+// dropNetAdmin takes CAP_NET_ADMIN from the calling thread.
+func dropNetAdmin() error {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if err := unix.Capget(&header, &data[0]); err != nil {
+		return os.NewSyscallError("capget", err)
+	}
+	data[0].Effective &^= 1 << unix.CAP_NET_ADMIN
+	return os.NewSyscallError("capset", unix.Capset(&header, &data[0]))
 }

@@ -20,8 +20,9 @@ type Stats struct {
 	// and Writes the sendmsg(2) calls that carried those.
 	Verdicts, Messages, Writes uint64
 	// Accepted, Dropped, Repeated, Stopped and Requeued count the verdicts by
-	// kind, as they were written: those that the kernel then refused are among
-	// them, see RefusedVerdicts.
+	// kind. Those that the kernel refused because the capability was lost are in
+	// RefusedVerdicts instead, as Run returns. Others that it refused are among
+	// them as they were written.
 	Accepted, Dropped, Repeated, Stopped, Requeued uint64
 	// Modified counts verdicts that carried a new payload.
 	Modified uint64

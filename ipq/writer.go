@@ -37,6 +37,22 @@ type writer struct {
 
 	run run
 	tally
+	written tally // what of the tally is written
+
+	// The last writes, for those that the kernel refuses as a whole.
+	recent []wrote
+	writes int // that recent has had
+}
+
+// recentWrites is how many writes are remembered: more than there usually are
+// before the loop comes to the answer to the first, which stands behind what the
+// socket holds, a whole queue at most.
+const recentWrites = 64
+
+// wrote is what one write was to decide.
+type wrote struct {
+	seq                                            uint32 // nlmsg_seq of its first message, which the answer names
+	accepted, dropped, repeated, stopped, requeued uint32
 }
 
 // A run is a series of packets with the same plain verdict that is to become
@@ -68,8 +84,9 @@ func newWriter(sock *socket, cfg *Config, slots int, count *counters) *writer {
 		flushAfter: cfg.FlushAfter,
 		fallback:   cfg.onUndecodable(),
 		// Each packet can have a payload, with messages before it.
-		list:  ring.NewGather(2*slots, slots),
-		count: count,
+		list:   ring.NewGather(2*slots, slots),
+		count:  count,
+		recent: make([]wrote, min(slots, recentWrites)),
 	}
 }
 
@@ -251,7 +268,42 @@ func (w *writer) settle() {
 			x.to.Add(x.n)
 		}
 	}
-	*t = tally{}
+	*t, w.written = tally{}, tally{}
+}
+
+// note remembers the write of what list holds.
+func (w *writer) note() {
+	h, _ := zerocopy.ParseHeader(w.list.Piece(0))
+	t, u := &w.tally, &w.written
+	w.recent[w.writes%len(w.recent)] = wrote{
+		h.Seq, uint32(t.accepted - u.accepted), uint32(t.dropped - u.dropped),
+		uint32(t.repeated - u.repeated), uint32(t.stopped - u.stopped), uint32(t.requeued - u.requeued),
+	}
+	w.writes++
+	*u = *t
+}
+
+// refuse takes writes out of the counts that the kernel has refused as a whole: to
+// each it answers once, to its first message.
+func (w *writer) refuse(answered map[uint32]struct{}) {
+	c := w.count
+	for i := range min(w.writes, len(w.recent)) {
+		x := &w.recent[i]
+		if _, ok := answered[x.seq]; !ok {
+			continue
+		}
+		for _, y := range [...]struct {
+			n    uint32
+			from *atomic.Uint64
+		}{
+			{x.accepted, &c.accepted}, {x.dropped, &c.dropped}, {x.repeated, &c.repeated},
+			{x.stopped, &c.stopped}, {x.requeued, &c.requeued},
+		} {
+			y.from.Add(-uint64(y.n))
+			c.refused.Add(uint64(y.n))
+		}
+		c.refused.Add(^uint64(0)) // the answer was counted as it came
+	}
 }
 
 // write sends what was gathered in one datagram.
@@ -260,13 +312,14 @@ func (w *writer) write() error {
 	if w.list.Len() == 0 {
 		return nil
 	}
+	w.note()
 	err := w.sock.write(w.list, &w.count.retries)
 	if errors.Is(err, syscall.EMSGSIZE) {
 		err = w.writeSingly()
 	}
 	w.list.Reset()
 	if err != nil {
-		w.tally, w.run = tally{}, run{} // what was not written is not counted; the loop ends, and its queue with it
+		w.tally, w.written, w.run = tally{}, tally{}, run{} // what was not written is not counted; the loop ends, and its queue with it
 		return err
 	}
 	w.count.writes.Add(1)
