@@ -36,6 +36,8 @@ func TestPropertySchedules(t *testing.T) {
 	case *packetsFlag != 0:
 		total = *packetsFlag
 		size = func() int { return 1 + rand.IntN(int(min(total, 1_000_000))) } // long runs, too
+	case testing.Short():
+		total /= 10 // in an emulator
 	}
 	runSchedules(t, size, func(packets uint64) bool { return packets < total })
 }
