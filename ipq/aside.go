@@ -74,6 +74,6 @@ func (l *loop) recvError(errno syscall.Errno) received {
 		l.rest()
 		return more
 	}
-	l.fail(l.sock.fail("receive from", errno))
+	l.fail(l.sock.fail("receive", errno))
 	return broken
 }

@@ -86,7 +86,7 @@ func TestPacketAttributes(t *testing.T) {
 		gid, gidOK := p.GID()
 		proto, tci, vlanOK := p.VLAN()
 		compare(t, []wanted{
-			{"ID", p.ID(), 1}, {"queue", p.Queue(), fakeNumber}, {"hook", p.Hook(), Input}, {"protocol", p.Protocol(), 0x0800},
+			{"ID", p.ID(), 1}, {"queue", p.Queue(), fakeNumber}, {"hook", p.Hook(), Input}, {"protocol", p.EtherType(), 0x0800},
 			{"in", p.InDev(), 3}, {"out", p.OutDev(), 4}, {"physical in", p.PhysInDev(), 5}, {"physical out", p.PhysOutDev(), 6},
 			{"mark", p.Mark(), 7}, {"priority", p.Priority(), 8},
 			{"hardware address", p.HardwareAddr(), "02:00:00:00:00:09"},
@@ -179,8 +179,8 @@ func TestFlowsOfPackets(t *testing.T) {
 		f := newFake(t)
 		_, stop := f.serve(Config{Workers: workers}, func(p *Packet) Verdict {
 			flow, want := p.Flow(), tests[p.ID()-1]
-			if flow.String() != want.want || flow.Hash() != p.flowHash() {
-				t.Errorf("packet %d: %v, want %s; hash %#x, steered by %#x", p.ID(), flow, want.want, flow.Hash(), p.flowHash())
+			if flow.String() != want.want || flow.Hash() != p.FlowHash() {
+				t.Errorf("packet %d: %v, want %s; hash %#x, steered by %#x", p.ID(), flow, want.want, flow.Hash(), p.FlowHash())
 			}
 			ip := p.IP()
 			if !bytes.Equal(ip, want.ip) || (ip == nil) != (want.ip == nil) || cap(ip) != len(ip) {

@@ -140,7 +140,7 @@ func TestKernelBridge(t *testing.T) {
 			return Accept // what the hosts say by themselves
 		}
 		if !bytes.Equal(p.Trailer(), padding) || !bytes.Equal(p.Transport()[8:], []byte("text")) || len(p.IP()) != 32 {
-			t.Errorf("EtherType %#x: trailer % x, transport % x, IP % x", p.Protocol(), p.Trailer(), p.Transport(), p.IP())
+			t.Errorf("EtherType %#x: trailer % x, transport % x, IP % x", p.EtherType(), p.Trailer(), p.Transport(), p.IP())
 		}
 		b, err := p.EditPayload()
 		if err != nil {

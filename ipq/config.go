@@ -29,8 +29,8 @@ const (
 
 // Defaults that the zero Config stands for.
 const (
-	// DefaultMaxLen is the kernel's own (NFQNL_QMAX_DEFAULT).
-	DefaultMaxLen = 1024
+	// DefaultMaxQueueLen is the kernel's own (NFQNL_QMAX_DEFAULT).
+	DefaultMaxQueueLen = 1024
 	// DefaultInlineBatch and DefaultPoolBatch are the most packets for each
 	// recvmmsg(2): few enough that a packet is re-injected while the cache
 	// still has it, enough to share the cost of the calls and, with a pool, of
@@ -61,16 +61,16 @@ type Config struct {
 	// on; 0 means all, which is at most 65531. Small ones save time with
 	// large packets only.
 	SnapLen int
-	// MaxLen is how many packets the kernel may hold for each queue, from
+	// MaxQueueLen is how many packets the kernel may hold for each queue, from
 	// those it has just queued to those that wait for their verdict. Beyond it
-	// the kernel drops, or accepts with FailOpen. 0 means DefaultMaxLen; the
+	// the kernel drops, or accepts with FailOpen. 0 means DefaultMaxQueueLen; the
 	// most is 65536, which current kernels can hold. Shorter queues are
 	// somewhat faster and add less delay under overload.
-	MaxLen int
+	MaxQueueLen int
 	// ReadBuffer is the size of each socket's receive buffer in bytes, as the
 	// kernel counts it (SO_RCVBUF after doubling): 832 or 896 bytes for the
 	// smallest packet, 2304 for one of 1500. A full buffer loses packets, or accepts
-	// them with FailOpen. 0 sizes it so that MaxLen packets fit. Without
+	// them with FailOpen. 0 sizes it so that MaxQueueLen packets fit. Without
 	// CAP_NET_ADMIN in the initial user namespace net.core.rmem_max limits it;
 	// [Stats] has what was granted. It takes packets to be full frames of 1500
 	// bytes, or of SnapLen with GSO: raise it for larger frames.
@@ -168,13 +168,13 @@ type Config struct {
 	// means DefaultDrainTimeout.
 	DrainTimeout time.Duration
 	// Overload says what becomes of packets that come while the pool is
-	// saturated: [Block] (the zero value), [AcceptExcess] or [DropExcess].
+	// saturated: [Wait] (the zero value), [AcceptExcess] or [DropExcess].
 	Overload Overload
 	// DeferTimeout is how long a verdict may be put off by [Packet.Defer]; 0
 	// means DefaultDeferTimeout.
 	DeferTimeout time.Duration
 	// MaxDeferred is how many packets of each queue may be deferred at a time.
-	// They count in MaxLen. 0 means half of MaxLen. There are as many copies, and
+	// They count in MaxQueueLen. 0 means half of MaxQueueLen. There are as many copies, and
 	// one more for each call of [Deferred.Verdict] that is writing; they are
 	// allocated as they are needed, and must fit into memory, see Batches, as
 	// frames of 1500 bytes.
@@ -190,11 +190,11 @@ type Config struct {
 
 // The bounds of a Config.
 const (
-	maxMaxLen    = 65536 // the kernel's NFQNL_HASH_MAX_SIZE * 2
-	maxBatchSize = 1024  // UIO_MAXIOV
-	maxWorkers   = 4096
-	maxQueues    = 1024
-	maxBatches   = 4096
+	maxMaxQueueLen = 65536 // the kernel's NFQNL_HASH_MAX_SIZE * 2
+	maxBatchSize   = 1024  // UIO_MAXIOV
+	maxWorkers     = 4096
+	maxQueues      = 1024
+	maxBatches     = 4096
 )
 
 // withDefaults returns c with its zeroes replaced, or says what is wrong in
@@ -206,7 +206,7 @@ func (c Config) withDefaults() (Config, error) {
 		}
 	}
 	def(&c.Queues, 1)
-	def(&c.MaxLen, DefaultMaxLen)
+	def(&c.MaxQueueLen, DefaultMaxQueueLen)
 	def(&c.Workers, runtime.GOMAXPROCS(0))
 	def(&c.SnapLen, zerocopy.MaxCopyRange)
 	if c.Workers == Inline {
@@ -223,7 +223,7 @@ func (c Config) withDefaults() (Config, error) {
 	if c.SnapLen > zerocopy.MaxCopyRange && c.SnapLen <= 0xffff {
 		c.SnapLen = zerocopy.MaxCopyRange // the kernel's own rule
 	}
-	def(&c.MaxDeferred, max(1, c.MaxLen/2))
+	def(&c.MaxDeferred, max(1, c.MaxQueueLen/2))
 	if c.DeferTimeout == 0 {
 		c.DeferTimeout = DefaultDeferTimeout
 	}
@@ -245,14 +245,14 @@ func (c *Config) validate() error {
 		{"Queue+Queues-1", int(c.Queue) + c.Queues - 1, 0, 0xffff},
 		{"Copy", int(c.Copy), int(CopyPacket), int(CopyMeta)},
 		{"SnapLen", c.SnapLen, 1, zerocopy.MaxCopyRange},
-		{"MaxLen", c.MaxLen, 1, maxMaxLen},
+		{"MaxQueueLen", c.MaxQueueLen, 1, maxMaxQueueLen},
 		{"ReadBuffer", c.ReadBuffer, 0, 1<<31 - 1}, // the socket option is an int
 		{"NetNS", c.NetNS, 0, 1<<31 - 1},
 		{"Workers", c.Workers, Inline, maxWorkers},
 		{"BatchSize", c.BatchSize, 1, maxBatchSize},
 		{"Batches", c.Batches, 1, maxBatches},
-		{"Overload", int(c.Overload), int(Block), int(DropExcess)},
-		{"MaxDeferred", c.MaxDeferred, 1, maxMaxLen},
+		{"Overload", int(c.Overload), int(Wait), int(DropExcess)},
+		{"MaxDeferred", c.MaxDeferred, 1, maxMaxQueueLen},
 		{"HandlerTimeout", int(min(c.HandlerTimeout, 1)), 0, 1},
 		{"DrainTimeout", int(min(c.DrainTimeout, 1)), 0, 1},
 		{"DeferTimeout", int(min(c.DeferTimeout, 1)), 0, 1},
@@ -261,21 +261,21 @@ func (c *Config) validate() error {
 	} {
 		if f.v < f.lo || f.v > f.hi {
 			if f.hi == 1 {
-				return fmt.Errorf("ipq: Config.%s is negative", f.name)
+				return fmt.Errorf("%w: Config.%s is negative", ErrConfig, f.name)
 			}
-			return fmt.Errorf("ipq: Config.%s is %d: want %d to %d", f.name, f.v, f.lo, f.hi)
+			return fmt.Errorf("%w: Config.%s is %d: want %d to %d", ErrConfig, f.name, f.v, f.lo, f.hi)
 		}
 	}
 	for name, v := range map[string]Verdict{"OnPanic": c.OnPanic, "OnTimeout": c.OnTimeout} {
 		if !v.valid() || v&verdictBypass != 0 {
-			return fmt.Errorf("ipq: Config.%s is %v: want a verdict that the kernel knows, and no bypass", name, v)
+			return fmt.Errorf("%w: Config.%s is %v: want a verdict that the kernel knows, and no bypass", ErrConfig, name, v)
 		}
 	}
 	switch {
-	case c.Workers == Inline && c.Overload != Block:
-		return fmt.Errorf("ipq: Config.Overload is %v: that is for a pool; with Inline there is no excess", c.Overload)
+	case c.Workers == Inline && c.Overload != Wait:
+		return fmt.Errorf("%w: Config.Overload is %v: that is for a pool; with Inline there is no excess", ErrConfig, c.Overload)
 	case c.Workers != Inline && c.HandlerTimeout > 0 && c.Batches <= c.strands():
-		return fmt.Errorf("ipq: Config.Batches is %d: with HandlerTimeout it must be more than twice the %d workers", c.Batches, c.Workers)
+		return fmt.Errorf("%w: Config.Batches is %d: with HandlerTimeout it must be more than twice the %d workers", ErrConfig, c.Batches, c.Workers)
 	}
 	return nil
 }
@@ -288,7 +288,7 @@ func (c *Config) holdNetNS() (release func(), err error) {
 	}
 	f, err := netns.Dup(c.NetNS)
 	if err != nil {
-		return nil, &OpError{Op: "enter the network namespace of", Queue: c.Queue, Err: fmt.Errorf("Config.NetNS: %w", err)}
+		return nil, &OpError{Op: "open", Queue: c.Queue, Err: fmt.Errorf("%w: Config.NetNS: %w", ErrConfig, err)}
 	}
 	c.NetNS = int(f.Fd())
 	return func() { f.Close() }, nil

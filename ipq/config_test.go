@@ -1,6 +1,7 @@
 package ipq
 
 import (
+	"errors"
 	"runtime"
 	"strings"
 	"testing"
@@ -14,7 +15,7 @@ func TestConfigDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Queue != 0 || c.Queues != 1 || c.Copy != CopyPacket || c.SnapLen != 65531 || c.MaxLen != 1024 ||
+	if c.Queue != 0 || c.Queues != 1 || c.Copy != CopyPacket || c.SnapLen != 65531 || c.MaxQueueLen != 1024 ||
 		c.Workers != runtime.GOMAXPROCS(0) || c.BatchSize != 64 || c.Batches != max(8, 2*c.Workers) ||
 		c.OnPanic != Drop || c.flags() != 0 || c.ReadBuffer != 0 || c.FlushAfter != 0 || c.BusyPoll != 0 {
 		t.Errorf("%+v", c)
@@ -48,15 +49,15 @@ func TestConfigDefaultsDependOnEachOther(t *testing.T) {
 // The bounds themselves are allowed.
 func TestConfigBounds(t *testing.T) {
 	for _, c := range []Config{
-		{Queue: 65535}, {Queue: 64512, Queues: 1024}, {MaxLen: 65536}, {MaxLen: 1}, {BatchSize: 1024}, {BatchSize: 1},
+		{Queue: 65535}, {Queue: 64512, Queues: 1024}, {MaxQueueLen: 65536}, {MaxQueueLen: 1}, {BatchSize: 1024}, {BatchSize: 1},
 		{Workers: 4096}, {Batches: 4096}, {Copy: CopyMeta}, {OnPanic: Requeue(9).WithMark(1)},
 	} {
 		if _, err := c.withDefaults(); err != nil {
 			t.Errorf("%+v: %v", c, err)
 		}
 	}
-	for _, c := range []Config{{Workers: 4097}, {Batches: 4097}, {Queues: 1025}, {SnapLen: -1}, {MaxLen: -1}, {BatchSize: -1}} {
-		if _, err := c.withDefaults(); err == nil || !strings.Contains(err.Error(), "want ") {
+	for _, c := range []Config{{Workers: 4097}, {Batches: 4097}, {Queues: 1025}, {SnapLen: -1}, {MaxQueueLen: -1}, {BatchSize: -1}} {
+		if _, err := c.withDefaults(); !errors.Is(err, ErrConfig) || !strings.Contains(err.Error(), "want ") {
 			t.Errorf("%+v: %v", c, err)
 		}
 	}

@@ -1,7 +1,6 @@
 package ipq
 
 import (
-	"errors"
 	"fmt"
 	"sync"
 	"syscall"
@@ -43,7 +42,7 @@ func Dial(cfg Config) (*Conn, error) {
 		return nil, err
 	}
 	defer release()
-	cfg.Workers, cfg.Batches, cfg.Overload = Inline, 1, Block
+	cfg.Workers, cfg.Batches, cfg.Overload = Inline, 1, Wait
 	cfg, err = cfg.withDefaults()
 	if err != nil {
 		return nil, err
@@ -61,7 +60,7 @@ func Dial(cfg Config) (*Conn, error) {
 	return c.open(), nil
 }
 
-var errOneQueue = errors.New("ipq: a Conn serves one queue: Config.Queues must be 0 or 1")
+var errOneQueue = fmt.Errorf("%w: a Conn serves one queue: Config.Queues must be 0 or 1", ErrConfig)
 
 // openConn allocates that many batches of buffers for a queue, dials and binds
 // it.
@@ -95,7 +94,7 @@ func (c *Conn) open() *Conn {
 	c.batch = newBatch(c.ring.TryGet(), c.sock)
 	// A batch verdict can decide all that the kernel holds, so the calls are
 	// not raw.
-	c.list = ring.NewGather(2, maxMaxLen)
+	c.list = ring.NewGather(2, maxMaxQueueLen)
 	c.buf = make([]byte, zerocopy.MaxVerdictLen)
 	return c
 }
@@ -113,7 +112,7 @@ func (c *Conn) SetMode(mode CopyMode, snapLen int) error {
 		snapLen = c.cfg.SnapLen
 	}
 	if err := c.sock.setMode(mode, snapLen); err != nil {
-		return c.sock.fail("set the copy mode of", err)
+		return c.sock.fail("configure", err)
 	}
 	return nil
 }
@@ -150,14 +149,14 @@ func (c *Conn) SetVerdict(id uint32, v Verdict, payload []byte) error {
 // the next read. Errors are those of SetVerdict.
 func (c *Conn) Decide(p *Packet, v Verdict) error {
 	if p.misedited() && v&verdictCode != Drop {
-		return c.sock.fail("give a verdict to", fmt.Errorf("%w: EditPayload has changed what must stay", ErrUndeliverable))
+		return c.sock.fail("verdict", fmt.Errorf("%w: EditPayload has changed what must stay", ErrUndeliverable))
 	}
 	return c.decide(p.ID(), v, p.edit)
 }
 
 func (c *Conn) decide(id uint32, v Verdict, e edits) error {
 	if !v.valid() {
-		return c.sock.fail("give a verdict to", fmt.Errorf("%w: %v", syscall.EINVAL, v))
+		return c.sock.fail("verdict", fmt.Errorf("%w: %v", syscall.EINVAL, v))
 	}
 	a := e.attrs
 	if mark, ok := v.Mark(); ok {
@@ -184,7 +183,7 @@ func (c *Conn) decide(id uint32, v Verdict, e edits) error {
 // mark nor anything else goes with v.
 func (c *Conn) SetVerdictBatch(id uint32, v Verdict) error {
 	if _, marked := v.Mark(); marked || !v.valid() {
-		return c.sock.fail("give a verdict to", fmt.Errorf("%w: %v for a batch", syscall.EINVAL, v))
+		return c.sock.fail("verdict", fmt.Errorf("%w: %v for a batch", syscall.EINVAL, v))
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -201,7 +200,7 @@ func (c *Conn) write(msg, body []byte) error {
 	var werr error
 	// Control, so that a Close meanwhile does not pull the descriptor away.
 	if err := c.sock.raw.Control(func(uintptr) { werr = c.sock.write(c.list, nil) }); err != nil {
-		return c.sock.fail("write a verdict to", ErrClosed)
+		return c.sock.fail("verdict", ErrClosed)
 	}
 	return werr
 }

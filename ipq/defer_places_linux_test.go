@@ -89,7 +89,7 @@ func TestKernelDefersAsManyAsTheQueueHolds(t *testing.T) {
 		deferred := make(chan *Deferred, maxLen)
 		q, stop := serve(t, Config{
 			Queue: fakeNumber, NetNS: ns.FD(), Workers: workers,
-			MaxLen: maxLen, MaxDeferred: maxLen, DeferTimeout: time.Hour,
+			MaxQueueLen: maxLen, MaxDeferred: maxLen, DeferTimeout: time.Hour,
 		}, HandlerFunc(func(p *Packet) Verdict {
 			if d, err := p.Defer(); err == nil {
 				deferred <- d

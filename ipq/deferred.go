@@ -22,7 +22,7 @@ var errNoHandler = fmt.Errorf("ipq: Defer is for the handlers of a Queue; with a
 // Defer puts off the verdict on p. The packet is copied, with all its
 // attributes and what was edited of it, so its buffer is free for others when
 // the handler returns; the kernel goes on holding it, as one of the
-// [Config.MaxLen] of its queue.
+// [Config.MaxQueueLen] of its queue.
 //
 // What the handler returns is then the packet's verdict only if none has been
 // given when [Config.DeferTimeout] has passed, counted from the call of Defer,
@@ -67,7 +67,7 @@ func (d *Deferred) Packet() *Packet { return d.packet }
 // Run. It may be called from any goroutine.
 func (d *Deferred) Verdict(v Verdict) error {
 	if !v.valid() {
-		return d.set.sock.fail("decide a deferred packet of", fmt.Errorf("%w: %v", syscall.EINVAL, v))
+		return d.set.sock.fail("verdict", fmt.Errorf("%w: %v", syscall.EINVAL, v))
 	}
 	return d.set.decide(d, v)
 }

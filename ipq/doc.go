@@ -57,7 +57,7 @@
 // # Overload and slow handlers
 //
 // When all buffers are in use, [Config.Overload] says what becomes of further
-// packets: the receiver waits ([Block]), so that the kernel's queue fills, and
+// packets: the receiver waits ([Wait]), so that the kernel's queue fills, and
 // then the kernel drops packets, or accepts them with [Config.FailOpen]; or it
 // accepts or drops them itself, without the handler.
 //
@@ -102,7 +102,7 @@
 //	  packet_id, mark, hook                  ID, Mark, Hook
 //	  timestamp_sec, timestamp_usec          Timestamp
 //	  indev_name, outdev_name                InDev, OutDev, InterfaceName
-//	  hw_protocol, hw_addr                   Protocol, HardwareAddr
+//	  hw_protocol, hw_addr                   EtherType, HardwareAddr
 //	  data_len, payload                      Len, Payload
 //	ipq_set_verdict                        Conn.SetVerdict, Conn.Decide, or what
 //	                                         a Handler returns

@@ -126,7 +126,7 @@ func TestUnbindingComesLast(t *testing.T) {
 func TestRunReportsAFailedEnd(t *testing.T) {
 	const firstAttr = zerocopy.GenHeaderLen // of a config message's data: its length, its type, its value
 	for op, fails := range map[string]func(data []byte) bool{
-		"stop": func(data []byte) bool { return data[firstAttr+2] == zerocopy.CfgQueueMaxlen },
+		"drain": func(data []byte) bool { return data[firstAttr+2] == zerocopy.CfgQueueMaxlen },
 		"unbind": func(data []byte) bool {
 			return data[firstAttr+2] == zerocopy.CfgCmd && data[firstAttr+4] == zerocopy.CmdUnbind
 		},

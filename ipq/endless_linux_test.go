@@ -265,7 +265,7 @@ func TestNoMemoryAtTheEnd(t *testing.T) {
 func TestDrainOfAQueueThatFillsUp(t *testing.T) {
 	eachMode(t, func(t *testing.T, workers int) {
 		f := newFake(t)
-		q := f.open(Config{Workers: workers, MaxLen: 10, DrainTimeout: time.Millisecond, OnTimeout: Accept})
+		q := f.open(Config{Workers: workers, MaxQueueLen: 10, DrainTimeout: time.Millisecond, OnTimeout: Accept})
 		recv := q.loops[0].sock.recv
 		var full atomic.Bool
 		q.loops[0].sock.recv = func(b *ring.Batch, fd int) (int, syscall.Errno) {

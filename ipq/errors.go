@@ -11,6 +11,9 @@ import (
 
 // Errors that callers compare with [errors.Is].
 var (
+	// ErrConfig is returned for a [Config] that makes no sense, with the field and
+	// what it may be. Nothing has been opened then.
+	ErrConfig = errors.New("ipq: bad config")
 	// ErrClosed is returned by what was called after Close, or after Run has
 	// ended.
 	ErrClosed = os.ErrClosed
@@ -67,14 +70,18 @@ var (
 // a sentinel of this package, a [TakenError], [CapabilityError] or
 // [FeatureError], or the kernel's errno as a [syscall.Errno].
 type OpError struct {
-	Op    string // what was tried: "open", "bind", "receive", "write verdicts", ...
+	// Op is what was tried, one word: "open" a socket, "adopt" that of another
+	// process, "bind" the queue, "configure" it, "pin" its loop to a CPU, "run",
+	// "inherit", "receive" packets, give a "verdict", "drain" the queue, "end"
+	// the run, "unbind" the queue, or hand its "file" on.
+	Op    string
 	Queue uint16
 	Err   error
 }
 
 // Error implements error.
 func (e *OpError) Error() string {
-	return fmt.Sprintf("ipq: %s queue %d: %v", e.Op, e.Queue, e.Err)
+	return fmt.Sprintf("ipq: queue %d: %s: %v", e.Queue, e.Op, e.Err)
 }
 
 // Unwrap returns the cause.

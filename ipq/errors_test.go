@@ -19,9 +19,9 @@ func TestErrors(t *testing.T) {
 		not  error
 	}{
 		{&OpError{Op: "bind", Queue: 7, Err: syscall.EINVAL},
-			[]string{"ipq: bind queue 7: invalid argument"}, []error{syscall.EINVAL}, syscall.EBUSY},
-		{&OpError{Op: "read from", Queue: 65535, Err: ErrClosed},
-			[]string{"read from queue 65535", "closed"}, []error{ErrClosed, os.ErrClosed}, os.ErrDeadlineExceeded},
+			[]string{"ipq: queue 7: bind: invalid argument"}, []error{syscall.EINVAL}, syscall.EBUSY},
+		{&OpError{Op: "receive", Queue: 65535, Err: ErrClosed},
+			[]string{"ipq: queue 65535: receive: ", "closed"}, []error{ErrClosed, os.ErrClosed}, os.ErrDeadlineExceeded},
 		{&OpError{Op: "bind", Err: &TakenError{PortID: 4711}},
 			[]string{"queue 0", "port id 4711", "process id", "choose another queue number"}, []error{syscall.EBUSY}, fs.ErrPermission},
 		{&TakenError{}, []string{"taken by another socket:"}, []error{syscall.EBUSY}, syscall.EPERM},

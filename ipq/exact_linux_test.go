@@ -58,7 +58,7 @@ func TestEveryPacketGetsOneVerdict(t *testing.T) {
 				if s.Received != count || s.Verdicts != count || s.Accepted != count {
 					t.Errorf("engine: received %d, verdicts %d, accepted %d, want %d each", s.Received, s.Verdicts, s.Accepted, count)
 				}
-				if s.Kernel && (s.Sequence != count || s.Waiting != 0 || s.QueueDropped+s.SocketDropped != 0) {
+				if s.KernelKnown && (s.Sequence != count || s.Waiting != 0 || s.QueueDropped+s.SocketDropped != 0) {
 					t.Errorf("kernel's queue: %+v", s)
 				}
 				if s.UnknownVerdicts+s.RefusedVerdicts+s.InvalidVerdicts+s.Undecodable+s.WriteRetries != 0 {

@@ -18,8 +18,8 @@ func TestPacketsOfOtherFamilies(t *testing.T) {
 		f := newFake(t)
 		var handled []Hook // one flow's handlers come one after the other
 		q, stop := f.serve(Config{Workers: workers}, func(p *Packet) Verdict {
-			if p.Protocol() != etherARP {
-				t.Errorf("protocol %#x", p.Protocol())
+			if p.EtherType() != etherARP {
+				t.Errorf("protocol %#x", p.EtherType())
 			}
 			_ = p.Hook().String()
 			_ = p.Flow().String()

@@ -103,7 +103,7 @@ func TestKernelFlushesUnderFlood(t *testing.T) {
 			eachMode(t, func(t *testing.T, workers int) {
 				from, at, to, away, back := x.prepare(t)
 				g := new(gate)
-				q, stop := serve(t, Config{Queue: fakeNumber, NetNS: at.FD(), Workers: workers, MaxLen: maxLen}, g)
+				q, stop := serve(t, Config{Queue: fakeNumber, NetNS: at.FD(), Workers: workers, MaxQueueLen: maxLen}, g)
 				startFlood(t, from, flood.Config{Rate: 20_000, To: to})
 				for range rounds {
 					g.goesOn(t, 1000)
@@ -217,7 +217,7 @@ func TestKernelHoldsTheMostPackets(t *testing.T) {
 	waiting := make([]*Deferred, 0, most)
 	var n atomic.Int64
 	q, stop := serve(t, Config{
-		Queue: fakeNumber, NetNS: ns.FD(), Workers: Inline, MaxLen: most, ReadBuffer: 2 << 20,
+		Queue: fakeNumber, NetNS: ns.FD(), Workers: Inline, MaxQueueLen: most, ReadBuffer: 2 << 20,
 		MaxDeferred: most, DeferTimeout: time.Hour,
 	}, HandlerFunc(func(p *Packet) Verdict {
 		d, err := p.Defer()
@@ -242,10 +242,10 @@ func TestKernelHoldsTheMostPackets(t *testing.T) {
 	await(t, "the last to arrive", func() bool {
 		c, err := arrived.Counters()
 		s := q.Stats()
-		return err == nil && c[0].Packets == most+excess && (!s.Kernel || s.QueueDropped+s.SocketDropped >= excess)
+		return err == nil && c[0].Packets == most+excess && (!s.KernelKnown || s.QueueDropped+s.SocketDropped >= excess)
 	})
 	s := q.Stats()
-	if s.Kernel && (s.Waiting != most || s.QueueDropped != excess || s.SocketDropped != 0) {
+	if s.KernelKnown && (s.Waiting != most || s.QueueDropped != excess || s.SocketDropped != 0) {
 		t.Errorf("%d wait, %d found the queue full, %d the socket", s.Waiting, s.QueueDropped, s.SocketDropped)
 	}
 	for _, d := range waiting {

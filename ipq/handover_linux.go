@@ -30,7 +30,7 @@ import (
 //     has received is decided, and says so;
 //  4. the new one calls [Queue.Run].
 //
-// Between 3 and 4 packets wait in the kernel, up to [Config.MaxLen]. The new
+// Between 3 and 4 packets wait in the kernel, up to [Config.MaxQueueLen]. The new
 // process may also run its queue before 3. Each packet is then received, and
 // decided, by one of the two, but packets of a flow can overtake each other.
 //
@@ -57,10 +57,10 @@ func (q *Queue) File(i int) (*os.File, error) {
 	if cerr := s.raw.Control(func(sock uintptr) {
 		fd, err = unix.FcntlInt(sock, unix.F_DUPFD_CLOEXEC, 0)
 	}); cerr != nil {
-		return nil, s.fail("duplicate the socket of", ErrClosed)
+		return nil, s.fail("file", ErrClosed)
 	}
 	if err != nil {
-		return nil, s.fail("duplicate the socket of", os.NewSyscallError("fcntl", err))
+		return nil, s.fail("file", os.NewSyscallError("fcntl", err))
 	}
 	return os.NewFile(uintptr(fd), fmt.Sprintf("queue %d", s.queue)), nil
 }
@@ -83,7 +83,7 @@ func FromFile(cfg Config, files ...*os.File) (*Queue, error) {
 		return nil, err
 	}
 	if len(files) != cfg.Queues {
-		return nil, fmt.Errorf("ipq: FromFile: %d files for %d queues: %w", len(files), cfg.Queues, os.ErrInvalid)
+		return nil, fmt.Errorf("%w: %d files for %d queues: %w", ErrConfig, len(files), cfg.Queues, os.ErrInvalid)
 	}
 	return openQueue(cfg, func(cfg *Config, queue uint16) (*socket, error) {
 		return adoptSocket(cfg, queue, files[queue-cfg.Queue])
@@ -93,7 +93,7 @@ func FromFile(cfg Config, files ...*os.File) (*Queue, error) {
 // adoptSocket makes a socket of a file that is bound to a queue.
 func adoptSocket(cfg *Config, queue uint16, f *os.File) (*socket, error) {
 	fail := func(err error) (*socket, error) {
-		return nil, &OpError{Op: "take over the socket of", Queue: queue, Err: err}
+		return nil, &OpError{Op: "adopt", Queue: queue, Err: err}
 	}
 	conn, err := nlsocket.FileConn(f, "netlink")
 	if err != nil {

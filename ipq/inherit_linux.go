@@ -16,7 +16,7 @@ import (
 // have ended with [Queue.Detach], and so will decide nothing any more. [Queue.Run]
 // then begins with the packets that they had received and not decided: it drops
 // them or, with [Config.FailOpen], accepts them. They would wait for ever
-// otherwise, and count in [Config.MaxLen]. [Stats.Orphans] counts them.
+// otherwise, and count in [Config.MaxQueueLen]. [Stats.Orphans] counts them.
 //
 // Which packets these are follows from the order in which the socket gives them
 // out: all before the first that is still in it. If there is none, the kernel's
@@ -50,7 +50,7 @@ func (l *loop) inherit() {
 	// puts it into the socket. So what is in the table is in the socket by now, or
 	// has been.
 	if err := s.configure(func(ae *netlink.AttributeEncoder) {
-		ae.Uint32(zerocopy.CfgQueueMaxlen, uint32(l.q.cfg.MaxLen))
+		ae.Uint32(zerocopy.CfgQueueMaxlen, uint32(l.q.cfg.MaxQueueLen))
 	}); err != nil {
 		l.fail(s.fail("configure", err))
 		return
@@ -69,7 +69,7 @@ func (l *loop) inherit() {
 	})
 	switch {
 	case err != nil && !errors.Is(err, os.ErrDeadlineExceeded):
-		l.fail(s.fail("receive from", err))
+		l.fail(s.fail("receive", err))
 	case found:
 		l.decideUpTo(last)
 	}

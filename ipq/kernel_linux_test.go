@@ -159,7 +159,7 @@ func TestKernelAttributes(t *testing.T) {
 			}
 		}
 		check("flow", fmt.Sprint(flow), fmt.Sprintf("udp 127.0.0.1:%d > 127.0.0.1:%d", from.Port, udpPort))
-		check("protocol", p.Protocol(), uint16(0x0800))
+		check("protocol", p.EtherType(), uint16(0x0800))
 		check("family", p.Family(), uint8(unix.AF_INET))
 		check("queue", p.Queue(), uint16(fakeNumber))
 		check("length", p.Len(), 28+40)

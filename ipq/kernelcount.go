@@ -12,7 +12,7 @@ type kernelCounters struct {
 }
 
 func (k *kernelCounters) addTo(s *Stats) {
-	s.Kernel = s.Kernel && k.full
+	s.KernelKnown = s.KernelKnown && k.full
 	s.Waiting += k.waiting
 	s.QueueDropped += k.queueDropped
 	s.SocketDropped += k.socketDropped

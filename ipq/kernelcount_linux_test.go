@@ -55,18 +55,18 @@ func TestKernelCountersGoOnWhereTheKernelsWrap(t *testing.T) {
 	check := func(what string, want Stats) {
 		t.Helper()
 		s := q.Stats()
-		got := Stats{Kernel: s.Kernel, Waiting: s.Waiting, QueueDropped: s.QueueDropped, SocketDropped: s.SocketDropped, Sequence: s.Sequence}
+		got := Stats{KernelKnown: s.KernelKnown, Waiting: s.Waiting, QueueDropped: s.QueueDropped, SocketDropped: s.SocketDropped, Sequence: s.Sequence}
 		if got != want {
 			t.Errorf("%s:\n%+v, want\n%+v", what, got, want)
 		}
 	}
 	set(queueLine(owner, 3, top, 10, top-1), "")
-	check("before", Stats{Kernel: true, Waiting: 3, QueueDropped: top, SocketDropped: 10, Sequence: top - 1})
+	check("before", Stats{KernelKnown: true, Waiting: 3, QueueDropped: top, SocketDropped: 10, Sequence: top - 1})
 	set(queueLine(owner, 4, 0, 9, 5), "")
-	check("wrapped once", Stats{Kernel: true, Waiting: 4, QueueDropped: 1 << 32, SocketDropped: 1<<32 + 9, Sequence: 1<<32 + 5})
-	check("again", Stats{Kernel: true, Waiting: 4, QueueDropped: 1 << 32, SocketDropped: 1<<32 + 9, Sequence: 1<<32 + 5})
+	check("wrapped once", Stats{KernelKnown: true, Waiting: 4, QueueDropped: 1 << 32, SocketDropped: 1<<32 + 9, Sequence: 1<<32 + 5})
+	check("again", Stats{KernelKnown: true, Waiting: 4, QueueDropped: 1 << 32, SocketDropped: 1<<32 + 9, Sequence: 1<<32 + 5})
 	set(queueLine(owner, 0, top, 9, 4), "")
-	check("wrapped twice", Stats{Kernel: true, QueueDropped: 1<<33 - 1, SocketDropped: 1<<32 + 9, Sequence: 1<<33 + 4})
+	check("wrapped twice", Stats{KernelKnown: true, QueueDropped: 1<<33 - 1, SocketDropped: 1<<32 + 9, Sequence: 1<<33 + 4})
 	// The queue is gone: nothing goes back, and another count of its losses is
 	// not mixed in.
 	set("", socketLine(owner, 3))
@@ -88,8 +88,8 @@ func TestSocketDropsGoOnWhereTheKernelsWrap(t *testing.T) {
 		want  uint64
 	}{{5, 5}, {1<<31 - 1, 1<<31 - 1}, {-1 << 31, 1 << 31}, {-1, 1<<32 - 1}, {2, 1<<32 + 2}} {
 		set("", socketLine(owner, x.drops))
-		if s := q.Stats(); s.SocketDropped != x.want || s.Kernel {
-			t.Errorf("the kernel says %d: %d, want %d (Kernel %v)", x.drops, s.SocketDropped, x.want, s.Kernel)
+		if s := q.Stats(); s.SocketDropped != x.want || s.KernelKnown {
+			t.Errorf("the kernel says %d: %d, want %d (KernelKnown %v)", x.drops, s.SocketDropped, x.want, s.KernelKnown)
 		}
 	}
 }

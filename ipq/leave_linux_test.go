@@ -48,7 +48,7 @@ func TestKernelCancelUnderFlood(t *testing.T) {
 			if s.UnknownVerdicts+s.RefusedVerdicts != 0 {
 				t.Errorf("round %d: verdicts refused: %+v", round, s)
 			}
-			if s.Kernel {
+			if s.KernelKnown {
 				if s.Waiting != 0 || s.Sequence-s.SocketDropped != s.Received {
 					t.Errorf("round %d: of %d packets queued %d did not fit the socket and %d were received",
 						round, s.Sequence, s.SocketDropped, s.Received)

@@ -16,7 +16,7 @@ var accept = HandlerFunc(func(*Packet) Verdict { return Accept })
 
 func TestBindMessage(t *testing.T) {
 	f := newFake(t)
-	f.open(Config{MaxLen: 77, SnapLen: 128, FailOpen: true, GSO: true})
+	f.open(Config{MaxQueueLen: 77, SnapLen: 128, FailOpen: true, GSO: true})
 	c := f.Configs()
 	if len(c) != 1 {
 		t.Fatalf("%d config messages before packets can come, want 1: %v", len(c), c)
@@ -170,7 +170,7 @@ func TestOpenErrors(t *testing.T) {
 			return errors.As(err, &f) && len(f.Features) == 1 && f.Features[0] == "Conntrack"
 		}, "Config.Conntrack"},
 		{"other", func(fakekernel.Config) syscall.Errno { return enomem },
-			enomem, func(error) bool { return true }, "bind queue 7"},
+			enomem, func(error) bool { return true }, "queue 7: bind"},
 	} {
 		f := newFake(t)
 		f.Refuse(x.kernel)
@@ -188,7 +188,7 @@ func TestOpenErrors(t *testing.T) {
 func TestConfigIsChecked(t *testing.T) {
 	for what, cfg := range map[string]Config{
 		"Queues": {Queues: -1}, "Queue+Queues-1": {Queue: 65535, Queues: 2}, "Copy": {Copy: 9},
-		"SnapLen": {SnapLen: 65536}, "MaxLen": {MaxLen: 65537}, "ReadBuffer": {ReadBuffer: -1}, "NetNS": {NetNS: -1},
+		"SnapLen": {SnapLen: 65536}, "MaxQueueLen": {MaxQueueLen: 65537}, "ReadBuffer": {ReadBuffer: -1}, "NetNS": {NetNS: -1},
 		"Workers": {Workers: -2}, "BatchSize": {BatchSize: 1025}, "Batches": {Batches: -1},
 		"FlushAfter": {FlushAfter: -1}, "BusyPoll": {BusyPoll: -1}, "OnPanic": {OnPanic: 2},
 	} {

@@ -107,7 +107,7 @@ func (l *loop) run() {
 	if l.pin != nil {
 		unlock, err := l.pin.lock()
 		if err != nil {
-			l.fail(l.sock.fail("pin the receive loop of", err))
+			l.fail(l.sock.fail("pin", err))
 		} else {
 			defer unlock()
 		}
@@ -120,7 +120,7 @@ func (l *loop) run() {
 		l.inherit()
 	}
 	if err := l.sock.raw.Read(l.step); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
-		l.fail(l.sock.fail("receive from", err))
+		l.fail(l.sock.fail("receive", err))
 	}
 	if l.drain(l.receive); l.abandoned {
 		return
@@ -206,15 +206,15 @@ func (l *loop) drain(receive func(fd int) received) {
 		return // if the socket does not work, the kernel drops what it holds
 	}
 	if err := l.sock.shut(); err != nil {
-		l.fail(l.sock.fail("stop", err))
+		l.fail(l.sock.fail("drain", err))
 		return
 	}
-	for rounds := 0; rounds <= l.q.cfg.MaxLen; {
+	for rounds := 0; rounds <= l.q.cfg.MaxQueueLen; {
 		if r := receive(l.sock.fd); r == empty || r == broken {
 			return
 		}
 		if l.q.overdue.Load() {
-			rounds++ // each has a packet, of which there are no more than MaxLen, or fails
+			rounds++ // each has a packet, of which there are no more than MaxQueueLen, or fails
 		}
 	}
 	l.fail(l.sock.fail("drain", errEndless))
@@ -265,7 +265,7 @@ func (l *loop) receive(fd int) received {
 func (l *loop) get() *batch {
 	rb := l.ring.TryGet()
 	if rb == nil {
-		if l.q.cfg.Overload != Block {
+		if l.q.cfg.Overload != Wait {
 			return nil
 		}
 		l.count.waits.Add(1)

@@ -64,7 +64,7 @@ func (c *Config) fits(memory, address limit) error {
 	if need <= most.bytes {
 		return nil
 	}
-	return fmt.Errorf("ipq: Config.Queues, Batches and BatchSize (%d × %d × %d packets), Workers (%d) and MaxDeferred (%d) "+
+	return fmt.Errorf("%w: Config.Queues, Batches and BatchSize (%d × %d × %d packets), Workers (%d) and MaxDeferred (%d) "+
 		"need %d MiB of %s, and %s %d MiB: lower them",
-		c.Queues, c.Batches, c.BatchSize, c.Workers, c.MaxDeferred, need>>20, what, most.by, most.bytes>>20)
+		ErrConfig, c.Queues, c.Batches, c.BatchSize, c.Workers, c.MaxDeferred, need>>20, what, most.by, most.bytes>>20)
 }

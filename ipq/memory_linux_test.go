@@ -21,7 +21,7 @@ func TestKernelMemoryCannotHoldTheBounds(t *testing.T) {
 		"buffers": {Queues: maxQueues, Batches: maxBatches, BatchSize: maxBatchSize, Workers: Inline},
 		"a pool":  {Queues: maxQueues, Batches: maxBatches, BatchSize: maxBatchSize, Workers: maxWorkers},
 		"workers": {Queues: maxQueues, Workers: maxWorkers, Batches: 1, BatchSize: maxBatchSize},
-		"copies":  {Queues: maxQueues, MaxLen: maxMaxLen, MaxDeferred: maxMaxLen, Workers: Inline},
+		"copies":  {Queues: maxQueues, MaxQueueLen: maxMaxQueueLen, MaxDeferred: maxMaxQueueLen, Workers: Inline},
 	} {
 		cfg.NetNS = ns.FD()
 		leavesNothing(t, what, func() {

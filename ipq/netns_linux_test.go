@@ -159,7 +159,7 @@ func TestKernelFromFileInAnotherNamespace(t *testing.T) {
 		}
 		defer next.Detach()
 		isIn(t, next.conns[0].sock, ns)
-		if _, err := ns.QueueStats(); err == nil && !next.Stats().Kernel {
+		if _, err := ns.QueueStats(); err == nil && !next.Stats().KernelKnown {
 			t.Errorf("%s: the kernel's counters are not known", what)
 		}
 	}

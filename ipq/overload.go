@@ -8,11 +8,11 @@ import "fmt"
 type Overload uint8
 
 const (
-	// Block receives no more until a batch is free. The kernel's queue fills,
+	// Wait receives no more until a batch is free. The kernel's queue fills,
 	// and then the kernel drops packets, or accepts them with
 	// [Config.FailOpen]. It is the default, and the only one under which the
 	// packets of a flow always keep their order.
-	Block Overload = iota
+	Wait Overload = iota
 	// AcceptExcess accepts them in the receive loop, without the handler. A
 	// packet accepted so overtakes those of its flow that still wait in the
 	// pool: see [Stats.Overtook].
@@ -21,11 +21,11 @@ const (
 	DropExcess
 )
 
-// String returns for example "block".
+// String returns for example "wait".
 func (o Overload) String() string {
 	switch o {
-	case Block:
-		return "block"
+	case Wait:
+		return "wait"
 	case AcceptExcess:
 		return "accept excess"
 	case DropExcess:

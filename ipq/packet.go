@@ -45,8 +45,8 @@ func (p *Packet) Hook() Hook { return Hook(p.msg.Hook()) }
 // AF_BRIDGE. A rule of nft's inet family has that of the packet.
 func (p *Packet) Family() uint8 { return p.msg.Family() }
 
-// Protocol returns the EtherType of the payload, such as 0x0800 for IPv4.
-func (p *Packet) Protocol() uint16 { return p.msg.HWProtocol() }
+// EtherType returns that of the payload, such as 0x0800 for IPv4.
+func (p *Packet) EtherType() uint16 { return p.msg.HWProtocol() }
 
 // Mark returns the packet's mark (skb->mark).
 func (p *Packet) Mark() uint32 { return p.msg.Mark() }
@@ -219,9 +219,11 @@ const (
 	etherTypeIPv6 = 0x86dd // ETH_P_IPV6
 )
 
-// flowHash is the hash of the flow that the packet came with. It is on every
-// packet's way: what is behind nothing else is not looked for.
-func (p *Packet) flowHash() uint64 {
+// FlowHash returns the hash of the flow that the packet came with, whatever was
+// edited since. It is that of [Flow.Hash], at less cost, and what the pool goes by:
+// packets with one hash are handled in order.
+func (p *Packet) FlowHash() uint64 {
+	// On every packet's way, so what is behind nothing else is not looked for.
 	b := p.msg.Payload()
 	if zerocopy.Plain(p.msg.HWProtocol(), b) {
 		return zerocopy.HashFlow(b, flowSeed)

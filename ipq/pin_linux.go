@@ -59,7 +59,7 @@ func newPins(cfg *Config) ([]*pin, error) {
 		return nil, os.NewSyscallError("sched_getaffinity", err)
 	}
 	if n := set.Count(); n < cfg.Queues {
-		return nil, fmt.Errorf("ipq: Config.PinCPU: %d queues, but only %d CPUs that this process may use", cfg.Queues, n)
+		return nil, fmt.Errorf("%w: Config.PinCPU: %d queues, but only %d CPUs that this process may use", ErrConfig, cfg.Queues, n)
 	}
 	cpu := 0
 	for i := range pins {

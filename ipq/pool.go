@@ -80,7 +80,7 @@ func (s *pooled) take(b *batch, n int) bool {
 			continue
 		}
 		packets++
-		hash := p.flowHash()
+		hash := p.FlowHash()
 		p.bucket = bucketOf(hash)
 		k := s.steer.strand(hash)
 		if k < 0 {
@@ -165,4 +165,4 @@ func (s *pooled) finish() (stuck bool) {
 }
 
 // overtakes reports whether p, sent on now, overtakes others of its flow.
-func (s *pooled) overtakes(p *Packet) bool { return s.steer.overtakes(s.strands, p.flowHash()) }
+func (s *pooled) overtakes(p *Packet) bool { return s.steer.overtakes(s.strands, p.FlowHash()) }

@@ -76,8 +76,8 @@ func (h *handling) look(p *Packet, plan *plan) error {
 	switch {
 	case plan.undecodable():
 		return errors.New("handled, though it cannot be decoded")
-	case p.Truncated() != plan.truncated(h.cfg), p.GSO() != plan.gso, p.Hook() != Forward, p.Protocol() != plan.etherType():
-		return fmt.Errorf("truncated %v, GSO %v, %v, %#x, unlike the plan: %+v", p.Truncated(), p.GSO(), p.Hook(), p.Protocol(), plan)
+	case p.Truncated() != plan.truncated(h.cfg), p.GSO() != plan.gso, p.Hook() != Forward, p.EtherType() != plan.etherType():
+		return fmt.Errorf("truncated %v, GSO %v, %v, %#x, unlike the plan: %+v", p.Truncated(), p.GSO(), p.Hook(), p.EtherType(), plan)
 	case h.cfg.Copy == CopyMeta && payload != nil, h.cfg.Copy == CopyPacket && !plan.truncated(h.cfg) && len(payload) != plan.size:
 		return fmt.Errorf("payload of %d bytes, want %d", len(payload), plan.size)
 	}

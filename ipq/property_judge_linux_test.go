@@ -90,7 +90,7 @@ func (j *judge) order(p *plan) error {
 // excess reports whether a packet was decided without the handler because the
 // pool was saturated: there is no other reason for that, but a time-out.
 func (j *judge) excess(p *plan) bool {
-	return j.cfg.Workers != Inline && j.cfg.Overload != Block && !j.handled[p.number].Load()
+	return j.cfg.Workers != Inline && j.cfg.Overload != Wait && !j.handled[p.number].Load()
 }
 
 // expect returns what the verdict should be, with its attributes but the mark

@@ -144,7 +144,7 @@ func (tr *trial) produce(i int) {
 			if _, fate = offer(&p, number); fate != fakekernel.QueueFull || !tr.waits {
 				return fate
 			}
-			if _ = k.Decided(tr.ctx, tr.cfg.MaxLen/2); k.Waiting() == 0 {
+			if _ = k.Decided(tr.ctx, tr.cfg.MaxQueueLen/2); k.Waiting() == 0 {
 				k.Flush() // those whose verdicts were refused
 				runtime.Gosched()
 			}

@@ -85,14 +85,14 @@ func newSchedule(seed uint64, packets int) *schedule {
 		s.usual = []Verdict{Drop, Accept.WithMark(3), Repeat, Requeue(9)}[r.IntN(4)]
 	}
 	s.cfg = Config{
-		Queue:     fakeNumber,
-		Queues:    1 + r.IntN(3),
-		MaxLen:    []int{0, 0, 1 + r.IntN(20), 1 + r.IntN(maxMaxLen)}[r.IntN(4)],
-		SnapLen:   []int{0, 0, minSize, 100 + r.IntN(1400)}[r.IntN(4)],
-		FailOpen:  one(3),
-		Workers:   Inline,
-		BatchSize: []int{0, 0, 1, 1 + r.IntN(100)}[r.IntN(4)],
-		Batches:   1 + r.IntN(3),
+		Queue:       fakeNumber,
+		Queues:      1 + r.IntN(3),
+		MaxQueueLen: []int{0, 0, 1 + r.IntN(20), 1 + r.IntN(maxMaxQueueLen)}[r.IntN(4)],
+		SnapLen:     []int{0, 0, minSize, 100 + r.IntN(1400)}[r.IntN(4)],
+		FailOpen:    one(3),
+		Workers:     Inline,
+		BatchSize:   []int{0, 0, 1, 1 + r.IntN(100)}[r.IntN(4)],
+		Batches:     1 + r.IntN(3),
 
 		FlushAfter:    []time.Duration{0, 0, 1, 50 * time.Microsecond, time.Hour}[r.IntN(5)],
 		BusyPoll:      []time.Duration{0, 0, 20 * time.Microsecond}[r.IntN(3)],
@@ -160,7 +160,7 @@ func (s *schedule) drawGuards(r *rand.Rand) {
 	if c.HandlerTimeout > 0 {
 		c.Batches += 2 * c.Workers // it has twice as many strands, and wants more batches
 	}
-	c.Overload = []Overload{Block, Block, AcceptExcess, DropExcess}[r.IntN(4)]
+	c.Overload = []Overload{Wait, Wait, AcceptExcess, DropExcess}[r.IntN(4)]
 }
 
 // timeOutMark tells verdicts by OnTimeout from those of plans.

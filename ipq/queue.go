@@ -52,14 +52,14 @@ const (
 )
 
 // Open binds the queue, or queues, that cfg names and allocates all buffers.
-// From then on the kernel queues packets, up to cfg.MaxLen: call
+// From then on the kernel queues packets, up to cfg.MaxQueueLen: call
 // [Queue.Run] soon.
 //
-// Errors are of type [*OpError]. They match [fs.ErrPermission] without
+// What is wrong in cfg itself is an error that matches [ErrConfig]. Others are of
+// type [*OpError]. They match [fs.ErrPermission] without
 // CAP_NET_ADMIN ([CapabilityError]), [syscall.EBUSY] for a queue that another
 // socket listens on ([TakenError]), and [errors.ErrUnsupported] for what this
-// kernel does not have ([FeatureError]) and on systems other than Linux. What
-// is wrong in cfg itself is a plain error.
+// kernel does not have ([FeatureError]) and on systems other than Linux.
 //
 // [fs.ErrPermission]: https://pkg.go.dev/io/fs#pkg-variables
 func Open(cfg Config) (*Queue, error) {
@@ -206,7 +206,7 @@ func (q *Queue) stop() {
 func (q *Queue) Stats() Stats {
 	s := Stats{
 		Panics: q.panics.Load(), Bypassed: q.bypassed.Load(), BypassFailed: q.bypassFailed.Load(),
-		Kernel: true, ReadBuffer: q.conns[0].sock.readBuffer,
+		KernelKnown: true, ReadBuffer: q.conns[0].sock.readBuffer,
 	}
 	for _, l := range q.loops {
 		l.addTo(&s)

@@ -23,7 +23,7 @@ import (
 func (c *Conn) Read(timeout time.Duration) (*Packet, error) {
 	for {
 		if c.sock.closed.Load() { // no verdict could be given on what is left
-			return nil, c.sock.fail("read from", ErrClosed)
+			return nil, c.sock.fail("receive", ErrClosed)
 		}
 		for c.next < c.batch.Len() {
 			i := c.next
@@ -75,7 +75,7 @@ func (c *Conn) message(i int) (*Packet, error) {
 		if !p.msg.HasID() {
 			p = nil
 		}
-		return p, c.sock.fail("read from", ErrUndecodable)
+		return p, c.sock.fail("receive", ErrUndecodable)
 	}
 	e, err := zerocopy.DecodeError(c.batch.Msg(i))
 	if err != nil || e.Errno == 0 {
@@ -87,7 +87,7 @@ func (c *Conn) message(i int) (*Packet, error) {
 	refused := &VerdictError{ID: e.Seq, Errno: syscall.Errno(e.Errno)}
 	switch refused.Errno {
 	case syscall.EPERM, syscall.ENODEV: // of this verdict, and of any
-		return nil, c.sock.fail("write a verdict to", fmt.Errorf("%w: %w", refused, c.sock.refusal(refused.Errno)))
+		return nil, c.sock.fail("verdict", fmt.Errorf("%w: %w", refused, c.sock.refusal(refused.Errno)))
 	}
 	return nil, refused
 }
@@ -119,14 +119,14 @@ func (c *Conn) fill(timeout time.Duration) error {
 	}
 	switch {
 	case c.sock.closed.Load():
-		return c.sock.fail("read from", ErrClosed)
+		return c.sock.fail("receive", ErrClosed)
 	case errors.Is(err, os.ErrDeadlineExceeded), err == nil && errno == syscall.EAGAIN:
 		return ErrTimeout
 	case err == nil && errno != 0:
 		err = errno
 	}
 	if err != nil {
-		return c.sock.fail("read from", err)
+		return c.sock.fail("receive", err)
 	}
 	return nil
 }

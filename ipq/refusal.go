@@ -34,7 +34,7 @@ func (l *loop) control(msg []byte) {
 		}
 	case errno == syscall.ENODEV:
 		l.count.refused.Add(1)
-		l.fail(l.sock.fail("write verdicts to", ErrUnbound))
+		l.fail(l.sock.fail("verdict", ErrUnbound))
 	case errno == syscall.EPERM:
 		l.count.refused.Add(1)
 		err := l.sock.notPermitted(errno)
@@ -44,7 +44,7 @@ func (l *loop) control(msg []byte) {
 			}
 			l.denied[e.Seq] = struct{}{}
 		}
-		l.fail(l.sock.fail("write verdicts to", err))
+		l.fail(l.sock.fail("verdict", err))
 	default:
 		l.count.refused.Add(1)
 		if e.PortID != secondTry && (e.Type == zerocopy.TypeVerdict || e.Type == zerocopy.TypeVerdictBatch) {

@@ -30,7 +30,7 @@ func TestBatchVerdictsAreNotRaw(t *testing.T) {
 // What the kernel has counted is known after Close, also without a Run.
 func TestKernelCountsOutliveClose(t *testing.T) {
 	ns := labtest.New(t)
-	q := sendUnserved(t, ns, Config{MaxLen: 2}, 5, "text")
+	q := sendUnserved(t, ns, Config{MaxQueueLen: 2}, 5, "text")
 	q.Close()
 	checkKernelStats(t, ns, "after Close", q.Stats(), kernelCounters{queueDropped: 3, sequence: 2})
 }

@@ -42,8 +42,8 @@ func TestKernelMemoryUnderOverload(t *testing.T) {
 	)
 	base := Config{
 		Queue: fakeNumber, Workers: 2, Batches: 96, BatchSize: 1,
-		MaxLen:     96 + 32,            // what is held counts, too
-		ReadBuffer: 16 * (1<<17 + 384), // so that both overflow
+		MaxQueueLen: 96 + 32,            // what is held counts, too
+		ReadBuffer:  16 * (1<<17 + 384), // so that both overflow
 	}
 	with := func(f func(*Config)) Config { c := base; f(&c); return c }
 	// What the kernel did not queue, of those that came to the rules.

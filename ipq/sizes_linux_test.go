@@ -49,8 +49,8 @@ func TestKernelFailOpenIsWhatWasAskedFor(t *testing.T) {
 		what string
 		cfg  Config
 	}{
-		{"full queue", Config{MaxLen: room}},
-		{"full queue, with other flags", Config{MaxLen: room, GSO: true}},
+		{"full queue", Config{MaxQueueLen: room}},
+		{"full queue, with other flags", Config{MaxQueueLen: room, GSO: true}},
 		{"full socket", Config{ReadBuffer: room * 832}},
 	} {
 		for _, open := range []bool{false, true} {

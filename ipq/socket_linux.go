@@ -19,7 +19,7 @@ const (
 	wantSendLimit = 2 * (zerocopy.MaxCopyRange + zerocopy.MaxVerdictLen + 3)
 	// sendOverhead is what netlink_sendmsg keeps free of SO_SNDBUF.
 	sendOverhead = 32
-	// maxAutoReadBuffer bounds the receive buffer that is sized from MaxLen.
+	// maxAutoReadBuffer bounds the receive buffer that is sized from MaxQueueLen.
 	maxAutoReadBuffer = 64 << 20
 )
 
@@ -28,12 +28,12 @@ const (
 func dialSocket(cfg *Config, queue uint16) (*socket, error) {
 	nl, err := netlink.Dial(unix.NETLINK_NETFILTER, &netlink.Config{NetNS: cfg.NetNS})
 	if err != nil {
-		return nil, &OpError{Op: "open a netlink socket for", Queue: queue, Err: err}
+		return nil, &OpError{Op: "open", Queue: queue, Err: err}
 	}
 	s, err := newSocket(cfg, queue, nl)
 	if err != nil {
 		nl.Close()
-		return nil, &OpError{Op: "set up the socket of", Queue: queue, Err: err}
+		return nil, &OpError{Op: "open", Queue: queue, Err: err}
 	}
 	err = inNetNS(cfg.NetNS, s.proc.open)
 	if err == nil && s.proc.queues == nil {
@@ -46,7 +46,7 @@ func dialSocket(cfg *Config, queue uint16) (*socket, error) {
 	}
 	if err != nil {
 		s.close()
-		return nil, &OpError{Op: "enter the namespace of", Queue: queue, Err: err}
+		return nil, &OpError{Op: "open", Queue: queue, Err: err}
 	}
 	return s, nil
 }
@@ -79,7 +79,7 @@ func newSocket(cfg *Config, queue uint16, nl *netlink.Conn) (*socket, error) {
 func (s *socket) sizeBuffers(cfg *Config) error {
 	want := cfg.ReadBuffer
 	if want == 0 {
-		want = min(cfg.MaxLen*truesize(cfg), maxAutoReadBuffer)
+		want = min(cfg.MaxQueueLen*truesize(cfg), maxAutoReadBuffer)
 	}
 	// The kernel doubles what is set, and counts by the doubled.
 	if err := s.nl.SetReadBuffer((want + 1) / 2); err != nil {
@@ -91,7 +91,7 @@ func (s *socket) sizeBuffers(cfg *Config) error {
 	}
 	s.readBuffer = got
 	if got < want {
-		cfg.Logger.Warn("ipq: receive buffer is smaller than asked for: raise net.core.rmem_max, or lower MaxLen",
+		cfg.Logger.Warn("ipq: receive buffer is smaller than asked for: raise net.core.rmem_max, or lower MaxQueueLen",
 			"queue", s.queue, "want", want, "got", got)
 	}
 
@@ -135,7 +135,7 @@ func (s *socket) bind(cfg *Config) error {
 	errno, err := s.ask(func(ae *netlink.AttributeEncoder) {
 		putCommand(ae, zerocopy.CmdBind)
 		putParams(ae, cfg.Copy, cfg.SnapLen)
-		ae.Uint32(zerocopy.CfgQueueMaxlen, uint32(cfg.MaxLen))
+		ae.Uint32(zerocopy.CfgQueueMaxlen, uint32(cfg.MaxQueueLen))
 		if f := cfg.flags(); f != 0 {
 			putFlags(ae, f)
 		}
@@ -154,7 +154,7 @@ func (s *socket) bind(cfg *Config) error {
 func (s *socket) adopt(cfg *Config) error {
 	errno, err := s.ask(func(ae *netlink.AttributeEncoder) {
 		putParams(ae, cfg.Copy, cfg.SnapLen)
-		ae.Uint32(zerocopy.CfgQueueMaxlen, uint32(cfg.MaxLen))
+		ae.Uint32(zerocopy.CfgQueueMaxlen, uint32(cfg.MaxQueueLen))
 		var known uint32
 		for _, f := range configFlags {
 			known |= f.flag

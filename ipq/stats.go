@@ -52,7 +52,7 @@ type Stats struct {
 	Deferred, DeferExpired, DeferRefused uint64
 	// Orphans counts packets that were decided because of [Queue.Inherit]. They
 	// are in none of the other counts of user space: this process has not
-	// received them. It is taken from the kernel's table, see Kernel, without
+	// received them. It is taken from the kernel's table, see KernelKnown, without
 	// which it stays 0; with FailOpen it is a lower bound if packets came at that
 	// moment.
 	Orphans uint64
@@ -84,18 +84,18 @@ type Stats struct {
 	// slept, Waits how often it waited for a free batch of buffers.
 	Parks, Waits uint64
 
-	// Kernel tells whether QueueDropped, Waiting and Sequence are known.
+	// KernelKnown tells whether QueueDropped, Waiting and Sequence are known.
 	// They, and SocketDropped, come from
 	// /proc/net/netfilter/nfnetlink_queue, which is for the root of the user
 	// namespace that owns the network namespace, or, when both were made at
 	// once (unshare -Urn), for that of the initial one. Others get
-	// SocketDropped from /proc/net/netlink. Without Kernel, what was known
+	// SocketDropped from /proc/net/netlink. Without it, what was known
 	// before stays as it was.
 	//
 	// The kernel's counters have 32 bits and wrap. Here they have 64 and never
 	// go back, provided that Stats is called at least once while they count
 	// 2^32: at a million packets a second, 71 minutes.
-	Kernel bool
+	KernelKnown bool
 	// QueueDropped counts packets that the kernel dropped because the queue
 	// was full (queue_dropped).
 	QueueDropped uint64

@@ -26,7 +26,7 @@ func checkKernelStats(t *testing.T, ns *netlab.NS, what string, s Stats, want ke
 	} else {
 		want.full = true
 	}
-	if got := (kernelCounters{s.Kernel, s.Waiting, s.QueueDropped, s.SocketDropped, s.Sequence}); got != want {
+	if got := (kernelCounters{s.KernelKnown, s.Waiting, s.QueueDropped, s.SocketDropped, s.Sequence}); got != want {
 		t.Errorf("%s: %+v, want %+v", what, got, want)
 	}
 }
@@ -61,7 +61,7 @@ func drain(t *testing.T, q *Queue) {
 func TestKernelCountsWhatTheQueueDrops(t *testing.T) {
 	const sent, room = 100, 10
 	ns := labtest.New(t)
-	q := sendUnserved(t, ns, Config{MaxLen: room}, sent, "text")
+	q := sendUnserved(t, ns, Config{MaxQueueLen: room}, sent, "text")
 	want := kernelCounters{queueDropped: sent - room, waiting: room, sequence: room} // what is dropped gets no id
 	checkKernelStats(t, ns, "before Run", q.Stats(), want)
 	drain(t, q)
@@ -178,7 +178,7 @@ func TestKernelSocketOptions(t *testing.T) {
 	}
 }
 
-// The socket is sized so that a queue of MaxLen fits, whatever its packets.
+// The socket is sized so that a queue of MaxQueueLen fits, whatever its packets.
 func TestKernelQueueFitsIntoTheSocket(t *testing.T) {
 	const maxLen = 60 // full frames beyond 90 fill the send buffer of their socket, and block it
 	frame := strings.Repeat("x", 1472)
@@ -191,7 +191,7 @@ func TestKernelQueueFitsIntoTheSocket(t *testing.T) {
 		{"metadata", Config{Copy: CopyMeta}, frame}, {"the first bytes", Config{SnapLen: 64}, frame},
 	} {
 		ns := labtest.New(t)
-		x.cfg.MaxLen = maxLen
+		x.cfg.MaxQueueLen = maxLen
 		q := sendUnserved(t, ns, x.cfg, maxLen, x.text)
 		checkKernelStats(t, ns, x.what, q.Stats(), kernelCounters{waiting: maxLen, sequence: maxLen})
 		drain(t, q)

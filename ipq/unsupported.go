@@ -18,12 +18,12 @@ func dialSocket(_ *Config, queue uint16) (*socket, error) {
 
 // File hands a queue over to another process, on Linux.
 func (q *Queue) File(int) (*os.File, error) {
-	return nil, q.conns[0].sock.fail("duplicate the socket of", errors.ErrUnsupported)
+	return nil, q.conns[0].sock.fail("file", errors.ErrUnsupported)
 }
 
 // FromFile takes queues over from another process, on Linux.
 func FromFile(cfg Config, _ ...*os.File) (*Queue, error) {
-	return nil, &OpError{Op: "take over the socket of", Queue: cfg.Queue, Err: errors.ErrUnsupported}
+	return nil, &OpError{Op: "adopt", Queue: cfg.Queue, Err: errors.ErrUnsupported}
 }
 
 // Inherit takes packets over from another process, on Linux.

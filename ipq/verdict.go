@@ -52,6 +52,10 @@ func (v Verdict) WithMark(mark uint32) Verdict {
 	return v&(1<<markShift-1) | verdictMark | Verdict(mark)<<markShift
 }
 
+// Kind returns v without its mark and without [Verdict.Bypass]: [Drop], [Accept],
+// [Repeat], [Stop] or a [Requeue], so that it can be compared with these.
+func (v Verdict) Kind() Verdict { return v & kernelBits }
+
 // Mark returns the mark that v sets, and whether it sets one.
 func (v Verdict) Mark() (mark uint32, ok bool) {
 	return uint32(v >> markShift), v&verdictMark != 0

@@ -29,6 +29,11 @@ func TestVerdictIsAValue(t *testing.T) {
 	if v := Accept.Bypass().WithMark(7); v != Accept.WithMark(7).Bypass() || v.kernel() != 1 {
 		t.Errorf("%v: kernel %#x", v, v.kernel())
 	}
+	for _, kind := range []Verdict{Drop, Accept, Repeat, Stop, Requeue(12)} {
+		if got := kind.WithMark(7).Bypass().Kind(); got != kind {
+			t.Errorf("the kind of %v, with a mark, is %v", kind, got)
+		}
+	}
 	if _, ok := Accept.Mark(); ok {
 		t.Error("Accept has a mark")
 	}

@@ -29,7 +29,7 @@ func (s *socket) write(list *ring.Gather, retries *atomic.Uint64) error {
 		errno = s.send(list, s.fd)
 	}
 	if errno != 0 {
-		return s.fail("write verdicts to", errno)
+		return s.fail("verdict", errno)
 	}
 	return nil
 }

@@ -124,7 +124,7 @@ func (l *lab) setup(gso bool) setup {
 	if gso {
 		price = superPrice
 	}
-	return setup{Queue: queue, MaxLen: l.options.MaxLen, ReadBuffer: min(price*l.options.MaxLen, math.MaxInt32), GSO: gso}
+	return setup{Queue: queue, MaxQueueLen: l.options.MaxQueueLen, ReadBuffer: min(price*l.options.MaxQueueLen, math.MaxInt32), GSO: gso}
 }
 
 // queue is the number of every (first) queue.

@@ -59,7 +59,7 @@ func TestContests(t *testing.T) {
 	}
 	l := &lab{ctx: t.Context(), dir: dir, cpus: cpus, progress: io.Discard, options: peers.Options{
 		Rounds: 1, Duration: 400 * time.Millisecond, WarmUp: 100 * time.Millisecond,
-		Rate: 10_000, MaxLen: 1024, Size: 64, Streams: 2, Share: "no",
+		Rate: 10_000, MaxQueueLen: 1024, Size: 64, Streams: 2, Share: "no",
 	}}
 	for _, mode := range peers.Modes {
 		t.Run(mode, func(t *testing.T) {

@@ -30,10 +30,10 @@ type need struct {
 
 // A setup is what every contestant that binds a queue is told.
 type setup struct {
-	Queue      uint16 // number of the first queue
-	MaxLen     int    // packets the kernel may hold (NFQA_CFG_QUEUE_MAXLEN)
-	ReadBuffer int    // bytes of socket buffer, as the kernel accounts them
-	GSO        bool   // super-packets are to be queued whole
+	Queue       uint16 // number of the first queue
+	MaxQueueLen int    // packets the kernel may hold (NFQA_CFG_QUEUE_MAXLEN)
+	ReadBuffer  int    // bytes of socket buffer, as the kernel accounts them
+	GSO         bool   // super-packets are to be queued whole
 }
 
 // ofQueues are the contestants that decide packets: the bare loops, the

@@ -42,7 +42,7 @@ var (
 
 func goipq(c contestant, cfg ipq.Config) contestant {
 	return inGo(c, func(s setup, m *meter) error {
-		cfg.Queue, cfg.MaxLen, cfg.ReadBuffer, cfg.GSO = s.Queue, s.MaxLen, s.ReadBuffer, s.GSO
+		cfg.Queue, cfg.MaxQueueLen, cfg.ReadBuffer, cfg.GSO = s.Queue, s.MaxQueueLen, s.ReadBuffer, s.GSO
 		q, err := ipq.Open(cfg)
 		if err != nil {
 			return err

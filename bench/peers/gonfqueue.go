@@ -29,7 +29,7 @@ var (
 		title:    "go-nfqueue, tuned",
 		settings: "the same with the common queue length, and read and write buffers for a full queue; GSO in tcp",
 	}, func(s setup, m *meter) error {
-		cfg := nfqueue.Config{MaxQueueLen: uint32(s.MaxLen)}
+		cfg := nfqueue.Config{MaxQueueLen: uint32(s.MaxQueueLen)}
 		if s.GSO {
 			cfg.Flags = nfqueue.NfQaCfgFlagGSO
 		}

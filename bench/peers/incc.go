@@ -60,7 +60,7 @@ func (s setup) args() []string {
 	if s.GSO {
 		gso = "1"
 	}
-	return []string{strconv.Itoa(int(s.Queue)), strconv.Itoa(s.MaxLen), strconv.Itoa(s.ReadBuffer), gso}
+	return []string{strconv.Itoa(int(s.Queue)), strconv.Itoa(s.MaxQueueLen), strconv.Itoa(s.ReadBuffer), gso}
 }
 
 var (

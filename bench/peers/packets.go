@@ -40,7 +40,7 @@ func (l *lab) packets(paced bool) *contest {
 	} else {
 		r.Shared = o.Share == "yes" || o.Share == "auto" && len(l.cpus) == 2
 	}
-	r.Load = fmt.Sprintf("ICMP echo requests of %d bytes over 256 flows on loopback, %s, queued at OUTPUT in a queue of %d", o.Size, how, o.MaxLen)
+	r.Load = fmt.Sprintf("ICMP echo requests of %d bytes over 256 flows on loopback, %s, queued at OUTPUT in a queue of %d", o.Size, how, o.MaxQueueLen)
 	c.measure = func(one contestant) (peers.Round, error) {
 		got, err := l.flooded(one, r)
 		got.Value = perSecond(got, got.Packets)

@@ -36,7 +36,7 @@ func (l *lab) tcp(shared bool) *contest {
 		Mode:  peers.TCP,
 		Title: "TCP through a router, decided on a CPU of its own",
 		Load: fmt.Sprintf("%d TCP connections from a client through a router to a server, joined by veth pairs, queued in the router at FORWARD in both directions, in a queue of %d",
-			l.options.Streams, l.options.MaxLen),
+			l.options.Streams, l.options.MaxQueueLen),
 		Unit:  "bits/s",
 		Bases: []string{unqueued.name, goNFQueueExample.name},
 	}}

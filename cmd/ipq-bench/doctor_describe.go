@@ -136,21 +136,21 @@ func fullFrames(n int) int { return n * 2304 }
 // describeBuffer tells whether a queue's socket got what the usual number of
 // full frames takes. limit is net.core.rmem_max, 0 if unknown.
 func describeBuffer(root bool, limit, granted int) finding {
-	want := fullFrames(ipq.DefaultMaxLen)
+	want := fullFrames(ipq.DefaultMaxQueueLen)
 	room := fmt.Sprintf("room for %s full frames", commas(uint64(granted/fullFrames(1))))
 	f := finding{topic: "socket buffer", state: isFine}
 	switch {
 	case granted < want:
 		f.state, f.text = isLimited, fmt.Sprintf("net.core.rmem_max leaves %s, not %s.",
-			room, commas(ipq.DefaultMaxLen))
+			room, commas(ipq.DefaultMaxQueueLen))
 		// The kernel doubles what is asked for.
-		f.change = fmt.Sprintf("Run sysctl -w net.core.rmem_max=%d, or set a lower MaxLen.", want/2)
+		f.change = fmt.Sprintf("Run sysctl -w net.core.rmem_max=%d, or set a lower MaxQueueLen.", want/2)
 	case root:
 		f.text = "This user may go beyond net.core.rmem_max."
 	case limit == 0:
 		f.text = fmt.Sprintf("A queue gets %s.", room)
 	default:
-		f.text = fmt.Sprintf("net.core.rmem_max allows Config.MaxLen up to %s with full frames.",
+		f.text = fmt.Sprintf("net.core.rmem_max allows Config.MaxQueueLen up to %s with full frames.",
 			commas(uint64(2*limit/fullFrames(1))))
 	}
 	return f

@@ -137,7 +137,7 @@ func probeBuffer(root bool) ([]finding, error) {
 	}
 	var granted int
 	err = in(func(ns *netlab.NS) error {
-		q, err := ipq.Open(ipq.Config{NetNS: ns.FD(), ReadBuffer: fullFrames(ipq.DefaultMaxLen)})
+		q, err := ipq.Open(ipq.Config{NetNS: ns.FD(), ReadBuffer: fullFrames(ipq.DefaultMaxQueueLen)})
 		if err != nil {
 			return err
 		}

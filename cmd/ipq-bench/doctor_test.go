@@ -25,7 +25,7 @@ func TestDoctorNamesWhatIsLimited(t *testing.T) {
 	old := &bypass.UnavailableError{EBPF: syscall.EINVAL}
 	noMarks := &bypass.UnavailableError{ConnMark: syscall.ENOENT}
 	broken := errors.New("it is broken")
-	enough := fullFrames(ipq.DefaultMaxLen)
+	enough := fullFrames(ipq.DefaultMaxQueueLen)
 	for _, c := range []struct {
 		f      finding
 		state  string

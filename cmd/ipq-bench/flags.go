@@ -54,21 +54,21 @@ type options struct {
 	Trial    time.Duration
 	// Resolution is the percentage that a search is to come near, and Tries how
 	// many trials a rate gets.
-	Resolution float64
-	Tries      int
-	Sweep      *sweeping // nil: one point
-	Rate       float64
-	Size       int
-	Batch      int
-	Workers    int // 0: by the number of CPUs
-	Queues     int
-	BusyPoll   time.Duration
-	Pin        bool
-	MaxLen     int
-	Replies    bool
-	Modes      []string
-	JSON       string
-	HTML       string
+	Resolution  float64
+	Tries       int
+	Sweep       *sweeping // nil: one point
+	Rate        float64
+	Size        int
+	Batch       int
+	Workers     int // 0: by the number of CPUs
+	Queues      int
+	BusyPoll    time.Duration
+	Pin         bool
+	MaxQueueLen int
+	Replies     bool
+	Modes       []string
+	JSON        string
+	HTML        string
 }
 
 // kind is what kind of run it is.
@@ -125,7 +125,7 @@ func newFlagSet(o *options, t *texts) *flag.FlagSet {
 	fs.IntVar(&o.Queues, "queues", 1, "`number` of queues, each with a receive loop and a flood on a CPU of its own")
 	fs.DurationVar(&o.BusyPoll, "busy-poll", 0, "`time` that a receive loop looks for packets before it sleeps")
 	fs.BoolVar(&o.Pin, "pin", false, "pin each receive loop to one CPU of the consumer's (the floods always are)")
-	fs.IntVar(&o.MaxLen, "maxlen", 0, fmt.Sprintf("`packets` that the kernel may hold in each queue; 0 means its own default, %d,\nand %d for -rfc2544, where a stall of a few ms would decide otherwise", ipq.DefaultMaxLen, searchMaxLen))
+	fs.IntVar(&o.MaxQueueLen, "maxlen", 0, fmt.Sprintf("`packets` that the kernel may hold in each queue; 0 means its own default, %d,\nand %d for -rfc2544, where a stall of a few ms would decide otherwise", ipq.DefaultMaxQueueLen, searchMaxQueueLen))
 	fs.BoolVar(&o.Replies, "replies", false, "let the kernel answer the echo requests, which it does in the consumer's time")
 	fs.StringVar(&t.modes, "modes", modeInline+","+modePool, "`list` of what to measure: inline, pool, and unqueued, which is the\nsame path without a queue")
 	fs.StringVar(&o.JSON, "json", "", "write every figure to this `file` as well")
@@ -176,10 +176,10 @@ func parseOnce(args []string) (o options, err error) {
 		t.modes = modeUnqueued + "," + t.modes // to compare with
 	}
 	o.Modes = strings.Split(t.modes, ",")
-	if o.MaxLen == 0 {
-		o.MaxLen = ipq.DefaultMaxLen
+	if o.MaxQueueLen == 0 {
+		o.MaxQueueLen = ipq.DefaultMaxQueueLen
 		if o.RFC2544 {
-			o.MaxLen = searchMaxLen
+			o.MaxQueueLen = searchMaxQueueLen
 		}
 	}
 	if o.Handler, err = parseHandling(t.handler); err != nil {
@@ -249,7 +249,7 @@ func (o *options) check() error {
 		{"workers", o.Workers, 0, 1024},
 		{"flows", o.Flows, 0, 65536}, // the flood's most
 		{"queues", o.Queues, 1, 256},
-		{"maxlen", o.MaxLen, 1, 65536}, // NFQNL_HASH_MAX_SIZE * 2
+		{"maxlen", o.MaxQueueLen, 1, 65536}, // NFQNL_HASH_MAX_SIZE * 2
 	} {
 		if f.value < f.min || f.value > f.max {
 			return fmt.Errorf("-%s %d is not between %d and %d", f.name, f.value, f.min, f.max)

@@ -59,14 +59,14 @@ func (p *parameters) queue(s *setup) string {
 	}
 	text := ", by " + article(s.Rule) + "; "
 	if p.Queues == 1 {
-		return text + fmt.Sprintf("room for %s packets", commas(uint64(p.MaxLen)))
+		return text + fmt.Sprintf("room for %s packets", commas(uint64(p.MaxQueueLen)))
 	}
 	balance := "by the sender's CPU"
 	if !s.Fanout {
 		balance = "by a hash of addresses"
 	}
 	return text + fmt.Sprintf("%d queues chosen %s, each with room for %s packets",
-		p.Queues, balance, commas(uint64(p.MaxLen)))
+		p.Queues, balance, commas(uint64(p.MaxQueueLen)))
 }
 
 func (p *parameters) loadLabel() string {

@@ -36,7 +36,7 @@ func startFloods(s *site, o *options, on placement, cfg flood.Config) (*load, er
 	cfg.Timed = o.Latency
 	if o.RFC2544 && o.Rate > 0 {
 		// A sender that was late must not fill the queue with what it makes up for.
-		cfg.CatchUp = time.Duration(float64(o.MaxLen) / 4 / o.Rate * float64(time.Second))
+		cfg.CatchUp = time.Duration(float64(o.MaxQueueLen) / 4 / o.Rate * float64(time.Second))
 	}
 	l := new(load)
 	if o.Latency {

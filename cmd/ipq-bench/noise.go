@@ -43,7 +43,7 @@ func noiseOf(window time.Duration, all machineCPU, user time.Duration) (noise []
 // late says that the sender of a paced flood was so late that it made up for it in
 // a burst of half of what the queue holds.
 func (o *options) late(l *life) []string {
-	if burst := l.Lag.Seconds() * o.Rate; o.tcp() || burst <= float64(o.MaxLen)/2 {
+	if burst := l.Lag.Seconds() * o.Rate; o.tcp() || burst <= float64(o.MaxQueueLen)/2 {
 		return nil
 	}
 	return []string{fmt.Sprintf("the sender was up to %v late", l.Lag.Round(100*time.Microsecond))}

@@ -91,30 +91,30 @@ func (p *plan) key(mode string) siteKey {
 // parameters are those of the report.
 func (o *options) parameters() parameters {
 	p := parameters{
-		Modes:    o.Modes,
-		Duration: o.Duration,
-		Rounds:   o.Rounds,
-		Soak:     o.Soak,
-		Window:   o.window(),
-		WarmUp:   o.warmUp(),
-		Latency:  o.Latency,
-		Rate:     o.Rate,
-		Size:     o.Size,
-		Flows:    o.flows(),
-		Scenario: o.Scenario,
-		Handler:  o.Handler.String(),
-		Bypass:   o.Bypass.percent(),
-		IPv6:     o.IPv6,
-		TCP:      o.tcp(),
-		GSO:      o.gso(),
-		IMIX:     o.IMIX,
-		Queues:   o.Queues,
-		MaxLen:   o.MaxLen,
-		Batch:    o.Batch,
-		Workers:  o.Workers,
-		BusyPoll: o.BusyPoll,
-		Pin:      o.Pin,
-		Replies:  o.Replies,
+		Modes:       o.Modes,
+		Duration:    o.Duration,
+		Rounds:      o.Rounds,
+		Soak:        o.Soak,
+		Window:      o.window(),
+		WarmUp:      o.warmUp(),
+		Latency:     o.Latency,
+		Rate:        o.Rate,
+		Size:        o.Size,
+		Flows:       o.flows(),
+		Scenario:    o.Scenario,
+		Handler:     o.Handler.String(),
+		Bypass:      o.Bypass.percent(),
+		IPv6:        o.IPv6,
+		TCP:         o.tcp(),
+		GSO:         o.gso(),
+		IMIX:        o.IMIX,
+		Queues:      o.Queues,
+		MaxQueueLen: o.MaxQueueLen,
+		Batch:       o.Batch,
+		Workers:     o.Workers,
+		BusyPoll:    o.BusyPoll,
+		Pin:         o.Pin,
+		Replies:     o.Replies,
 	}
 	if o.RFC2544 {
 		p.Trial, p.Duration, p.Window, p.WarmUp = o.Trial, 0, 0, 0
@@ -126,14 +126,14 @@ func (o *options) parameters() parameters {
 func (p *plan) queueConfig(mode string) ipq.Config {
 	o := &p.opts
 	cfg := ipq.Config{
-		Queues:     o.Queues,
-		MaxLen:     o.MaxLen,
-		Workers:    o.Workers,
-		BatchSize:  o.Batch,
-		BusyPoll:   o.BusyPoll,
-		PinCPU:     o.Pin,
-		GSO:        o.gso(),
-		ReadBuffer: o.readBuffer(),
+		Queues:      o.Queues,
+		MaxQueueLen: o.MaxQueueLen,
+		Workers:     o.Workers,
+		BatchSize:   o.Batch,
+		BusyPoll:    o.BusyPoll,
+		PinCPU:      o.Pin,
+		GSO:         o.gso(),
+		ReadBuffer:  o.readBuffer(),
 	}
 	if mode == modeInline {
 		cfg.Workers = ipq.Inline
@@ -150,5 +150,5 @@ func (o *options) readBuffer() int {
 		return 0
 	}
 	data := 1 << bits.Len(uint(o.Size+320-1))
-	return min(o.MaxLen*(data+256), math.MaxInt32)
+	return min(o.MaxQueueLen*(data+256), math.MaxInt32)
 }

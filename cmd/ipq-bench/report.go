@@ -42,31 +42,31 @@ type machine struct {
 
 // parameters are the flags, and what follows from them.
 type parameters struct {
-	Modes    []string      `json:"modes"`
-	Duration time.Duration `json:"duration_ns"` // measured time for each mode
-	Rounds   int           `json:"rounds"`
-	Window   time.Duration `json:"window_ns"`          // measured time of one round
-	WarmUp   time.Duration `json:"warm_up_ns"`         // before each window
-	Latency  bool          `json:"latency"`            // datagrams are timed
-	Soak     time.Duration `json:"soak_ns,omitempty"`  // time for each mode, without rounds
-	Trial    time.Duration `json:"trial_ns,omitempty"` // of kindThroughput, without windows
-	Rate     float64       `json:"rate_per_second"`    // of all floods; 0: as many as go
-	Scenario string        `json:"scenario"`
-	Handler  string        `json:"handler"`
-	Bypass   *float64      `json:"bypass_percent,omitempty"` // of the flows
-	IPv6     bool          `json:"ipv6"`
-	TCP      bool          `json:"tcp"`        // connections, of which the flows are
-	GSO      bool          `json:"gso"`        // super-packets are queued whole
-	IMIX     bool          `json:"imix"`       // a mix of sizes
-	Size     int           `json:"size_bytes"` // from the IP header on, unless TCP or IMIX
-	Flows    int           `json:"flows"`      // of each flood
-	Queues   int           `json:"queues"`
-	MaxLen   int           `json:"maxlen"`  // packets, each queue
-	Batch    int           `json:"batch"`   // packets for one recvmmsg; 0: the mode's default
-	Workers  int           `json:"workers"` // in the pool
-	BusyPoll time.Duration `json:"busy_poll_ns"`
-	Pin      bool          `json:"pin"`
-	Replies  bool          `json:"replies"` // the kernel answers what was accepted
+	Modes       []string      `json:"modes"`
+	Duration    time.Duration `json:"duration_ns"` // measured time for each mode
+	Rounds      int           `json:"rounds"`
+	Window      time.Duration `json:"window_ns"`          // measured time of one round
+	WarmUp      time.Duration `json:"warm_up_ns"`         // before each window
+	Latency     bool          `json:"latency"`            // datagrams are timed
+	Soak        time.Duration `json:"soak_ns,omitempty"`  // time for each mode, without rounds
+	Trial       time.Duration `json:"trial_ns,omitempty"` // of kindThroughput, without windows
+	Rate        float64       `json:"rate_per_second"`    // of all floods; 0: as many as go
+	Scenario    string        `json:"scenario"`
+	Handler     string        `json:"handler"`
+	Bypass      *float64      `json:"bypass_percent,omitempty"` // of the flows
+	IPv6        bool          `json:"ipv6"`
+	TCP         bool          `json:"tcp"`        // connections, of which the flows are
+	GSO         bool          `json:"gso"`        // super-packets are queued whole
+	IMIX        bool          `json:"imix"`       // a mix of sizes
+	Size        int           `json:"size_bytes"` // from the IP header on, unless TCP or IMIX
+	Flows       int           `json:"flows"`      // of each flood
+	Queues      int           `json:"queues"`
+	MaxQueueLen int           `json:"maxlen"`  // packets, each queue
+	Batch       int           `json:"batch"`   // packets for one recvmmsg; 0: the mode's default
+	Workers     int           `json:"workers"` // in the pool
+	BusyPoll    time.Duration `json:"busy_poll_ns"`
+	Pin         bool          `json:"pin"`
+	Replies     bool          `json:"replies"` // the kernel answers what was accepted
 }
 
 // A setup is where the run was made.

@@ -22,7 +22,7 @@ func sampleReport(scale uint64, verdicts ...uint64) *report {
 		Parameters: parameters{
 			Modes: []string{modeInline, modePool}, Duration: 6 * time.Second, Rounds: usualRounds,
 			Window: 1200 * time.Millisecond, WarmUp: 300 * time.Millisecond,
-			Scenario: scenarioICMP, Handler: handleAccept, Size: 64, Flows: 1024, Queues: 1, MaxLen: 1024, Batch: 16, Workers: 2,
+			Scenario: scenarioICMP, Handler: handleAccept, Size: 64, Flows: 1024, Queues: 1, MaxQueueLen: 1024, Batch: 16, Workers: 2,
 		},
 		Setup: setup{
 			Root: true, Rule: "NFQUEUE target",

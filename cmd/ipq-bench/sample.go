@@ -102,7 +102,7 @@ func (s *session) tally() tally {
 		Waits:          st.Waits,
 		QueueDropped:   st.QueueDropped,
 		SocketDropped:  st.SocketDropped,
-		QueueKnown:     st.Kernel,
+		QueueKnown:     st.KernelKnown,
 		Sequence:       st.Sequence,
 	}
 }

@@ -18,11 +18,11 @@ const (
 	// firstShare is where a search begins, of the rate that arrived at full speed:
 	// an even load gets through where a flood loses some.
 	firstShare = 0.9
-	// searchMaxLen is how many packets the kernel may hold for a search: what
+	// searchMaxQueueLen is how many packets the kernel may hold for a search: what
 	// arrives in some 40 ms. Its own 1,024 are full after 2.5 ms, and on a shared
 	// machine the receive loop may well not run for so long: a search would find
 	// the machine's stalls, not what the loop can take.
-	searchMaxLen = 16384
+	searchMaxQueueLen = 16384
 	// maxVoid is how many void trials of a rate are made anew.
 	maxVoid = 3
 )

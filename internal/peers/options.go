@@ -24,18 +24,18 @@ var Modes = []string{Saturated, Paced, TCP, TCPShared, Generator, GeneratorUDP}
 
 // Options are the flags of a comparison.
 type Options struct {
-	Modes    List          `json:"modes"`
-	Only     List          `json:"only,omitempty"` // contestants; empty: all
-	Rounds   int           `json:"rounds"`
-	Duration time.Duration `json:"duration_ns"` // measured time of one contestant in one round
-	WarmUp   time.Duration `json:"warm_up_ns"`  // before it
-	Rate     float64       `json:"rate"`        // packets a second of Paced
-	MaxLen   int           `json:"maxlen"`      // packets the kernel may hold in a queue
-	Size     int           `json:"size"`        // bytes of a packet, from the IP header on
-	Streams  int           `json:"streams"`     // connections of TCP and TCPShared
-	Replies  bool          `json:"replies"`     // the kernel answers what was accepted
-	Share    string        `json:"share"`       // "auto", "yes" or "no"
-	JSON     string        `json:"-"`           // file for the report
+	Modes       List          `json:"modes"`
+	Only        List          `json:"only,omitempty"` // contestants; empty: all
+	Rounds      int           `json:"rounds"`
+	Duration    time.Duration `json:"duration_ns"` // measured time of one contestant in one round
+	WarmUp      time.Duration `json:"warm_up_ns"`  // before it
+	Rate        float64       `json:"rate"`        // packets a second of Paced
+	MaxQueueLen int           `json:"maxlen"`      // packets the kernel may hold in a queue
+	Size        int           `json:"size"`        // bytes of a packet, from the IP header on
+	Streams     int           `json:"streams"`     // connections of TCP and TCPShared
+	Replies     bool          `json:"replies"`     // the kernel answers what was accepted
+	Share       string        `json:"share"`       // "auto", "yes" or "no"
+	JSON        string        `json:"-"`           // file for the report
 }
 
 // List is a flag of names with commas between them.
@@ -59,7 +59,7 @@ func (o *Options) Flags(fs *flag.FlagSet) {
 	fs.DurationVar(&o.Duration, "duration", time.Second, "measured `time` of one contestant in one round")
 	fs.DurationVar(&o.WarmUp, "warm-up", 300*time.Millisecond, "`time` under load before it")
 	fs.Float64Var(&o.Rate, "rate", 150_000, "`packets` a second of paced")
-	fs.IntVar(&o.MaxLen, "maxlen", 1024, "`packets` the kernel may hold in a queue")
+	fs.IntVar(&o.MaxQueueLen, "maxlen", 1024, "`packets` the kernel may hold in a queue")
 	fs.IntVar(&o.Size, "size", 64, "`bytes` of each packet")
 	fs.IntVar(&o.Streams, "streams", 8, "`connections` of tcp and tcp-shared")
 	fs.BoolVar(&o.Replies, "replies", false, "let the kernel answer the echo requests, in the contestant's time")
@@ -86,8 +86,8 @@ func (o *Options) Parse(fs *flag.FlagSet, args []string) error {
 	switch {
 	case o.Rounds < 1 || o.Rounds > 1000:
 		return fmt.Errorf("-rounds %d is not between 1 and 1000", o.Rounds)
-	case o.MaxLen < 1 || o.MaxLen > 65536:
-		return fmt.Errorf("-maxlen %d is not between 1 and 65536", o.MaxLen)
+	case o.MaxQueueLen < 1 || o.MaxQueueLen > 65536:
+		return fmt.Errorf("-maxlen %d is not between 1 and 65536", o.MaxQueueLen)
 	case o.Size < 36 || o.Size > 65535:
 		return fmt.Errorf("-size %d is not between 36 and 65535", o.Size)
 	case o.Streams < 1 || o.Streams > 65536:
