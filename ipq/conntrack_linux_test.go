@@ -103,7 +103,7 @@ func (u *udpPath) answer() {
 	u.t.Helper()
 	_, err := u.to.WriteTo([]byte("answer"), u.from.LocalAddr().(*net.UDPAddr))
 	if err == nil {
-		u.from.SetReadDeadline(time.Now().Add(20 * time.Second)) // only reached by a failure
+		u.from.SetReadDeadline(time.Now().Add(time.Minute)) // only reached by a failure
 		_, err = u.from.Read(make([]byte, 16))
 	}
 	if err != nil {

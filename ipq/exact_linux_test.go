@@ -18,10 +18,7 @@ var modes = []struct {
 // Every packet gets exactly one verdict, by the count of the sender, of the
 // kernel and of the engine.
 func TestEveryPacketGetsOneVerdict(t *testing.T) {
-	count := uint64(200_000)
-	if testing.Short() {
-		count /= 10 // in an emulator
-	}
+	count := fewer(200_000)
 	for _, mode := range modes {
 		for _, ipv6 := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s/ipv6=%v", mode.name, ipv6), func(t *testing.T) {

@@ -236,7 +236,7 @@ func TestKernelSpreadsOverQueues(t *testing.T) {
 			seen[p.Queue()-100].Add(1)
 			return Accept
 		}))
-		const each = 20_000
+		each := fewer(20_000)
 		for cpu := range 2 {
 			fl := flood.Config{Count: each, Window: 32}
 			if cpus.IsSet(cpu) {

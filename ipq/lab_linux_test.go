@@ -80,10 +80,19 @@ func startFlood(t testing.TB, ns *netlab.NS, cfg flood.Config) *flood.Flood {
 	return f
 }
 
+// fewer is how many of n packets a test sends: with -short, as in an emulator, a
+// tenth.
+func fewer(n uint64) uint64 {
+	if testing.Short() {
+		return n / 10
+	}
+	return n
+}
+
 // runFlood starts a flood in ns and waits for its end.
 func runFlood(t testing.TB, ns *netlab.NS, cfg flood.Config) flood.Stats {
 	t.Helper()
-	cfg.Timeout = 20 * time.Second // a slow machine loses nothing, either
+	cfg.Timeout = time.Minute // a slow machine loses nothing, either
 	s, err := startFlood(t, ns, cfg).Wait()
 	if err != nil {
 		t.Fatal(err)

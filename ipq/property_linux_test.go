@@ -24,7 +24,7 @@ var (
 //	go test ./ipq -run Property -seed 42
 //	go test ./ipq -run Property -packets 20000000
 func TestPropertySchedules(t *testing.T) {
-	total, size := uint64(50_000), func() int { return usualSize }
+	total, size := fewer(50_000), func() int { return usualSize }
 	switch {
 	case *seedFlag != 0:
 		packets := usualSize
@@ -36,8 +36,6 @@ func TestPropertySchedules(t *testing.T) {
 	case *packetsFlag != 0:
 		total = *packetsFlag
 		size = func() int { return 1 + rand.IntN(int(min(total, 1_000_000))) } // long runs, too
-	case testing.Short():
-		total /= 10 // in an emulator
 	}
 	runSchedules(t, size, func(packets uint64) bool { return packets < total })
 }

@@ -58,7 +58,7 @@ func (u *udpPath) send(text string) {
 func (u *udpPath) receive() string {
 	u.t.Helper()
 	buf := make([]byte, 1<<16)
-	u.to.SetReadDeadline(time.Now().Add(20 * time.Second)) // only reached by a failure
+	u.to.SetReadDeadline(time.Now().Add(time.Minute)) // only reached by a failure
 	n, err := u.to.Read(buf)
 	if err != nil {
 		u.t.Fatal(err)

@@ -16,7 +16,7 @@ import (
 
 // patience bounds every wait of the tests; none waits that long unless
 // something is broken.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // TestMain fails the run if any test leaves a goroutine behind.
 func TestMain(m *testing.M) {
