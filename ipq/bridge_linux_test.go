@@ -110,7 +110,7 @@ func (e *endpoint) send(frame []byte) {
 func (e *endpoint) receive(tail []byte) []byte {
 	e.t.Helper()
 	buf := make([]byte, 2048)
-	limit := unix.NsecToTimeval(int64(20 * time.Second)) // only reached by a failure
+	limit := unix.NsecToTimeval(int64(time.Minute)) // only reached by a failure
 	if err := unix.SetsockoptTimeval(e.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit); err != nil {
 		e.t.Fatal(err)
 	}

@@ -292,7 +292,7 @@ func TestKernelOptionsAtHooks(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					q, err := c.Read(20 * time.Second)
+					q, err := c.Read(time.Minute)
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -306,7 +306,7 @@ func TestKernelOptionsAtHooks(t *testing.T) {
 					}
 				}
 				buf := make([]byte, 200)
-				in.SetReadDeadline(time.Now().Add(20 * time.Second)) // only reached by a failure
+				in.SetReadDeadline(time.Now().Add(time.Minute)) // only reached by a failure
 				n, err := in.Read(buf)
 				if err != nil {
 					t.Fatal(err)
@@ -405,7 +405,7 @@ func TestKernelWrongChecksumStaysWrong(t *testing.T) {
 		}
 	}
 	buf := make([]byte, 100)
-	in.SetReadDeadline(time.Now().Add(20 * time.Second)) // only reached by a failure
+	in.SetReadDeadline(time.Now().Add(time.Minute)) // only reached by a failure
 	n, err := in.Read(buf)
 	if err != nil || string(buf[:n]) != "right" {
 		t.Errorf("first to arrive: %q, %v", buf[:n], err)
