@@ -108,17 +108,17 @@ func (p *Packet) SetPayload(b []byte) error {
 // changed packet goes on when it is accepted, repeated or passed to another
 // queue. The bytes are borrowed like those of Payload.
 //
-// Nothing but what was changed is another: lengths stay, and checksums are
-// brought up to date (RFC 1624), so that a right one is right again and a wrong
-// one as wrong. A checksum that was changed is left as it is then, and with
-// [Config.KeepChecksums] all are. This is so for IPv4, TCP, UDP, UDP-Lite, DCCP,
-// SCTP, ICMP, ICMPv6, IGMP, GRE, RSVP, EIGRP, OSPF, PIM, VRRP, Mobile IPv6, HIP
-// and Shim6, also behind source routes and home addresses. Others stay as they
-// are; so do those inside of tunnels, and that of a datagram of which a later
-// fragment is changed, because it is in the first.
+// Lengths stay as they are. Checksums follow the edit (RFC 1624): a right one is
+// right again, and a wrong one stays wrong, so that the receiver drops what it
+// would have dropped. A checksum that the handler itself changes stays as the
+// handler leaves it; with [Config.KeepChecksums] all do. The checksums are those of
+// IPv4, TCP, UDP, UDP-Lite, DCCP, SCTP, ICMP, ICMPv6, IGMP, GRE, RSVP, EIGRP, OSPF,
+// PIM, VRRP, Mobile IPv6, HIP and Shim6, also behind source routes and home
+// addresses. Those of other protocols do not follow, nor those inside of tunnels,
+// nor that of a datagram of which a later fragment is edited: it is in the first.
 //
 // The IP version, and the length of the IPv4 header or of IPv6 hop-by-hop
-// options, must stay: where the kernel would lose the packet otherwise it is
+// options, must stay. Where the kernel would lose the packet otherwise, it is
 // dropped, and counted in [Stats.InvalidVerdicts].
 //
 // It changes nothing and returns

@@ -203,8 +203,17 @@ func TestEditsChangeNothingElse(t *testing.T) {
 			t.Errorf("% x became % x", b, got)
 		}
 	}
+	// What the handler makes a trailer of is in no sum any more.
+	got, _ := edited(t, fakekernel.Packet{Payload: udp4(7, []byte("text and more"))}, Config{Workers: Inline}, func(p *Packet) error {
+		b, err := p.EditPayload()
+		b[3], b[25] = 32, 12 // the total length, and UDP's
+		return err
+	})
+	if want := udp4(7, []byte("text")); !bytes.Equal(got[:32], want) || string(got[32:]) != " and more" {
+		t.Errorf("made shorter in place: % x, want % x in front", got, want)
+	}
 	// A checksum that the handler writes is the handler's.
-	got, _ := edited(t, fakekernel.Packet{Payload: wrong}, Config{Workers: Inline}, func(p *Packet) error {
+	got, _ = edited(t, fakekernel.Packet{Payload: wrong}, Config{Workers: Inline}, func(p *Packet) error {
 		b, err := p.EditPayload()
 		b[26], b[27] = 0xab, 0xcd
 		b[28]++

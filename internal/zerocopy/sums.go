@@ -99,6 +99,7 @@ func adjusted(n uint16) uint16 {
 // UDP, UDP-Lite, DCCP, SCTP, ICMP, ICMPv6, IGMP, GRE, RSVP, EIGRP, OSPF, PIM,
 // VRRP, Mobile IPv6, HIP and Shim6, nor of what is inside of tunnels.
 func (s *Sums) Update(b []byte) {
+	b = b[:DatagramLen(b)] // it may have been made shorter
 	u, ok := parseWhole(b)
 	if !ok || !s.taken {
 		return
