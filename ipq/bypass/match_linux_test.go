@@ -55,7 +55,7 @@ func TestRulesSelect(t *testing.T) {
 				round := func() {
 					for i, p := range pairs {
 						p.exchange(t)
-						runFlood(t, ns, flood.Config{IPv6: i == 1, Count: 1})
+						runFlood(t, ns, flood.Config{IPv6: i == 1, Count: 1, Window: 1}) // with the answer
 					}
 				}
 				round()
