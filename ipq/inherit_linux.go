@@ -1,7 +1,6 @@
 package ipq
 
 import (
-	"encoding/binary"
 	"errors"
 	"os"
 	"syscall"
@@ -114,7 +113,7 @@ func (l *loop) decideUpTo(last uint32) {
 	s := l.sock
 	var b [zerocopy.VerdictLen]byte
 	zerocopy.PutVerdictBatch(b[:], s.queue, last, l.q.cfg.onUndecodable().kernel())
-	binary.NativeEndian.PutUint32(b[12:], inheritance) // nlmsg_pid
+	zerocopy.SetEcho(b[:], inheritance)
 	l.again.Reset()
 	l.again.Add(b[:])
 

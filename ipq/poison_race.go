@@ -2,8 +2,6 @@
 
 package ipq
 
-import "github.com/goipq/goipq/ring"
-
 // poison ends the life of the batch's packets: whoever kept one is reported
 // by the race detector, and finds it empty.
 func (b *batch) poison() {
@@ -16,7 +14,7 @@ func (b *batch) poison() {
 // poison ends the life of a copy.
 func (e *deferral) poison() {
 	for i := range e.buf {
-		e.buf[i] = ring.Poison
+		e.buf[i] = 0xDB // as the ring does
 	}
 	e.packet = Packet{sock: e.packet.sock}
 }

@@ -1,7 +1,6 @@
 package ipq
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"syscall"
@@ -97,7 +96,7 @@ func (l *loop) decideAgain(e zerocopy.Error) {
 		put = zerocopy.PutVerdictBatch // what was before this run had been decided
 	}
 	put(b[:], l.sock.queue, e.Seq, l.q.cfg.onUndecodable().kernel())
-	binary.NativeEndian.PutUint32(b[12:], secondTry) // nlmsg_pid
+	zerocopy.SetEcho(b[:], secondTry)
 	l.again.Reset()
 	l.again.Add(b[:])
 	if err := l.sock.write(l.again, &l.count.retries); err != nil {

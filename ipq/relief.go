@@ -73,7 +73,7 @@ func (s *pooled) takeOver(st *strand, now time.Duration) bool {
 	sp.next++
 	s.timeOutSpan(st.w, sp, err)
 	sp.decided()
-	_ = q.pool.WriteOff(st.number) // fails only for a strand that is none
+	_ = q.pool.MarkStuck(st.number) // fails only for a strand that is none
 	return true
 }
 

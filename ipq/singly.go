@@ -1,7 +1,6 @@
 package ipq
 
 import (
-	"encoding/binary"
 	"errors"
 	"syscall"
 
@@ -17,13 +16,13 @@ func (w *writer) writeSingly() error {
 	one := ring.NewGather(2, 1)
 	for i := 0; i < w.list.Len(); i++ {
 		for b := w.list.Piece(i); len(b) > 0; {
-			_, msg, rest, ok := zerocopy.NextMessage(b)
+			h, msg, rest, ok := zerocopy.NextMessage(b)
 			if !ok {
 				break // cannot be: the messages are this writer's own
 			}
 			one.Reset()
 			one.Add(msg)
-			if int(binary.NativeEndian.Uint32(msg)) > len(msg) { // its payload is the next piece
+			if int(h.Len) > len(msg) { // its payload is the next piece
 				i++
 				one.Add(w.list.Piece(i))
 			}
@@ -43,9 +42,8 @@ func (w *writer) writeOne(one *ring.Gather, msg []byte) error {
 		return err
 	}
 	w.tooLarge++
-	id := binary.BigEndian.Uint32(msg[28:]) // struct nfqnl_msg_verdict_hdr, behind 16 + 4 + 4 bytes: verdict, id
 	var plain [zerocopy.VerdictLen]byte
-	zerocopy.PutVerdict(plain[:], w.sock.queue, id, w.fallback.kernel())
+	zerocopy.PutVerdict(plain[:], w.sock.queue, zerocopy.VerdictID(msg), w.fallback.kernel())
 	one.Reset()
 	one.Add(plain[:])
 	return w.sock.write(one, &w.count.retries)

@@ -16,7 +16,7 @@ func TestRecycledSlotsArePoisoned(t *testing.T) {
 		kept := b.Msg(0)
 		recycle(b)
 		for i, c := range kept {
-			if c != Poison {
+			if c != poisoned {
 				t.Fatalf("byte %d is %#x after recycling", i, c)
 			}
 		}

@@ -65,7 +65,7 @@ type Pool[T any] struct {
 	first, last *strand[T]   // ready list: strands with tasks and no runner
 	ready       atomic.Int64 // its length; changed under mu
 	active      int          // runners, started or about to be; workers while a strand is ready, never more
-	off         int          // runners beyond active, whose tasks are written off
+	stuck       int          // runners beyond active, whose tasks are stuck
 	closing     bool
 
 	drained  chan struct{} // closed when closing, every task has run and no runner is left
@@ -175,7 +175,7 @@ func (p *Pool[T]) Close(ctx context.Context) error {
 // and nothing is left to do: a strand with tasks keeps a runner active. The
 // caller holds p.mu.
 func (p *Pool[T]) checkDrained() {
-	if !p.closing || p.active+p.off > 0 {
+	if !p.closing || p.active+p.stuck > 0 {
 		return
 	}
 	close(p.drained)

@@ -42,7 +42,7 @@ func (p *Pool[T]) runner() {
 			return
 		}
 		// A task called Goexit: hand slot and strand to a new runner.
-		if s.off.Load() && !p.takeBack(s) {
+		if s.stuck.Load() && !p.takeBack(s) {
 			return // without a slot; the strand is ready
 		}
 		p.mu.Lock()
@@ -84,7 +84,7 @@ func (p *Pool[T]) runQuantum(s *strand[T]) outcome {
 			continue
 		}
 		p.runTask(s, task)
-		if s.off.Load() && !p.takeBack(s) {
+		if s.stuck.Load() && !p.takeBack(s) {
 			return surplus
 		}
 		if n++; n >= quantum && p.ready.Load() > 0 {

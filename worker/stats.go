@@ -14,8 +14,8 @@ type Stats struct {
 	Blocked int // goroutines blocked in Submit
 	Ready   int // strands that have tasks and wait for a worker
 	Running int // workers at work, at most Workers
-	// WrittenOff is how many tasks that WriteOff was called for still run.
-	WrittenOff int
+	// Stuck is how many tasks that MarkStuck was called for still run.
+	Stuck int
 
 	Workers int // as configured, defaults filled in
 	Strands int
@@ -44,7 +44,7 @@ func (p *Pool[T]) Stats() Stats {
 	p.mu.Lock()
 	st.Ready = int(p.ready.Load())
 	st.Running = p.active
-	st.WrittenOff = p.off
+	st.Stuck = p.stuck
 	p.mu.Unlock()
 	return st
 }

@@ -32,7 +32,7 @@ type strand[T any] struct {
 	taken atomic.Uint64
 	done  atomic.Uint64
 	next  *strand[T]  // in the ready list; under Pool.mu
-	off   atomic.Bool // the running task is written off; changed under Pool.mu
+	stuck atomic.Bool // the running task is stuck; changed under Pool.mu
 
 	_ [cacheLine]byte
 }

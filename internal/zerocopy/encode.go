@@ -115,6 +115,15 @@ func PutVerdictAttrs(b []byte, queue uint16, id, verdict uint32, a *VerdictAttrs
 	return n
 }
 
+// SetEcho writes nlmsg_pid of a verdict message, which the kernel ignores and
+// sends back with a refusal: see Error.PortID.
+func SetEcho(msg []byte, v uint32) { binary.NativeEndian.PutUint32(msg[12:], v) }
+
+// VerdictID returns the packet id of a verdict message: struct
+// nfqnl_msg_verdict_hdr, behind nlmsghdr, nfgenmsg and an attribute's header, has
+// the verdict and the id.
+func VerdictID(msg []byte) uint32 { return binary.BigEndian.Uint32(msg[28:]) }
+
 // Pad returns how many zero bytes follow n bytes of payload so that the next
 // message in the same write is aligned: 0 to 3.
 func Pad(n int) int { return -n & 3 }

@@ -2,33 +2,32 @@ package worker
 
 import "fmt"
 
-// WriteOff takes the task that runs on a strand out of the count of Workers
-// until it returns: it has been found to be stuck, and another worker may run
-// in its place. The strand itself goes on when the task returns, as ever. So at
+// MarkStuck says that the task that runs on a strand does not return. Until it
+// does, it is not one of Workers, and another worker may run in its place. The strand itself goes on when the task returns, as ever. So at
 // most Strands goroutines more than Workers exist, however many tasks are
 // stuck; when one of those returns, no more than Workers run again.
 //
 // It is for the caller to make sure that a task is running on the strand, and
-// does not return before WriteOff does. Until it returns, a second call has no
+// does not return before MarkStuck does. Until it returns, a second call has no
 // effect. The error wraps ErrNoStrand for a number out of range.
-func (p *Pool[T]) WriteOff(strand int) error {
+func (p *Pool[T]) MarkStuck(strand int) error {
 	if strand < 0 || strand >= len(p.strands) {
 		return fmt.Errorf("%w: %d is not within 0..%d", ErrNoStrand, strand, len(p.strands)-1)
 	}
-	if p.writeOff(&p.strands[strand]) {
+	if p.markStuck(&p.strands[strand]) {
 		p.startRunner()
 	}
 	return nil
 }
 
-// writeOff does so, and reports whether the caller must start a runner.
-func (p *Pool[T]) writeOff(s *strand[T]) (start bool) {
+// markStuck does so, and reports whether the caller must start a runner.
+func (p *Pool[T]) markStuck(s *strand[T]) (start bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if s.off.Swap(true) {
+	if s.stuck.Swap(true) {
 		return false
 	}
-	p.off++
+	p.stuck++
 	if p.first != nil {
 		return true // which takes over the slot
 	}
@@ -36,14 +35,14 @@ func (p *Pool[T]) writeOff(s *strand[T]) (start bool) {
 	return false
 }
 
-// takeBack counts the runner of a strand again, whose task was written off and
+// takeBack counts the runner of a strand again, whose task was stuck and
 // has returned. If all slots are taken by now it puts the strand back into the
 // ready list and reports false: the runner must end.
 func (p *Pool[T]) takeBack(s *strand[T]) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s.off.Store(false)
-	p.off--
+	s.stuck.Store(false)
+	p.stuck--
 	if p.active < p.workers {
 		p.active++
 		return true

@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// A stuck task that is written off keeps no worker from the other strands, and
+// A task that is marked as stuck keeps no worker from the other strands, and
 // when it returns its own strand goes on, with no more workers than before.
-func TestWriteOffFreesTheWorker(t *testing.T) {
+func TestMarkStuckFreesTheWorker(t *testing.T) {
 	for what, end := range map[string]func(){"return": func() {}, "goexit": runtime.Goexit, "panic": func() { panic("on purpose") }} {
 		t.Run(what, func(t *testing.T) {
 			const stuck, others = 3, 20 // tasks on strands of their own
@@ -38,7 +38,7 @@ func TestWriteOffFreesTheWorker(t *testing.T) {
 				submit(t, p, k, k)
 				receive(t, started, "a task that gets stuck")
 				for range 2 { // the second call has no effect
-					if err := p.WriteOff(k); err != nil {
+					if err := p.MarkStuck(k); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -49,7 +49,7 @@ func TestWriteOffFreesTheWorker(t *testing.T) {
 					t.Errorf("task %d ran, want %d", got, stuck+n)
 				}
 			}
-			if !eventually(func() bool { st := p.Stats(); return st.Running == 0 && st.WrittenOff == stuck }) {
+			if !eventually(func() bool { st := p.Stats(); return st.Running == 0 && st.Stuck == stuck }) {
 				t.Errorf("%+v", p.Stats())
 			}
 			if err := p.Close(expired()); err == nil {
@@ -65,7 +65,7 @@ func TestWriteOffFreesTheWorker(t *testing.T) {
 				seen[n] = true
 			}
 			closePool(t, p)
-			if st := p.Stats(); len(seen) != stuck+1 || st.WrittenOff != 0 || st.Running != 0 || st.Completed != st.Submitted {
+			if st := p.Stats(); len(seen) != stuck+1 || st.Stuck != 0 || st.Running != 0 || st.Completed != st.Submitted {
 				t.Errorf("ran %v, %+v", seen, st)
 			}
 			if n := most.Load(); n != 1 {
@@ -75,10 +75,10 @@ func TestWriteOffFreesTheWorker(t *testing.T) {
 	}
 }
 
-func TestWriteOffOfNoStrand(t *testing.T) {
+func TestMarkStuckOfNoStrand(t *testing.T) {
 	p := newPool(t, Config[int]{Workers: 1, Run: func(int) {}})
 	for _, k := range []int{-1, 1} {
-		if err := p.WriteOff(k); !errors.Is(err, ErrNoStrand) {
+		if err := p.MarkStuck(k); !errors.Is(err, ErrNoStrand) {
 			t.Errorf("strand %d: %v", k, err)
 		}
 	}
