@@ -85,8 +85,8 @@ func (f Flow) Reverse() Flow {
 }
 
 // Hash returns a hash of the flow that is the same in both directions, and for
-// all fragments of a datagram. It is keyed by a secret of this process: the same flow has another hash in the
-// next.
+// all fragments of a datagram. It is keyed by a secret of this process: the same
+// flow has another hash in the next.
 func (f Flow) Hash() uint64 {
 	k := zerocopy.FlowKey{SrcPort: f.SrcPort, DstPort: f.DstPort, Proto: f.Protocol, Fragment: f.Fragment}
 	switch {

@@ -71,9 +71,9 @@ func (k *FlowKey) Parse(ip []byte) bool {
 
 // Hash returns a hash of the flow that is the same for both directions, and on
 // all machines. All fragments of a datagram have one, whatever protocol each
-// names: of IPv6 the first alone shows what is in the datagram. Any of its bits may choose a bucket. With a secret, random seed
-// a sender cannot aim flows at one bucket; it is no cryptographic hash, though,
-// and must not be shown to anybody.
+// names: of IPv6 the first alone shows what is in the datagram. Any of its bits
+// may choose a bucket. With a secret, random seed a sender cannot aim flows at one
+// bucket; it is no cryptographic hash, though, and must not be shown to anybody.
 func (k *FlowKey) Hash(seed uint64) uint64 {
 	m := meta(k.Version, k.Proto, k.Fragment)
 	if k.Version == 6 {

@@ -193,9 +193,9 @@ func actionOf(v ipq.Verdict) (uint64, error) {
 	return 0, ErrVerdict
 }
 
-// Close releases the programs, the table and [Config.NetNS]. Rules that are still installed
-// keep both alive in the kernel, where settled flows stay so until their
-// [Limits]; with [Config.Lease] they end now. To end them otherwise, call
+// Close releases the programs, the table and [Config.NetNS]. Rules that are still
+// installed keep both alive in the kernel, where settled flows stay so until
+// their [Limits]; with [Config.Lease] they end now. To end them otherwise, call
 // [Table.Flush] before, or remove the rules. A second Close does nothing.
 func (b *Bypasser) Close() error {
 	if b.closed.Swap(true) {
