@@ -62,9 +62,7 @@ func TestKernelCancelUnderFlood(t *testing.T) {
 				t.Error(err)
 			}
 			settle(t, "goroutines", before, goroutines)
-			if n := descriptors(t); n != fds {
-				t.Errorf("round %d: %d descriptors, before %d", round, n, fds)
-			}
+			settle(t, "descriptors", fds, func() int { return descriptors(t) })
 		}
 		if c, err := rules.Counters(); err != nil || c[0].Packets == 0 {
 			t.Errorf("%v, %v", c, err)

@@ -56,7 +56,8 @@ func TestDupOfSomethingElse(t *testing.T) {
 		if f, err := Dup(int(open(t, name).Fd())); f != nil || !errors.Is(err, ErrNotNetNS) || !errors.Is(err, syscall.EINVAL) {
 			t.Errorf("%s: %v", name, err)
 		}
-		if after := numberOf(t); after != before+1 { // what was opened here
+		// What was opened here. The garbage collector may close others' meanwhile.
+		if after := numberOf(t); after > before+1 {
 			t.Errorf("%s: %d descriptors, %d before", name, after, before)
 		}
 	}

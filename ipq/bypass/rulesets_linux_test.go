@@ -153,10 +153,11 @@ func TestNetNSIsHeld(t *testing.T) {
 				t.Errorf("Install after Close: %v", err)
 			}
 			// The first round may have opened what the process keeps. The pair
-			// of sockets stays open until the test ends.
+			// of sockets stays open until the test ends. What former tests have
+			// left open the garbage collector may close.
 			if now := descriptors(t) - 2*round; round == 0 {
 				before = now
-			} else if now != before {
+			} else if now > before {
 				t.Errorf("round %d: %d descriptors are open, after the first %d", round, now, before)
 			}
 		}
@@ -194,7 +195,7 @@ func TestNetNSIsANamespace(t *testing.T) {
 	if _, err := New(Config{Backend: 9, NetNS: labtest.New(t).FD()}); !errors.Is(err, ErrConfig) {
 		t.Error(err)
 	}
-	if now := descriptors(t); now != before+1 { // the namespace's
+	if now := descriptors(t); now > before+1 { // the namespace's
 		t.Errorf("%d descriptors are open, before %d", now, before)
 	}
 }
