@@ -108,7 +108,7 @@ func mustRun(t *testing.T, cmd *exec.Cmd) string {
 func TestRun(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "report.json")
 	page := filepath.Join(t.TempDir(), "page.html")
-	cmd := command("-duration", "200ms", "-json", file, "-html", page)
+	cmd := command("-duration", "1s", "-json", file, "-html", page)
 	stdout := mustRun(t, cmd)
 	rep := readReport(t, file)
 	checkReport(t, rep, stdout)
@@ -126,7 +126,7 @@ func TestRun(t *testing.T) {
 
 // An ordinary user gets the same, down to the kernel's own count of drops.
 func TestRunAsOrdinaryUser(t *testing.T) {
-	cmd := command("-duration", "200ms", "-json", "report.json")
+	cmd := command("-duration", "1s", "-json", "report.json")
 	asOrdinaryUser(t, cmd)
 	stdout := mustRun(t, cmd)
 	rep := readReport(t, filepath.Join(cmd.Dir, "report.json"))

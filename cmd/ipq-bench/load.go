@@ -51,6 +51,14 @@ func (l *load) sent() (sent uint64) {
 	return sent
 }
 
+// begun reports whether a sender has sent anything.
+func (l *load) begun() bool {
+	return slices.ContainsFunc(l.senders, func(f *flood.Flood) bool {
+		st := f.Stats()
+		return st.Sent > 0 || st.Opened > 0
+	})
+}
+
 // cpu is the CPU time of all its processes.
 func (l *load) cpu() (user, system time.Duration) {
 	for _, f := range slices.Concat(l.senders, l.receivers) {

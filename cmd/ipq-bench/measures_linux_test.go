@@ -132,7 +132,7 @@ func TestLatency(t *testing.T) {
 
 // CPU time has its parts, batches their sizes, and loss its causes.
 func TestParts(t *testing.T) {
-	rep, _ := measure(t, "-duration 200ms -rounds 2 -modes inline -handler mix:50 -maxlen 32")
+	rep, _ := measure(t, "-duration 600ms -rounds 2 -modes inline -handler mix:50 -maxlen 32")
 	m := rep.Modes[0]
 	var batches uint64
 	for _, n := range m.BatchSizes {

@@ -68,7 +68,7 @@ func TestScenarios(t *testing.T) {
 	} {
 		t.Run(strings.ReplaceAll(c.args, patterns, "f"), func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "report.json")
-			cmd := command(append(strings.Fields(c.args), "-duration", "200ms", "-rounds", "2", "-json", file)...)
+			cmd := command(append(strings.Fields(c.args), "-duration", "600ms", "-rounds", "2", "-json", file)...)
 			stdout := mustRun(t, cmd)
 			rep := readReport(t, file)
 			if !rep.Books.Balanced {

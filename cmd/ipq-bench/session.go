@@ -92,10 +92,19 @@ func (s *session) end() (life, error) {
 // counts: that of the shortest round.
 const shortest = minWindow
 
-// measure returns the figures of one window after a warm-up. They are partial
-// if ctx, or the queue, has ended it; ok is false if there are none worth
+// loadPatience is how long a load may take to begin.
+const loadPatience = 10 * time.Second
+
+// measure returns the figures of one window after a warm-up, which begins when
+// the load does: on a busy machine its processes may not run at once. They are
+// partial if ctx, or the queue, has ended it; ok is false if there are none worth
 // having.
 func (s *session) measure(ctx context.Context, warmUp, window time.Duration, show *progress) (rd round, ok bool, err error) {
+	for end := time.Now().Add(loadPatience); !s.load.begun() && time.Now().Before(end); {
+		if !s.wait(ctx, time.Millisecond, nil) {
+			return round{}, false, nil
+		}
+	}
 	if !s.wait(ctx, warmUp, nil) {
 		return round{}, false, nil
 	}
