@@ -75,23 +75,26 @@ func TestDeferByWhoeverKeptThePacket(t *testing.T) {
 	eachMode(t, func(t *testing.T, workers int) {
 		f := newFake(t)
 		q := f.open(Config{Workers: workers, BatchSize: 1, Batches: 1, DeferTimeout: 100 * time.Microsecond})
-		var kept atomic.Pointer[Packet]
-		var ended atomic.Bool
+		kept := make(chan *Packet, 1)
 		var deferred atomic.Uint64
 		cancel, done := startRun(q, HandlerFunc(func(p *Packet) Verdict {
-			kept.Store(p)
+			select {
+			case kept <- p:
+			default:
+			}
+			// So that Defer comes before the return, with it, and after it.
+			for range p.ID() % 4 {
+				runtime.Gosched()
+			}
 			return Accept
 		}))
 		var misusers sync.WaitGroup
 		for range 2 {
 			misusers.Go(func() {
-				for !ended.Load() {
-					if p := kept.Load(); p != nil {
-						if _, err := p.Defer(); err == nil {
-							deferred.Add(1)
-						}
+				for p := range kept {
+					if _, err := p.Defer(); err == nil {
+						deferred.Add(1)
 					}
-					runtime.Gosched()
 				}
 			})
 		}
@@ -102,7 +105,7 @@ func TestDeferByWhoeverKeptThePacket(t *testing.T) {
 		if err := endOf(t, done); err != nil {
 			t.Errorf("Run: %v", err)
 		}
-		ended.Store(true)
+		close(kept)
 		misusers.Wait()
 		f.check()
 		if s := q.Stats(); s.Verdicts != s.Received || s.Deferred != deferred.Load() {
