@@ -360,12 +360,18 @@ func TestKernelStrayMessages(t *testing.T) {
 			lost = runFlood(t, ns, flood.Config{Count: requests, Window: 8})
 		}()
 		to := &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Pid: q.conns[0].sock.nl.PID()}
-		for range rounds {
-			for _, b := range append(append([][]byte{}, broken...), others...) {
+		strays := append(append([][]byte{}, broken...), others...)
+		for round := range uint64(rounds) {
+			for _, b := range strays {
 				if err := unix.Sendto(fd, b, 0, to); err != nil {
 					t.Fatal(err)
 				}
 			}
+			// They leave room in the socket for packets, which would be lost.
+			await(t, "the messages to be counted", func() bool {
+				s := q.Stats()
+				return s.Undecodable+s.OtherMessages == (round+1)*uint64(len(strays))
+			})
 		}
 		<-f
 		if lost.Replies != requests || lost.Lost != 0 {
