@@ -62,7 +62,10 @@ func VerifyPacket(b []byte) bool {
 	case c.zeroIsNone && binary.BigEndian.Uint16(b[c.at:]) == 0:
 		return v4
 	}
-	_, ok = rightBy(b, u, other)
+	if c.total(b) == 0xffff {
+		return true
+	}
+	_, ok = rightOtherwise(b, u, other)
 	return ok
 }
 

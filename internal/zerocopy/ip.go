@@ -99,7 +99,7 @@ func pass6(b []byte) upper {
 		if len(h) < extHeaderMin {
 			return upper{off, found{proto, fragment, true}, dst}
 		}
-		n := extHeaderMin + int(h[1])*8
+		n := extHeaderMin + int(h[1])*8 // as extHeaderLen, whose switch is this one
 		switch proto {
 		case protoFragment:
 			n = extHeaderMin
@@ -123,6 +123,18 @@ func pass6(b []byte) upper {
 		off += n
 	}
 	return upper{off, found{proto, fragment, false}, dst}
+}
+
+// extHeaderLen returns how long the extension header at the start of h says that
+// it is; h has the shortest one's bytes.
+func extHeaderLen(proto uint8, h []byte) int {
+	switch proto {
+	case protoFragment:
+		return extHeaderMin
+	case protoAH:
+		return extHeaderMin + int(h[1])*4
+	}
+	return extHeaderMin + int(h[1])*8
 }
 
 func isExtHeader(proto uint8) bool { return extHeaders>>proto&1 != 0 }

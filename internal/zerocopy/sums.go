@@ -67,21 +67,22 @@ func (s *Sums) Take(b []byte, pending bool) error {
 	if pending {
 		// Only TCP and UDP leave theirs to the device. Inside of UDP there may
 		// be a tunnel, whose inner checksum is the one.
-		if u.proto != protoTCP && (u.proto != protoUDP || adjusted(s.field) != adjusted(c.pseudo(b))) {
+		if u.proto != protoTCP && (u.proto != protoUDP || oneZero(s.field) != oneZero(c.pseudo(b))) {
 			return ErrPending
 		}
 		s.upper = 0xffff
 		return nil
 	}
-	s.upper = c.total(b)
-	if v, ok := rightBy(b, u, other); ok {
-		s.variant, s.upper = v, 0xffff
+	if s.upper = c.total(b); s.upper != 0xffff {
+		if v, ok := rightOtherwise(b, u, other); ok {
+			s.variant, s.upper = v, 0xffff
+		}
 	}
 	return nil
 }
 
-// adjusted makes one of the two zeroes that ones' complement has.
-func adjusted(n uint16) uint16 {
+// oneZero makes one of the two zeroes that ones' complement has.
+func oneZero(n uint16) uint16 {
 	if n == 0xffff {
 		return 0
 	}
@@ -174,16 +175,22 @@ func (s *Sums) Fix(b []byte) error {
 		return nil
 	}
 	none := c.zeroIsNone && binary.BigEndian.Uint16(b[c.at:]) == 0
-	if was := same && c.zeroIsNone && s.field == 0 && !s.pending; was {
+	if same && c.zeroIsNone && s.field == 0 && !s.pending { // there was none before
 		if none {
 			return nil
 		}
 		want = 0xffff
 	}
-	if _, ok := rightBy(b, u, other); ok && !none {
-		return nil
+	is := c.total(b)
+	if !none {
+		if is == 0xffff {
+			return nil
+		}
+		if _, ok := rightOtherwise(b, u, other); ok {
+			return nil
+		}
 	}
-	adjust(b, c.at, c.total(b), want, c.zeroIsNone)
+	adjust(b, c.at, is, want, c.zeroIsNone)
 	return nil
 }
 

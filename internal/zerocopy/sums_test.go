@@ -266,7 +266,7 @@ func checkEdit(t *testing.T, k *sumKind, w wrapping, p built, damageHeader, dama
 	}
 	if u, _ := parseWhole(p.b); !upperWas && k.proto != protoSCTP {
 		if _, other, _ := findSum(p.b, u, 0); other != 0 {
-			if _, ok := rightBy(p.b, u, other); ok {
+			if _, ok := rightOtherwise(p.b, u, other); ok {
 				return // it is right by another reading
 			}
 		}

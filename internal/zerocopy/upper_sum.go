@@ -81,8 +81,10 @@ func findSum(b []byte, u upper, v variant) (s upperSum, other variant, ok bool) 
 		}
 	case u.proto == protoOSPF && !v4 && n >= 16:
 		s.at, pseudo = 12, true
-		length = int(binary.BigEndian.Uint16(h[2:]))
-		cover(length)
+		if said := int(binary.BigEndian.Uint16(h[2:])); said >= 16 {
+			length = said
+			cover(said)
+		}
 	case u.proto == protoPIM && n >= 8:
 		s.at, pseudo = 2, !v4
 		if h[0]&0xf == 1 { // Register: the packet in it is not covered, to some implementations it is
@@ -154,9 +156,12 @@ func (s *upperSum) total(b []byte) uint16 {
 	return s.finish(b, add(sum(b[s.from:s.hole]), sum(b[s.hole+8:s.to])))
 }
 
-// rightBy returns the reading by which the checksum in b is right, of those that
-// there are for it.
-func rightBy(b []byte, u upper, other variant) (v variant, ok bool) {
+// rightOtherwise returns the reading by which the checksum in b is right, of
+// those that may differ in other. Few packets have more than one.
+func rightOtherwise(b []byte, u upper, other variant) (v variant, ok bool) {
+	if other == 0 {
+		return 0, false
+	}
 	for v := range variants {
 		if v&^other != 0 {
 			continue
@@ -215,11 +220,7 @@ func firstFragment(b []byte, u upper) bool {
 		if next == protoFragment {
 			return binary.BigEndian.Uint16(h[2:])&0xfff8 == 0
 		}
-		n := extHeaderMin + int(h[1])*8
-		if next == protoAH {
-			n = extHeaderMin + int(h[1])*4
-		}
-		next, off = h[0], off+n
+		next, off = h[0], off+extHeaderLen(next, h)
 	}
 	return false
 }
@@ -255,14 +256,9 @@ func sourceRoute(h []byte) int {
 // if there is none.
 func homeAddress(h []byte) int {
 	next, off := h[6], ipv6HeaderLen
-	for off+8 <= len(h) {
-		n := 8 + 8*int(h[off+1])
-		switch next {
-		case protoFragment:
-			n = 8
-		case protoAH:
-			n = 8 + 4*int(h[off+1])
-		case protoDestOpts:
+	for off+extHeaderMin <= len(h) {
+		n := extHeaderLen(next, h[off:])
+		if next == protoDestOpts {
 			end := min(off+n, len(h))
 			for i := off + 2; i+1 < end; {
 				const pad1, home = 0, 201
