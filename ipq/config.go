@@ -174,10 +174,10 @@ type Config struct {
 	// means DefaultDeferTimeout.
 	DeferTimeout time.Duration
 	// MaxDeferred is how many packets of each queue may be deferred at a time.
-	// They count in MaxQueueLen. 0 means half of MaxQueueLen. There are as many copies, and
-	// one more for each call of [Deferred.Verdict] that is writing; they are
-	// allocated as they are needed, and must fit into memory, see Batches, as
-	// frames of 1500 bytes.
+	// They count in MaxQueueLen. 0 means half of MaxQueueLen. There are as many
+	// copies, and one more for each call of [Deferred.Verdict] that is writing;
+	// they are allocated as they are needed, and must fit into memory, see
+	// Batches, as frames of 1500 bytes.
 	MaxDeferred int
 	// Bypass settles the flows of verdicts with [Verdict.Bypass] in the kernel.
 	// nil means that such verdicts have no effect on later packets.

@@ -38,8 +38,8 @@ var errNoHandler = fmt.Errorf("ipq: Defer is for the handlers of a Queue; with a
 // [ErrTooManyDeferred] beyond [Config.MaxDeferred], [ErrDeferred] for a packet
 // that is deferred already, [ErrExpired] when the packet has been given
 // [Config.OnTimeout], [ErrDecided] when the handler has returned, and
-// [ErrClosed] when the queue is ending. What the handler returns then stands. One small object is allocated for each call;
-// the copies are used again.
+// [ErrClosed] when the queue is ending. What the handler returns then stands. One
+// small object is allocated for each call; the copies are used again.
 func (p *Packet) Defer() (*Deferred, error) {
 	ln := p.lane
 	if ln == nil {

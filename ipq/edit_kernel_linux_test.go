@@ -26,27 +26,6 @@ import (
 	"github.com/goipq/goipq/internal/zerocopy"
 )
 
-// A network is two hosts and a router between them.
-type network struct{ client, router, server *netlab.NS }
-
-func newNetwork(t testing.TB) *network {
-	t.Helper()
-	p := &network{labtest.New(t), labtest.New(t), labtest.New(t)}
-	if err := errors.Join(
-		netlab.Veth(p.client, "router", p.router, "client"), netlab.Veth(p.router, "server", p.server, "router"),
-		p.client.Addr("router", "10.1.0.1/24"), p.router.Addr("client", "10.1.0.254/24"),
-		p.router.Addr("server", "10.2.0.254/24"), p.server.Addr("router", "10.2.0.1/24"),
-		p.client.Addr("router", "fd01::1/64"), p.router.Addr("client", "fd01::fe/64"),
-		p.router.Addr("server", "fd02::fe/64"), p.server.Addr("router", "fd02::1/64"),
-		p.client.Route("10.2.0.0/24", "10.1.0.254"), p.server.Route("10.1.0.0/24", "10.2.0.254"),
-		p.client.Route("fd02::/64", "fd01::fe"), p.server.Route("fd01::/64", "fd02::fe"),
-		p.router.Sysctl("net.ipv4.ip_forward", "1"), p.router.Sysctl("net.ipv6.conf.all.forwarding", "1"),
-	); err != nil {
-		t.Fatal(err)
-	}
-	return p
-}
-
 // serverAddr is the server's address of a version of IP.
 func serverAddr(v6 bool) string {
 	if v6 {
@@ -112,17 +91,17 @@ func TestKernelRewritesSuperPackets(t *testing.T) {
 	for _, way := range []string{"loopback", "whole", "cut up"} {
 		for _, v6 := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, IPv6 %v", way, v6), func(t *testing.T) {
-				p := newNetwork(t)
-				hook, at, to, addr := netlab.Forward, p.router, p.server, serverAddr(v6)
-				from := p.client
+				p := labtest.NewNetwork(t)
+				hook, at, to, addr := netlab.Forward, p.Router, p.Server, serverAddr(v6)
+				from := p.Client
 				switch way {
 				case "loopback":
-					hook, at, from = netlab.Output, p.server, p.server
+					hook, at, from = netlab.Output, p.Server, p.Server
 					if err := at.SetMTU("lo", 1500); err != nil {
 						t.Fatal(err)
 					}
 				case "cut up":
-					if err := p.router.Do(func() error {
+					if err := p.Router.Do(func() error {
 						l, err := netlink.LinkByName("server")
 						if err == nil {
 							err = netlink.LinkSetGSOMaxSize(l, 2000)
@@ -267,8 +246,8 @@ func TestKernelOptionsAtHooks(t *testing.T) {
 	} {
 		for hook := Prerouting; hook <= Postrouting; hook++ {
 			t.Run(fmt.Sprintf("%s, %v", x.name, hook), func(t *testing.T) {
-				p := newNetwork(t)
-				at := map[Hook]*netlab.NS{Prerouting: p.server, Input: p.server, Forward: p.router, Output: p.client, Postrouting: p.client}[hook]
+				p := labtest.NewNetwork(t)
+				at := map[Hook]*netlab.NS{Prerouting: p.Server, Input: p.Server, Forward: p.Router, Output: p.Client, Postrouting: p.Client}[hook]
 				if _, err := at.InstallQueue(netlab.Rule{
 					Hook: netlab.Hook(hook), Match: netlab.Match{L4Proto: unix.IPPROTO_UDP}, Queue: fakeNumber,
 				}); err != nil {
@@ -330,10 +309,10 @@ func TestKernelOptionsAtHooks(t *testing.T) {
 
 // newDatagrams opens a UDP socket on the server and one on the client that sends
 // to it, with IP options.
-func newDatagrams(t *testing.T, p *network, v6 bool, options string) (in, out *net.UDPConn) {
+func newDatagrams(t *testing.T, p *labtest.Network, v6 bool, options string) (in, out *net.UDPConn) {
 	t.Helper()
 	addr := &net.UDPAddr{IP: net.ParseIP(serverAddr(v6)), Port: udpPort}
-	if err := p.server.Do(func() (err error) {
+	if err := p.Server.Do(func() (err error) {
 		in, err = net.ListenUDP("udp", addr)
 		return err
 	}); err != nil {
@@ -351,7 +330,7 @@ func newDatagrams(t *testing.T, p *network, v6 bool, options string) (in, out *n
 		cerr := c.Control(func(fd uintptr) { err = unix.SetsockoptString(int(fd), level, name, options) })
 		return errors.Join(cerr, err)
 	}}
-	if err := p.client.Do(func() error {
+	if err := p.Client.Do(func() error {
 		c, err := d.Dial("udp", addr.String())
 		if err == nil {
 			out = c.(*net.UDPConn)
@@ -367,14 +346,14 @@ func newDatagrams(t *testing.T, p *network, v6 bool, options string) (in, out *n
 // A datagram that the receiver drops for its checksum is not repaired by an edit
 // that has nothing to do with it.
 func TestKernelWrongChecksumStaysWrong(t *testing.T) {
-	p := newNetwork(t)
-	if _, err := p.router.InstallQueue(netlab.Rule{
+	p := labtest.NewNetwork(t)
+	if _, err := p.Router.InstallQueue(netlab.Rule{
 		Hook: netlab.Forward, Match: netlab.Match{L4Proto: unix.IPPROTO_UDP}, Queue: fakeNumber,
 	}); err != nil {
 		t.Fatal(err)
 	}
 	in, _ := newDatagrams(t, p, false, "")
-	_, stop := serve(t, Config{Queue: fakeNumber, NetNS: p.router.FD()}, HandlerFunc(func(p *Packet) Verdict {
+	_, stop := serve(t, Config{Queue: fakeNumber, NetNS: p.Router.FD()}, HandlerFunc(func(p *Packet) Verdict {
 		b, err := p.EditPayload()
 		if err != nil {
 			t.Error(err)
@@ -383,7 +362,7 @@ func TestKernelWrongChecksumStaysWrong(t *testing.T) {
 		return Accept
 	}))
 	var raw int
-	if err := p.client.Do(func() (err error) {
+	if err := p.Client.Do(func() (err error) {
 		raw, err = unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_RAW)
 		return err
 	}); err != nil {
@@ -457,8 +436,8 @@ func translate(t *testing.T, ns *netlab.NS, by string) {
 // On others it does.
 func TestKernelConnMarkAndLength(t *testing.T) {
 	for _, translated := range []bool{false, true} {
-		p := newNetwork(t)
-		cfg := Config{Queue: fakeNumber, NetNS: p.router.FD(), Conntrack: true}
+		p := labtest.NewNetwork(t)
+		cfg := Config{Queue: fakeNumber, NetNS: p.Router.FD(), Conntrack: true}
 		if q, err := Open(cfg); errors.Is(err, errors.ErrUnsupported) {
 			t.Skipf("this kernel has no conntrack attributes: %v", err)
 		} else if err != nil {
@@ -466,11 +445,11 @@ func TestKernelConnMarkAndLength(t *testing.T) {
 		} else {
 			q.Close()
 		}
-		track(t, p.router)
+		track(t, p.Router)
 		if translated {
-			translate(t, p.router, "10.2.0.254")
+			translate(t, p.Router, "10.2.0.254")
 		}
-		if _, err := p.router.InstallQueue(netlab.Rule{
+		if _, err := p.Router.InstallQueue(netlab.Rule{
 			Hook: netlab.Forward, Match: netlab.Match{L4Proto: unix.IPPROTO_TCP}, Queue: fakeNumber,
 		}); err != nil {
 			t.Fatal(err)
@@ -510,7 +489,7 @@ func TestKernelConnMarkAndLength(t *testing.T) {
 			}
 			return Accept // longer, which ends the connection before long
 		}))
-		out, in := connectTCP(t, p.client, p.server, serverAddr(false))
+		out, in := connectTCP(t, p.Client, p.Server, serverAddr(false))
 		if _, err := out.Write([]byte("text")); err != nil {
 			t.Fatal(err)
 		}

@@ -56,10 +56,10 @@ const (
 // [Queue.Run] soon.
 //
 // What is wrong in cfg itself is an error that matches [ErrConfig]. Others are of
-// type [*OpError]. They match [fs.ErrPermission] without
-// CAP_NET_ADMIN ([CapabilityError]), [syscall.EBUSY] for a queue that another
-// socket listens on ([TakenError]), and [errors.ErrUnsupported] for what this
-// kernel does not have ([FeatureError]) and on systems other than Linux.
+// type [*OpError]. They match [fs.ErrPermission] without CAP_NET_ADMIN
+// ([CapabilityError]), [syscall.EBUSY] for a queue that another socket listens on
+// ([TakenError]), and [errors.ErrUnsupported] for what this kernel does not have
+// ([FeatureError]) and on systems other than Linux.
 //
 // [fs.ErrPermission]: https://pkg.go.dev/io/fs#pkg-variables
 func Open(cfg Config) (*Queue, error) {

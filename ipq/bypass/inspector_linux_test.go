@@ -75,8 +75,8 @@ func TestInspectorPassesVerdictsOn(t *testing.T) {
 // A new connection on the ports of a settled one is inspected from its SYN on,
 // also when packets of the old one still waited in front of it.
 func TestInspectorStartsAnewWithASyn(t *testing.T) {
-	n := newNetwork(t)
-	b := newBypasser(t, n.router, Config{Backend: EBPF})
+	n := labtest.NewNetwork(t)
+	b := newBypasser(t, n.Router, Config{Backend: EBPF})
 	install(t, b, Rules{Hook: ipq.Forward, Match: []Match{{Protocol: protoTCP}}})
 	settled := make(chan bool, 100)
 	h, err := b.Inspect(ipq.HandlerFunc(func(p *ipq.Packet) ipq.Verdict {
@@ -98,7 +98,7 @@ func TestInspectorStartsAnewWithASyn(t *testing.T) {
 		}
 		return h.HandlePacket(p)
 	})
-	q, stop := serve(t, n.router, b, ipq.Config{GSO: true}, late)
+	q, stop := serve(t, n.Router, b, ipq.Config{GSO: true}, late)
 	for range 2 {
 		transfer(t, n, 1<<20)
 		if <-settled {

@@ -67,7 +67,7 @@ func (s *Ruleset) install(r Rules) error {
 		return err
 	}
 	if b.backend == EBPF {
-		if s.tally, err = b.table.objects.tallies.take(); err != nil {
+		if s.tally, err = b.table.objects.tallies.borrow(); err != nil {
 			return &UnavailableError{EBPF: err}
 		}
 		if s.before, err = s.tally.count(); err != nil {

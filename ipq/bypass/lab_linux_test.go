@@ -201,10 +201,10 @@ func runFlood(t testing.TB, ns *netlab.NS, cfg flood.Config) flood.Stats {
 
 // transfer sends bytes over TCP through the router, and returns how long it
 // takes from the first to the last.
-func transfer(t testing.TB, n *network, size int64) time.Duration {
+func transfer(t testing.TB, n *labtest.Network, size int64) time.Duration {
 	t.Helper()
 	var l net.Listener
-	if err := n.server.Do(func() (err error) {
+	if err := n.Server.Do(func() (err error) {
 		l, err = net.Listen("tcp", "10.2.0.1:0")
 		return err
 	}); err != nil {
@@ -212,7 +212,7 @@ func transfer(t testing.TB, n *network, size int64) time.Duration {
 	}
 	defer l.Close()
 	var c net.Conn
-	if err := n.client.Do(func() (err error) {
+	if err := n.Client.Do(func() (err error) {
 		c, err = net.Dial("tcp", l.Addr().String())
 		return err
 	}); err != nil {

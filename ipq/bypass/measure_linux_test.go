@@ -156,15 +156,15 @@ func returnOne(b *testing.B) *ebpf.Program {
 // of the one without a rule.
 func BenchmarkForward(b *testing.B) {
 	const size = 512 << 20
-	bare, n := newNetwork(b), newNetwork(b)
-	by := newBypasser(b, n.router, Config{Backend: EBPF})
+	bare, n := labtest.NewNetwork(b), labtest.NewNetwork(b)
+	by := newBypasser(b, n.Router, Config{Backend: EBPF})
 	install(b, by, Rules{Hook: ipq.Forward, Match: []Match{{Protocol: protoTCP}}})
 	h, err := by.Inspect(ipq.HandlerFunc(func(*ipq.Packet) ipq.Verdict { return ipq.Accept }), Inspection{Packets: 10})
 	if err != nil {
 		b.Fatal(err)
 	}
-	q, stop := serve(b, n.router, by, ipq.Config{GSO: true, Workers: ipq.Inline}, h)
-	over := func(n *network) func() turn {
+	q, stop := serve(b, n.Router, by, ipq.Config{GSO: true, Workers: ipq.Inline}, h)
+	over := func(n *labtest.Network) func() turn {
 		return func() turn {
 			before := processCPU(b)
 			took := transfer(b, n, size)

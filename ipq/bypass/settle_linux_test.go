@@ -13,29 +13,6 @@ import (
 
 var udp = []Match{{Protocol: unix.IPPROTO_UDP}}
 
-// A network is two hosts with a router between them.
-type network struct{ client, router, server *netlab.NS }
-
-func newNetwork(t testing.TB) *network {
-	t.Helper()
-	n := &network{labtest.New(t), labtest.New(t), labtest.New(t)}
-	for _, err := range []error{
-		netlab.Veth(n.client, "router", n.router, "client"), netlab.Veth(n.router, "server", n.server, "router"),
-		n.client.Addr("router", "10.1.0.1/24"), n.router.Addr("client", "10.1.0.254/24"),
-		n.router.Addr("server", "10.2.0.254/24"), n.server.Addr("router", "10.2.0.1/24"),
-		n.client.Addr("router", "fd01::1/64"), n.router.Addr("client", "fd01::fe/64"),
-		n.router.Addr("server", "fd02::fe/64"), n.server.Addr("router", "fd02::1/64"),
-		n.client.Route("10.2.0.0/24", "10.1.0.254"), n.server.Route("10.1.0.0/24", "10.2.0.254"),
-		n.client.Route("fd02::/64", "fd01::fe"), n.server.Route("fd01::/64", "fd02::fe"),
-		n.router.Sysctl("net.ipv4.ip_forward", "1"), n.router.Sysctl("net.ipv6.conf.all.forwarding", "1"),
-	} {
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	return n
-}
-
 // At every hook, over both versions of IP: the packet that settles its flow is
 // the only one that is queued, the later chains see the others, too, and one
 // entry stands for both directions.
@@ -47,16 +24,16 @@ func TestSettledFlowsAreNotQueued(t *testing.T) {
 					if backend == EBPF {
 						needBPF(t)
 					}
-					n := newNetwork(t)
-					where := n.client
+					n := labtest.NewNetwork(t)
+					where := n.Client
 					if hook == ipq.Forward {
-						where = n.router
+						where = n.Router
 					}
 					later, err := where.InstallCounter(netlab.Hook(hook), 10, netlab.Match{L4Proto: unix.IPPROTO_UDP})
 					if err != nil {
 						t.Fatal(err)
 					}
-					p := newPair(t, n.client, addrs[0], n.server, addrs[1])
+					p := newPair(t, n.Client, addrs[0], n.Server, addrs[1])
 					b := newBypasser(t, where, Config{Backend: backend})
 					rules := install(t, b, Rules{Hook: hook, Match: udp})
 					q, stop := serve(t, where, b, ipq.Config{}, ipq.HandlerFunc(func(*ipq.Packet) ipq.Verdict { return ipq.Accept.Bypass() }))
@@ -66,7 +43,7 @@ func TestSettledFlowsAreNotQueued(t *testing.T) {
 					}
 					stop()
 					passed := uint64(rounds) // a host's Input and Output see one direction
-					if hook == ipq.Forward || hook == ipq.Prerouting && where == n.router {
+					if hook == ipq.Forward || hook == ipq.Prerouting && where == n.Router {
 						passed = 2 * rounds
 					}
 					if s := q.Stats(); s.Received != 1 || s.Bypassed != 1 || s.BypassFailed != 0 {

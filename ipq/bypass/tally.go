@@ -51,8 +51,8 @@ type tallies struct {
 	free []*tally // those that no rules count by; their counts stay
 }
 
-// take returns a tally for new rules.
-func (ts *tallies) take() (*tally, error) {
+// borrow returns a tally for new rules.
+func (ts *tallies) borrow() (*tally, error) {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
 	if n := len(ts.free); n > 0 {

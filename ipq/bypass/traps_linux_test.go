@@ -164,13 +164,13 @@ func TestFragmentsAreQueued(t *testing.T) {
 // do, there are no fragments: the flow is settled whole.
 func TestReassembledDatagramsAreSettled(t *testing.T) {
 	for _, addrs := range [][2]string{{"10.1.0.1:0", "10.2.0.1:0"}, {"[fd01::1]:0", "[fd02::1]:0"}} {
-		n := newNetwork(t)
-		ns := n.router
+		n := labtest.NewNetwork(t)
+		ns := n.Router
 		// Its rules have the namespace's connections tracked.
 		install(t, newBypasser(t, ns, Config{Backend: ConnMark}), Rules{Table: "tracked", Hook: ipq.Postrouting, Match: []Match{{Protocol: unix.IPPROTO_TCP}}})
 		b := newBypasser(t, ns, Config{Backend: EBPF})
 		install(t, b, Rules{Hook: ipq.Prerouting, Match: udp})
-		p := newPair(t, n.client, addrs[0], n.server, addrs[1])
+		p := newPair(t, n.Client, addrs[0], n.Server, addrs[1])
 		q, stop := serve(t, ns, b, ipq.Config{}, ipq.HandlerFunc(func(p *ipq.Packet) ipq.Verdict {
 			if p.Flow().Fragment {
 				t.Error("a fragment was queued")
@@ -255,12 +255,12 @@ func TestNAT(t *testing.T) {
 		queued uint64
 	}{{ipq.Forward, 1}, {ipq.Prerouting, 2}} {
 		t.Run(tt.hook.String(), func(t *testing.T) {
-			n := newNetwork(t)
-			b := newBypasser(t, n.router, Config{Backend: EBPF})
+			n := labtest.NewNetwork(t)
+			b := newBypasser(t, n.Router, Config{Backend: EBPF})
 			install(t, b, Rules{Hook: tt.hook, Priority: -150, Match: udp}) // mangle's: before destinations are translated
-			masquerade(t, n.router, "server")
-			q, stop := serve(t, n.router, b, ipq.Config{}, ipq.HandlerFunc(func(*ipq.Packet) ipq.Verdict { return ipq.Accept.Bypass() }))
-			p := newPair(t, n.client, "10.1.0.1:0", n.server, "10.2.0.1:0")
+			masquerade(t, n.Router, "server")
+			q, stop := serve(t, n.Router, b, ipq.Config{}, ipq.HandlerFunc(func(*ipq.Packet) ipq.Verdict { return ipq.Accept.Bypass() }))
+			p := newPair(t, n.Client, "10.1.0.1:0", n.Server, "10.2.0.1:0")
 			const rounds = 5
 			for range rounds {
 				send(t, p.a, p.b, "there")
@@ -311,14 +311,14 @@ func TestTCPWithGSO(t *testing.T) {
 		if backend == EBPF {
 			needBPF(t)
 		}
-		n := newNetwork(t)
-		b := newBypasser(t, n.router, Config{Backend: backend})
+		n := labtest.NewNetwork(t)
+		b := newBypasser(t, n.Router, Config{Backend: backend})
 		rules := install(t, b, Rules{Hook: ipq.Forward, Match: []Match{{Protocol: protoTCP}}})
 		handler, err := b.Inspect(ipq.HandlerFunc(func(*ipq.Packet) ipq.Verdict { return ipq.Accept }), Inspection{Packets: 10})
 		if err != nil {
 			t.Fatal(err)
 		}
-		q, stop := serve(t, n.router, b, ipq.Config{GSO: true}, handler)
+		q, stop := serve(t, n.Router, b, ipq.Config{GSO: true}, handler)
 		const size = 32 << 20
 		transfer(t, n, size)
 		stop()
