@@ -123,6 +123,7 @@ func addPackets(f *testing.F) {
 	f.Add(ipv4(protoTCP, 0, []byte{1, 1, 1, 0}, segment(protoTCP, 33)))
 	f.Add(ipv4(protoUDP, 0x2000, nil, segment(protoUDP, 20)))
 	f.Add(ipv4(protoICMP, 0, nil, icmpEcho(8, 1)))
+	f.Add(sized(ipv4(protoICMP, 0, nil, make([]byte, 8)))) // an echo reply that is all zero
 	f.Add(ipv6(protoUDP, segment(protoUDP, 21)))
 	f.Add(ipv6(0, ext(43, 0), routing(44, 0, 1, v6Final), fragmentHdr(60, 0), ext(protoICMPv6, 1), icmpEcho(128, 1)))
 	f.Add(ipv6(51, ext(135, 0), ext(43, 0), routing(protoTCP, 4, 1, v6Final, v6Dst), segment(protoTCP, 20)))

@@ -106,7 +106,7 @@ func (s *Sums) Update(b []byte) {
 		return
 	}
 	if s.v4 && b[0]>>4 == 4 && binary.BigEndian.Uint16(b[10:]) == s.headerField {
-		adjust(b, 10, sum16(b[:u.off]), s.header, false)
+		adjustHeader(b, sum16(b[:u.off]), s.header)
 	}
 	if isSCTP(b, u) {
 		if same := s.proto == protoSCTP; !same || s.crcRight && sctpField(b, u) == s.crc {
@@ -122,10 +122,10 @@ func (s *Sums) Update(b []byte) {
 	switch same := s.hasUpper && s.proto == u.proto && s.at == c.at; {
 	case !same:
 		if !c.unsure && !(c.zeroIsNone && field == 0) {
-			adjust(b, c.at, c.total(b), 0xffff, c.zeroIsNone)
+			c.adjust(b, c.total(b), 0xffff)
 		}
 	case field == s.field && !(c.zeroIsNone && field == 0 && !s.pending):
-		adjust(b, c.at, c.total(b), s.upper, c.zeroIsNone)
+		c.adjust(b, c.total(b), s.upper)
 	}
 }
 
@@ -147,7 +147,7 @@ func (s *Sums) Fix(b []byte) error {
 			if s.v4 {
 				want = s.header
 			}
-			adjust(b, 10, is, want, false)
+			adjustHeader(b, is, want)
 		}
 	} else {
 		resized = int(binary.BigEndian.Uint16(b[4:])) != len(b)-ipv6HeaderLen
@@ -190,7 +190,7 @@ func (s *Sums) Fix(b []byte) error {
 			return nil
 		}
 	}
-	adjust(b, c.at, is, want, c.zeroIsNone)
+	c.adjust(b, is, want)
 	return nil
 }
 

@@ -349,6 +349,47 @@ func TestUpdate(t *testing.T) {
 	})
 }
 
+// Bytes that are all zero sum up to another zero than the rest, so that only one
+// of the checksum's two zeroes is right.
+func TestUpdateZero(t *testing.T) {
+	rng := rand.New(rand.NewPCG(9, 10))
+	random := func() byte { return byte(rng.Uint32()) }
+	zero := func() byte { return 0 }
+	each(func(k *sumKind, w wrapping) {
+		for _, damage := range []uint16{0, 1, 0x1234, 0xfffe} {
+			for _, build := range []func() byte{zero, random} {
+				checkEdit(t, k, w, k.build(w, build), damage>>1, damage, func(int, byte) byte { return 0 })
+				checkEdit(t, k, w, k.build(w, build), damage>>1, damage, func(int, byte) byte { return random() })
+			}
+		}
+		if k.proto == protoSCTP || k.standard != nil {
+			return
+		}
+		p := k.build(w, zero)
+		clear(p.upper()[k.at:][:2])
+		_, was := k.right(p)
+		var s Sums
+		if err := s.Take(p.b, false); err != nil {
+			t.Fatal(err)
+		}
+		p.upper()[kindBody-kindTrailer-1] = 0x11
+		s.Update(p.b)
+		if _, right := k.right(p); right != was {
+			t.Errorf("%s, %s: with no checksum, right after: %v, before: %v", k.name, w.name, right, was)
+		}
+		if err := FixPacket(p.b); err != nil {
+			t.Fatal(err)
+		}
+		clear(p.upper()[kindBody-kindTrailer-1:][:1])
+		if err := FixPacket(p.b); err != nil {
+			t.Fatal(err)
+		}
+		if _, right := k.right(p); !right || !VerifyPacket(p.b) {
+			t.Errorf("%s, %s: all zero, FixPacket leaves it wrong", k.name, w.name)
+		}
+	})
+}
+
 // What is replaced has right sums, unless those of the packet before were wrong.
 func TestFixAfterTake(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 6))

@@ -192,21 +192,49 @@ func fold16(n uint32) uint16 {
 	return uint16(n>>16 + n)
 }
 
-// adjust changes the checksum at offset at so that all that it covers, which
-// came to is, comes to want (RFC 1624). It writes nothing if that is so.
-func adjust(b []byte, at int, is, want uint16, zeroIsNone bool) {
-	old := binary.BigEndian.Uint16(b[at:])
-	if is == want && !(zeroIsNone && old == 0) {
+// adjusted returns the checksum old changed so that all that it covers, which
+// came to is, comes to want (RFC 1624). If that is zero, either zero may be meant.
+func adjusted(old, is, want uint16) uint16 {
+	return fold16(uint32(old) + uint32(want) + uint32(^is))
+}
+
+// adjust changes the checksum so that all that it covers, which came to is,
+// comes to want. It writes nothing if that is so, nor if want is 0: only bytes
+// that are all zero come to that.
+func (s *upperSum) adjust(b []byte, is, want uint16) {
+	field := b[s.at:]
+	old := binary.BigEndian.Uint16(field)
+	if want == 0 || is == want && !(s.zeroIsNone && old == 0) {
 		return
 	}
-	ck := fold16(uint32(old) + uint32(want) + uint32(^is))
-	switch {
-	case ck == 0xffff && !zeroIsNone:
-		ck = 0 // both are zero; this one is what computing it anew gives
-	case ck == 0 && zeroIsNone:
-		ck = 0xffff
+	ck := adjusted(old, is, want)
+	if ck != 0 && ck != 0xffff {
+		binary.BigEndian.PutUint16(field, ck)
+		return
 	}
-	binary.BigEndian.PutUint16(b[at:], ck)
+	// Computing the checksum anew gives 0, unless what it covers is all zero:
+	// then only 0xffff is right. So it is where 0 says that there is none, and
+	// right in any case where the rest cannot be seen.
+	if !s.zeroIsNone && !s.unsure {
+		binary.BigEndian.PutUint16(field, 0)
+		if s.total(b) != 0 {
+			return
+		}
+	}
+	binary.BigEndian.PutUint16(field, 0xffff)
+}
+
+// adjustHeader does the same with the checksum of the IPv4 header h, which is
+// never all zero.
+func adjustHeader(h []byte, is, want uint16) {
+	if is == want {
+		return
+	}
+	ck := adjusted(binary.BigEndian.Uint16(h[10:]), is, want)
+	if ck == 0xffff {
+		ck = 0
+	}
+	binary.BigEndian.PutUint16(h[10:], ck)
 }
 
 // firstFragment reports whether a fragment is the first of its datagram, which
