@@ -23,7 +23,7 @@ const module = "github.com/goipq/goipq"
 // folders of this module and other modules, each with all below it. Tests, and
 // folders without any line, are free.
 var mayImport = map[string][]string{
-	"ipq":               {"worker", "ring", "internal/zerocopy", "internal/netns", "golang.org/x/sys", "github.com/mdlayher/netlink", "github.com/mdlayher/socket"},
+	"ipq":               {"worker", "ring", "internal/zerocopy", "internal/nfsock", "internal/netns", "golang.org/x/sys"},
 	"ipq/bypass":        {"ipq", "internal/netns", "golang.org/x/sys", "github.com/cilium/ebpf", "github.com/google/nftables"},
 	"worker":            {"github.com/panjf2000/ants/v2"},
 	"ring":              {"golang.org/x/sys"},
@@ -33,6 +33,7 @@ var mayImport = map[string][]string{
 		"github.com/vishvananda/netlink", "github.com/vishvananda/netns",
 	},
 	"internal/flood":    {"golang.org/x/sys"},
+	"internal/nfsock":   {"internal/zerocopy", "internal/netns", "golang.org/x/sys", "github.com/mdlayher/netlink", "github.com/mdlayher/socket"},
 	"internal/netns":    {"golang.org/x/sys"},
 	"internal/output":   {},
 	"internal/peers":    {},

@@ -39,7 +39,7 @@ func openOn(t *testing.T, cfg Config, conn *netlink.Conn) *Queue {
 	if err != nil {
 		t.Fatal(err)
 	}
-	q, err := openQueue(cfg, func(cfg *Config, queue uint16) (*socket, error) { return newSocket(cfg, queue, conn) })
+	q, err := openQueue(cfg, func(cfg *Config, queue uint16) (*socket, error) { return socketOn(cfg, queue, conn) })
 	if err != nil {
 		t.Fatal(err)
 	}

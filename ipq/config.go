@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/goipq/goipq/internal/netns"
+	"github.com/goipq/goipq/internal/nfsock"
 	"github.com/goipq/goipq/internal/zerocopy"
 )
 
@@ -26,6 +27,14 @@ const (
 	// their order could not be kept otherwise.
 	CopyMeta
 )
+
+// kernel returns the mode as NFQA_CFG_PARAMS has it.
+func (m CopyMode) kernel() uint8 {
+	if m == CopyMeta {
+		return zerocopy.CopyMeta
+	}
+	return zerocopy.CopyPacket
+}
 
 // Defaults that the zero Config stands for.
 const (
@@ -303,15 +312,18 @@ func (c *Config) strands() int {
 	return c.Workers
 }
 
-// flags returns the kernel's NFQA_CFG_F_* for c.
-func (c *Config) flags() uint32 {
-	var f uint32
-	for _, x := range configFlags {
-		if x.set(c) {
-			f |= x.flag
+// options returns what c says of the socket for a queue.
+func (c *Config) options(queue uint16) *nfsock.Options {
+	o := &nfsock.Options{
+		Queue: queue, NetNS: c.NetNS, CopyMode: c.Copy.kernel(), CopyRange: c.SnapLen,
+		QueueLen: c.MaxQueueLen, ReadBuffer: c.ReadBuffer, Logger: c.Logger,
+	}
+	for _, f := range configFlags {
+		if f.set(c) {
+			o.Flags |= f.flag
 		}
 	}
-	return f
+	return o
 }
 
 // configFlags names the fields of Config that are flags of the kernel.

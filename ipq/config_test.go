@@ -17,7 +17,7 @@ func TestConfigDefaults(t *testing.T) {
 	}
 	if c.Queue != 0 || c.Queues != 1 || c.Copy != CopyPacket || c.SnapLen != 65531 || c.MaxQueueLen != 1024 ||
 		c.Workers != runtime.GOMAXPROCS(0) || c.BatchSize != 64 || c.Batches != max(8, 2*c.Workers) ||
-		c.OnPanic != Drop || c.flags() != 0 || c.ReadBuffer != 0 || c.FlushAfter != 0 || c.BusyPoll != 0 {
+		c.OnPanic != Drop || c.options(0).Flags != 0 || c.ReadBuffer != 0 || c.FlushAfter != 0 || c.BusyPoll != 0 {
 		t.Errorf("%+v", c)
 	}
 	if c.Logger == nil || c.Logger.Enabled(t.Context(), 127) {
@@ -70,8 +70,8 @@ func TestConfigFlags(t *testing.T) {
 		zerocopy.FlagUIDGID: {UIDGID: true}, zerocopy.FlagSecCtx: {SecCtx: true},
 		31: {FailOpen: true, GSO: true, Conntrack: true, UIDGID: true, SecCtx: true},
 	} {
-		if c.flags() != flag {
-			t.Errorf("%+v: flags %#x, want %#x", c, c.flags(), flag)
+		if c.options(0).Flags != flag {
+			t.Errorf("%+v: flags %#x, want %#x", c, c.options(0).Flags, flag)
 		}
 	}
 }

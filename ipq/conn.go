@@ -82,7 +82,7 @@ func openConn(cfg *Config, queue uint16, batches int, dial dialFunc) (*Conn, err
 		return nil, err
 	}
 	if err := sock.bind(cfg); err != nil {
-		sock.close()
+		sock.Close()
 		return nil, err
 	}
 	return &Conn{cfg: cfg, sock: sock, ring: r}, nil
@@ -111,7 +111,7 @@ func (c *Conn) SetMode(mode CopyMode, snapLen int) error {
 	if snapLen <= 0 || snapLen > c.cfg.SnapLen {
 		snapLen = c.cfg.SnapLen
 	}
-	if err := c.sock.setMode(mode, snapLen); err != nil {
+	if err := c.sock.SetCopy(mode.kernel(), snapLen); err != nil {
 		return c.sock.fail("configure", err)
 	}
 	return nil
@@ -120,7 +120,7 @@ func (c *Conn) SetMode(mode CopyMode, snapLen int) error {
 // Close unbinds the queue, upon which the kernel drops the packets that wait
 // in it, and closes the socket. A read that waits returns [ErrClosed]. It may
 // be called many times, from any goroutine.
-func (c *Conn) Close() error { return c.sock.close() }
+func (c *Conn) Close() error { return c.sock.Close() }
 
 // SetVerdict decides the packet with that id. A payload that is not nil
 // replaces the packet: lengths and checksums are made right as by
@@ -173,7 +173,7 @@ func (c *Conn) decide(id uint32, v Verdict, e edits) error {
 		e.payload = c.payload[:len(e.payload)]
 		body = e.finish(c.cfg.KeepChecksums)
 	}
-	n := zerocopy.PutVerdictAttrs(c.buf, c.sock.queue, id, v.kernel(), &a)
+	n := zerocopy.PutVerdictAttrs(c.buf, c.sock.Queue(), id, v.kernel(), &a)
 	return c.write(c.buf[:n], body)
 }
 
@@ -187,7 +187,7 @@ func (c *Conn) SetVerdictBatch(id uint32, v Verdict) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.write(c.buf[:zerocopy.PutVerdictBatch(c.buf, c.sock.queue, id, v.kernel())], nil)
+	return c.write(c.buf[:zerocopy.PutVerdictBatch(c.buf, c.sock.Queue(), id, v.kernel())], nil)
 }
 
 // write sends a message in one or two pieces.
@@ -199,7 +199,7 @@ func (c *Conn) write(msg, body []byte) error {
 	}
 	var werr error
 	// Control, so that a Close meanwhile does not pull the descriptor away.
-	if err := c.sock.raw.Control(func(uintptr) { werr = c.sock.write(c.list, nil) }); err != nil {
+	if err := c.sock.Raw().Control(func(uintptr) { werr = c.sock.write(c.list, nil) }); err != nil {
 		return c.sock.fail("verdict", ErrClosed)
 	}
 	return werr

@@ -62,7 +62,7 @@ type deferral struct {
 func newDeferrals(l *loop) *deferrals {
 	s := &deferrals{q: l.q, sock: l.sock, fail: l.fail, buf: make([]byte, expiryBatch*zerocopy.MaxVerdictLen)}
 	s.change.L, s.asking = &s.mu, map[*deferral]struct{}{}
-	if s.sock.adopted {
+	if s.sock.Adopted() {
 		s.share()
 	}
 	s.w = l.newWriter(expiryBatch, &s.count)

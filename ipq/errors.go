@@ -7,6 +7,8 @@ import (
 	"os"
 	"strings"
 	"syscall"
+
+	"github.com/goipq/goipq/internal/nfsock"
 )
 
 // Errors that callers compare with [errors.Is].
@@ -89,6 +91,36 @@ func (e *OpError) Unwrap() error { return e.Err }
 
 // Timeout reports whether the cause was a time-out.
 func (e *OpError) Timeout() bool { return errors.Is(e.Err, os.ErrDeadlineExceeded) }
+
+func opError(op string, queue uint16, err error) *OpError {
+	return &OpError{Op: op, Queue: queue, Err: public(err)}
+}
+
+// public says by the errors of this package what the socket has found out.
+func public(err error) error {
+	r, ok := err.(*nfsock.Refusal)
+	if !ok {
+		return err
+	}
+	switch r.Cause {
+	case nfsock.Taken:
+		return &TakenError{PortID: r.PortID}
+	case nfsock.NotPermitted:
+		return &CapabilityError{Capability: "CAP_NET_ADMIN", Err: r.Errno}
+	case nfsock.Unsupported:
+		var missing []string
+		for _, f := range configFlags {
+			if r.Flags&f.flag != 0 {
+				missing = append(missing, f.name)
+			}
+		}
+		return &FeatureError{Features: missing, Err: r.Errno}
+	}
+	if r.Errno == 0 {
+		return fmt.Errorf("the socket does not listen on it: %w", ErrUnbound)
+	}
+	return fmt.Errorf("%w: %w", ErrUnbound, r.Errno)
+}
 
 // TakenError says that another socket listens on the queue. A queue has one
 // listener; the kernel answers a second with EPERM, or with EBUSY when it is

@@ -7,7 +7,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mdlayher/netlink"
+
 	"github.com/goipq/goipq/internal/fakekernel"
+	"github.com/goipq/goipq/internal/nfsock"
 	"github.com/goipq/goipq/internal/zerocopy"
 )
 
@@ -38,7 +41,16 @@ func newFakeNumber(t testing.TB, number uint16) *fakeQueue {
 }
 
 func (f *fakeQueue) dial(cfg *Config, queue uint16) (*socket, error) {
-	return newSocket(cfg, queue, f.Conn())
+	return socketOn(cfg, queue, f.Conn())
+}
+
+// socketOn returns a socket that is not netlink's own.
+func socketOn(cfg *Config, queue uint16, conn *netlink.Conn) (*socket, error) {
+	s, err := nfsock.New(cfg.options(queue), conn)
+	if err != nil {
+		return nil, err
+	}
+	return newSocket(s), nil
 }
 
 func (f *fakeQueue) open(cfg Config) *Queue {

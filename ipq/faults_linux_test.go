@@ -279,7 +279,7 @@ func TestKernelOverruns(t *testing.T) {
 			}
 			defer q.Close()
 			if !quiet {
-				if err := unix.SetsockoptInt(q.conns[0].sock.fd, unix.SOL_NETLINK, unix.NETLINK_NO_ENOBUFS, 0); err != nil {
+				if err := unix.SetsockoptInt(q.conns[0].sock.FD(), unix.SOL_NETLINK, unix.NETLINK_NO_ENOBUFS, 0); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -359,7 +359,7 @@ func TestKernelStrayMessages(t *testing.T) {
 			defer close(f)
 			lost = runFlood(t, ns, flood.Config{Count: requests, Window: 8})
 		}()
-		to := &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Pid: q.conns[0].sock.nl.PID()}
+		to := &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Pid: q.conns[0].sock.PortID()}
 		strays := append(append([][]byte{}, broken...), others...)
 		for round := range uint64(rounds) {
 			for _, b := range strays {

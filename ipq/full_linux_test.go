@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/goipq/goipq/internal/fakekernel"
+	"github.com/goipq/goipq/internal/nfsock"
 	"github.com/goipq/goipq/internal/zerocopy"
 	"github.com/goipq/goipq/ring"
 )
@@ -330,12 +331,12 @@ func TestSendLimitIsThatOfTheSocket(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if want := min(granted-32, wantSendLimit); s.sendLimit != want || grow != (granted > small) {
+		if want := min(granted-32, nfsock.MaxSendLimit); s.sendLimit != want || grow != (granted > small) {
 			t.Errorf("grow %v: limit %d, want %d of %d bytes", grow, s.sendLimit, want, granted)
 		}
 		list := ring.NewGather(1, 1)
 		list.Add(make([]byte, s.sendLimit))
-		if errno := list.Send(s.fd); errno != 0 {
+		if errno := list.Send(s.FD()); errno != 0 {
 			t.Errorf("grow %v: a write of %d bytes: %v", grow, s.sendLimit, errno)
 		}
 	}

@@ -1,18 +1,12 @@
 package ipq
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"iter"
 	"os"
-	"runtime"
 
-	"github.com/mdlayher/netlink"
-	nlsocket "github.com/mdlayher/socket"
 	"golang.org/x/sys/unix"
 
-	"github.com/goipq/goipq/internal/netns"
+	"github.com/goipq/goipq/internal/nfsock"
 )
 
 // File returns a duplicate of the socket of the queue with number
@@ -54,7 +48,7 @@ func (q *Queue) File(i int) (*os.File, error) {
 	s := q.conns[i].sock
 	var fd int
 	var err error
-	if cerr := s.raw.Control(func(sock uintptr) {
+	if cerr := s.Raw().Control(func(sock uintptr) {
 		fd, err = unix.FcntlInt(sock, unix.F_DUPFD_CLOEXEC, 0)
 	}); cerr != nil {
 		return nil, s.fail("file", ErrClosed)
@@ -62,7 +56,7 @@ func (q *Queue) File(i int) (*os.File, error) {
 	if err != nil {
 		return nil, s.fail("file", os.NewSyscallError("fcntl", err))
 	}
-	return os.NewFile(uintptr(fd), fmt.Sprintf("queue %d", s.queue)), nil
+	return os.NewFile(uintptr(fd), fmt.Sprintf("queue %d", s.Queue())), nil
 }
 
 // FromFile makes a Queue of sockets that are bound already, those of another
@@ -86,146 +80,10 @@ func FromFile(cfg Config, files ...*os.File) (*Queue, error) {
 		return nil, fmt.Errorf("%w: %d files for %d queues: %w", ErrConfig, len(files), cfg.Queues, os.ErrInvalid)
 	}
 	return openQueue(cfg, func(cfg *Config, queue uint16) (*socket, error) {
-		return adoptSocket(cfg, queue, files[queue-cfg.Queue])
+		s, err := nfsock.Adopt(cfg.options(queue), files[queue-cfg.Queue])
+		if err != nil {
+			return nil, opError("adopt", queue, err)
+		}
+		return newSocket(s), nil
 	})
-}
-
-// adoptSocket makes a socket of a file that is bound to a queue.
-func adoptSocket(cfg *Config, queue uint16, f *os.File) (*socket, error) {
-	fail := func(err error) (*socket, error) {
-		return nil, &OpError{Op: "adopt", Queue: queue, Err: err}
-	}
-	conn, err := nlsocket.FileConn(f, "netlink")
-	if err != nil {
-		return fail(err)
-	}
-	portID, err := portIDOf(conn)
-	if err != nil {
-		conn.Close()
-		return fail(err)
-	}
-	if portID == 0 { // it was bound to nothing, not even as a netlink socket
-		conn.Close()
-		return fail(errNotBound)
-	}
-	s, err := newSocket(cfg, queue, netlink.NewConn(adopted{conn}, portID))
-	if err != nil {
-		conn.Close()
-		return fail(err)
-	}
-	s.adopted = true
-	if err := s.openTables(cfg); err != nil {
-		s.close()
-		return fail(err)
-	}
-	if owner := s.proc.owner(queue); owner != portID && s.proc.queues != nil {
-		s.close()
-		if owner == 0 {
-			return fail(errNotBound)
-		}
-		return fail(&TakenError{PortID: owner})
-	}
-	return s, nil
-}
-
-var errNotBound = fmt.Errorf("the socket does not listen on it: %w", ErrUnbound)
-
-// openTables opens the kernel's tables of the network namespace that s belongs
-// to, which need not be the caller's.
-func (s *socket) openTables(cfg *Config) error {
-	ns, err := netns.OfSocket(s.fd)
-	switch {
-	case errors.Is(err, unix.EPERM):
-		return &CapabilityError{Capability: "CAP_NET_ADMIN", Err: unix.EPERM}
-	case err != nil: // Linux before 4.10: the caller knows, if anybody does
-		return inNetNS(cfg.NetNS, s.proc.open)
-	}
-	defer ns.Close()
-	fd := int(ns.Fd())
-	if cfg.NetNS != 0 {
-		if same, err := netns.Same(fd, cfg.NetNS); err != nil {
-			return err
-		} else if !same {
-			return fmt.Errorf("the socket belongs to another network namespace than Config.NetNS: leave that 0: %w", os.ErrInvalid)
-		}
-	}
-	// Who is there already needs no right to go there.
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	here, err := os.Open(threadNetNS)
-	if err != nil {
-		return err
-	}
-	defer here.Close()
-	if same, err := netns.Same(fd, int(here.Fd())); err != nil {
-		return err
-	} else if same {
-		return s.proc.open()
-	}
-	if err := inNetNS(fd, s.proc.open); !errors.Is(err, unix.EPERM) {
-		return err
-	}
-	return nil // without the tables, as for others who may not read them
-}
-
-// portIDOf returns the port id of a socket, which must be one for netfilter.
-func portIDOf(conn *nlsocket.Conn) (uint32, error) {
-	addr, err := conn.Getsockname()
-	if err != nil {
-		return 0, err
-	}
-	nl, ok := addr.(*unix.SockaddrNetlink)
-	if !ok {
-		return 0, fmt.Errorf("not a netlink socket: %w", os.ErrInvalid)
-	}
-	if proto, err := conn.GetsockoptInt(unix.SOL_SOCKET, unix.SO_PROTOCOL); err != nil || proto != unix.NETLINK_NETFILTER {
-		return 0, fmt.Errorf("not a netlink socket for netfilter (protocol %d): %w", proto, errors.Join(err, os.ErrInvalid))
-	}
-	return nl.Pid, nil
-}
-
-// adopted is a socket as mdlayher/netlink wants it, which dials its own.
-type adopted struct{ *nlsocket.Conn }
-
-// Send implements netlink.Socket.
-func (a adopted) Send(m netlink.Message) error {
-	b, err := m.MarshalBinary()
-	if err != nil {
-		return err
-	}
-	return a.Sendto(context.Background(), b, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
-}
-
-// SendMessages implements netlink.Socket.
-func (a adopted) SendMessages(ms []netlink.Message) error {
-	for _, m := range ms {
-		if err := a.Send(m); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// Receive is not how packets are received.
-func (a adopted) Receive() ([]netlink.Message, error) { return nil, errors.ErrUnsupported }
-
-// ReceiveIter is not how packets are received.
-func (a adopted) ReceiveIter() iter.Seq2[netlink.Message, error] {
-	return func(yield func(netlink.Message, error) bool) { yield(netlink.Message{}, errors.ErrUnsupported) }
-}
-
-// SetOption sets the two options that a queue has.
-func (a adopted) SetOption(option netlink.ConnOption, enable bool) error {
-	number, ok := map[netlink.ConnOption]int{
-		netlink.NoENOBUFS:      unix.NETLINK_NO_ENOBUFS,
-		netlink.CapAcknowledge: unix.NETLINK_CAP_ACK,
-	}[option]
-	if !ok {
-		return errors.ErrUnsupported
-	}
-	value := 0
-	if enable {
-		value = 1
-	}
-	return a.SetsockoptInt(unix.SOL_NETLINK, number, value)
 }

@@ -5,7 +5,6 @@ import (
 	"os"
 	"syscall"
 
-	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/goipq/goipq/internal/zerocopy"
@@ -44,25 +43,23 @@ func (q *Queue) Inherit() error {
 // inherit decides, before the loop receives anything, what others have received.
 func (l *loop) inherit() {
 	s := l.sock
-	table, known := s.table()
+	table, known := s.Snapshot()
 	// Configuring takes the lock under which the kernel gives a packet its id and
 	// puts it into the socket. So what is in the table is in the socket by now, or
 	// has been.
-	if err := s.configure(func(ae *netlink.AttributeEncoder) {
-		ae.Uint32(zerocopy.CfgQueueMaxlen, uint32(l.q.cfg.MaxQueueLen))
-	}); err != nil {
+	if err := s.SetQueueLen(l.q.cfg.MaxQueueLen); err != nil {
 		l.fail(s.fail("configure", err))
 		return
 	}
 	var last uint32 // of the ids that are not for this loop
 	found := false
-	err := s.raw.Read(func(fd uintptr) (done bool) {
+	err := s.Raw().Read(func(fd uintptr) (done bool) {
 		id, r := l.peek(int(fd))
 		switch {
 		case r == some:
 			last, found = id-1, true
 		case r == empty && known:
-			last, found = uint32(table.sequence), true
+			last, found = uint32(table.Sequence), true
 		}
 		return found || r == broken
 	})
@@ -112,44 +109,23 @@ func errnoOf(err error) syscall.Errno {
 func (l *loop) decideUpTo(last uint32) {
 	s := l.sock
 	var b [zerocopy.VerdictLen]byte
-	zerocopy.PutVerdictBatch(b[:], s.queue, last, l.q.cfg.onUndecodable().kernel())
+	zerocopy.PutVerdictBatch(b[:], s.Queue(), last, l.q.cfg.onUndecodable().kernel())
 	zerocopy.SetEcho(b[:], inheritance)
 	l.again.Reset()
 	l.again.Add(b[:])
 
-	before, known := s.table()
+	before, known := s.Snapshot()
 	if err := s.write(l.again, &l.count.retries); err != nil {
 		l.fail(err)
 		return
 	}
-	after, still := s.table()
+	after, still := s.Snapshot()
 	if !known || !still {
 		return
 	}
-	n := int64(before.waiting) - int64(after.waiting)
+	n := int64(before.Waiting) - int64(after.Waiting)
 	if !l.q.cfg.FailOpen { // with which ids are used up that nothing counts
-		n += int64(uint32(after.sequence-before.sequence)) - int64(uint32(after.socketDropped-before.socketDropped))
+		n += int64(uint32(after.Sequence-before.Sequence)) - int64(uint32(after.SocketDropped-before.SocketDropped))
 	}
 	l.count.orphans.Add(uint64(max(0, n)))
-}
-
-// tableReads is how often the table is read for a line of one moment. A queue
-// that nobody decides is soon full, and its line stands still.
-const tableReads = 1000
-
-// table returns the kernel's counters of the queue, of 32 bits, of one moment if
-// it can be had: the kernel writes the line while packets come. It reports false
-// if the table cannot be read.
-func (s *socket) table() (k kernelCounters, ok bool) {
-	last := k
-	for range tableReads {
-		if k, ok = s.proc.read(s.queue, s.nl.PID()); !ok || !k.full {
-			return k, false
-		}
-		if k == last {
-			break
-		}
-		last = k
-	}
-	return k, true
 }

@@ -104,7 +104,7 @@ func (s *inline) watch(now time.Duration) {
 		return
 	}
 	for range asideRounds {
-		if s.l.receiveAside(s.l.sock.fd) != more {
+		if s.l.receiveAside(s.l.sock.FD()) != more {
 			return
 		}
 	}

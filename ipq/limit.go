@@ -5,6 +5,12 @@ import (
 	"time"
 )
 
+var epoch = time.Now()
+
+// monotonic returns the time since the program started. It reads one clock,
+// where time.Now reads two.
+func monotonic() time.Duration { return time.Since(epoch) }
+
 // logEvery is how often one kind of trouble, which each packet may meet, is
 // logged at the most.
 const logEvery = 10 * time.Second

@@ -79,7 +79,7 @@ func (l *loop) newWriter(slots int, count *counters) *writer {
 // stop makes run end, from any goroutine.
 func (l *loop) stop() {
 	l.stopping.Store(true)
-	_ = l.sock.wake() // fails only on a closed socket, which wakes as well
+	_ = l.sock.Wake() // fails only on a closed socket, which wakes as well
 }
 
 // fail records a fatal error and ends the whole run.
@@ -119,7 +119,7 @@ func (l *loop) run() {
 		l.heir = true
 		l.inherit()
 	}
-	if err := l.sock.raw.Read(l.step); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+	if err := l.sock.Raw().Read(l.step); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 		l.fail(l.sock.fail("receive", err))
 	}
 	if l.drain(l.receive); l.abandoned {
@@ -132,7 +132,7 @@ func (l *loop) run() {
 func (l *loop) abandon() {
 	l.drain(l.receiveAside)
 	l.abandoned = true
-	l.sock.held.Store(true) // the handler is running within RawConn.Read
+	l.sock.Hold() // the handler is running within RawConn.Read
 	l.end(true)
 }
 
@@ -145,7 +145,7 @@ func (l *loop) end(stuck bool) {
 		l.uncountDenied()
 	}
 	if !l.q.detached.Load() {
-		if err := l.sock.unbind(); err != nil {
+		if err := l.sock.Unbind(); err != nil {
 			l.fail(l.sock.fail("unbind", err))
 		}
 	}
@@ -205,12 +205,12 @@ func (l *loop) drain(receive func(fd int) received) {
 	if l.abandoned || l.failure.Load() != nil || l.q.detached.Load() {
 		return // if the socket does not work, the kernel drops what it holds
 	}
-	if err := l.sock.shut(); err != nil {
+	if err := l.sock.SetQueueLen(0); err != nil {
 		l.fail(l.sock.fail("drain", err))
 		return
 	}
 	for rounds := 0; rounds <= l.q.cfg.MaxQueueLen; {
-		if r := receive(l.sock.fd); r == empty || r == broken {
+		if r := receive(l.sock.FD()); r == empty || r == broken {
 			return
 		}
 		if l.q.overdue.Load() {

@@ -152,7 +152,7 @@ func (p *Packet) PhysOutDev() int { return int(p.msg.PhysOutDev()) }
 // InterfaceName returns the name of the interface with that index in the
 // queue's network namespace, or "" if there is none. Names are remembered for
 // a second.
-func (p *Packet) InterfaceName(index int) string { return p.sock.interfaceName(index) }
+func (p *Packet) InterfaceName(index int) string { return p.sock.InterfaceName(index) }
 
 // HardwareAddr returns the link-layer source address of a packet that came in
 // by a device, or nil.

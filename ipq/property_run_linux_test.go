@@ -115,7 +115,7 @@ func (s *schedule) open(t testing.TB) *trial {
 	}
 	tr.q, err = openQueue(tr.cfg, func(cfg *Config, queue uint16) (*socket, error) {
 		k := tr.kernels[queue-tr.cfg.Queue]
-		sock, err := newSocket(cfg, queue, k.Conn())
+		sock, err := socketOn(cfg, queue, k.Conn())
 		if err == nil {
 			sock.recv, sock.send = k.RecvMsg, k.SendMsg
 		}

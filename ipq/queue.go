@@ -206,12 +206,16 @@ func (q *Queue) stop() {
 func (q *Queue) Stats() Stats {
 	s := Stats{
 		Panics: q.panics.Load(), Bypassed: q.bypassed.Load(), BypassFailed: q.bypassFailed.Load(),
-		KernelKnown: true, ReadBuffer: q.conns[0].sock.readBuffer,
+		KernelKnown: true, ReadBuffer: q.conns[0].sock.ReadBuffer(),
 	}
 	for _, l := range q.loops {
 		l.addTo(&s)
-		k := l.sock.kernelCounters(false)
-		k.addTo(&s)
+		k := l.sock.Counters()
+		s.KernelKnown = s.KernelKnown && k.Known
+		s.Waiting += k.Waiting
+		s.QueueDropped += k.QueueDropped
+		s.SocketDropped += k.SocketDropped
+		s.Sequence += k.Sequence
 	}
 	return s
 }

@@ -22,7 +22,7 @@ import (
 // a time-out. Other errors are of type [*OpError].
 func (c *Conn) Read(timeout time.Duration) (*Packet, error) {
 	for {
-		if c.sock.closed.Load() { // no verdict could be given on what is left
+		if c.sock.Closed() { // no verdict could be given on what is left
 			return nil, c.sock.fail("receive", ErrClosed)
 		}
 		for c.next < c.batch.Len() {
@@ -44,7 +44,7 @@ func (c *Conn) Read(timeout time.Duration) (*Packet, error) {
 // error, the next read returns it.
 func (c *Conn) ReadBatch(timeout time.Duration) ([]*Packet, error) {
 	c.out = c.out[:0]
-	if err := c.err; err != nil && !c.sock.closed.Load() {
+	if err := c.err; err != nil && !c.sock.Closed() {
 		c.err = nil
 		return nil, err
 	}
@@ -82,12 +82,12 @@ func (c *Conn) message(i int) (*Packet, error) {
 		return nil, nil
 	}
 	if e.Type == zerocopy.TypeConfig {
-		return nil, c.sock.fail("configure", c.sock.refusal(syscall.Errno(e.Errno)))
+		return nil, c.sock.fail("configure", c.sock.Refused(syscall.Errno(e.Errno)))
 	}
 	refused := &VerdictError{ID: e.Seq, Errno: syscall.Errno(e.Errno)}
 	switch refused.Errno {
 	case syscall.EPERM, syscall.ENODEV: // of this verdict, and of any
-		return nil, c.sock.fail("verdict", fmt.Errorf("%w: %w", refused, c.sock.refusal(refused.Errno)))
+		return nil, c.sock.fail("verdict", fmt.Errorf("%w: %w", refused, c.sock.Refused(refused.Errno)))
 	}
 	return nil, refused
 }
@@ -107,18 +107,18 @@ func (c *Conn) fill(timeout time.Duration) error {
 	}
 	var err error
 	if timeout < 0 {
-		err = c.sock.raw.Control(func(fd uintptr) { look(fd) })
+		err = c.sock.Raw().Control(func(fd uintptr) { look(fd) })
 	} else {
 		var deadline time.Time
 		if timeout > 0 {
 			deadline = time.Now().Add(timeout)
 		}
-		if err = c.sock.nl.SetReadDeadline(deadline); err == nil {
-			err = c.sock.raw.Read(look)
+		if err = c.sock.SetReadDeadline(deadline); err == nil {
+			err = c.sock.Raw().Read(look)
 		}
 	}
 	switch {
-	case c.sock.closed.Load():
+	case c.sock.Closed():
 		return c.sock.fail("receive", ErrClosed)
 	case errors.Is(err, os.ErrDeadlineExceeded), err == nil && errno == syscall.EAGAIN:
 		return ErrTimeout

@@ -2,7 +2,6 @@ package ipq
 
 import (
 	"errors"
-	"fmt"
 	"syscall"
 
 	"github.com/goipq/goipq/internal/zerocopy"
@@ -24,7 +23,7 @@ func (l *loop) control(msg []byte) {
 	case err != nil || errno == 0:
 		l.count.other.Add(1) // an acknowledgement, at most, that nobody asked for
 	case e.Type == zerocopy.TypeConfig:
-		l.fail(l.sock.fail("configure", l.sock.refusal(errno)))
+		l.fail(l.sock.fail("configure", l.sock.Refused(errno)))
 	case errno == syscall.ENOENT:
 		// Decided before: flushed, as a device or a chain went away. There
 		// come as many of these as packets were in flight, and no more.
@@ -36,14 +35,14 @@ func (l *loop) control(msg []byte) {
 		l.fail(l.sock.fail("verdict", ErrUnbound))
 	case errno == syscall.EPERM:
 		l.count.refused.Add(1)
-		err := l.sock.notPermitted(errno)
+		err := l.sock.fail("verdict", l.sock.Refused(errno))
 		if errors.As(err, new(*CapabilityError)) {
 			if l.denied == nil {
 				l.denied = map[uint32]struct{}{}
 			}
 			l.denied[e.Seq] = struct{}{}
 		}
-		l.fail(l.sock.fail("verdict", err))
+		l.fail(err)
 	default:
 		l.count.refused.Add(1)
 		if e.PortID != secondTry && (e.Type == zerocopy.TypeVerdict || e.Type == zerocopy.TypeVerdictBatch) {
@@ -58,7 +57,7 @@ func (l *loop) control(msg []byte) {
 // are among them are dropped as the queue is unbound.
 func (l *loop) uncountDenied() {
 	for !l.q.detached.Load() {
-		n, errno := l.sock.recv(l.reserve.Batch, l.sock.fd)
+		n, errno := l.sock.recv(l.reserve.Batch, l.sock.FD())
 		if errno != 0 && errno != syscall.ENOBUFS {
 			break
 		}
@@ -75,18 +74,6 @@ func (l *loop) uncountDenied() {
 	l.deferrals.refuse(l.denied)
 }
 
-// refusal finds out what it means that the kernel refuses to configure a queue
-// that was bound.
-func (s *socket) refusal(errno syscall.Errno) error {
-	switch errno {
-	case syscall.EPERM:
-		return s.notPermitted(errno)
-	case syscall.ENODEV:
-		return fmt.Errorf("%w: %w", ErrUnbound, errno)
-	}
-	return errno
-}
-
 // decideAgain gives the plainest verdict on a packet, or a run of them, that
 // still waits because the kernel has refused another.
 func (l *loop) decideAgain(e zerocopy.Error) {
@@ -95,7 +82,7 @@ func (l *loop) decideAgain(e zerocopy.Error) {
 	if e.Type == zerocopy.TypeVerdictBatch {
 		put = zerocopy.PutVerdictBatch // what was before this run had been decided
 	}
-	put(b[:], l.sock.queue, e.Seq, l.q.cfg.onUndecodable().kernel())
+	put(b[:], l.sock.Queue(), e.Seq, l.q.cfg.onUndecodable().kernel())
 	zerocopy.SetEcho(b[:], secondTry)
 	l.again.Reset()
 	l.again.Add(b[:])

@@ -43,7 +43,7 @@ func (w *writer) writeOne(one *ring.Gather, msg []byte) error {
 	}
 	w.tooLarge++
 	var plain [zerocopy.VerdictLen]byte
-	zerocopy.PutVerdict(plain[:], w.sock.queue, zerocopy.VerdictID(msg), w.fallback.kernel())
+	zerocopy.PutVerdict(plain[:], w.sock.Queue(), zerocopy.VerdictID(msg), w.fallback.kernel())
 	one.Reset()
 	one.Add(plain[:])
 	return w.sock.write(one, &w.count.retries)

@@ -17,6 +17,12 @@ import (
 	"github.com/goipq/goipq/internal/netlab/labtest"
 )
 
+// kernelCounters are what Stats tells of the kernel's.
+type kernelCounters struct {
+	known                                          bool
+	waiting, queueDropped, socketDropped, sequence uint64
+}
+
 // checkKernelStats compares what Stats tells from the kernel's tables. Of a
 // namespace whose table of queues is hidden it tells the socket's losses.
 func checkKernelStats(t *testing.T, ns *netlab.NS, what string, s Stats, want kernelCounters) {
@@ -24,7 +30,7 @@ func checkKernelStats(t *testing.T, ns *netlab.NS, what string, s Stats, want ke
 	if _, err := ns.QueueStats(); errors.Is(err, fs.ErrPermission) {
 		want = kernelCounters{socketDropped: want.socketDropped}
 	} else {
-		want.full = true
+		want.known = true
 	}
 	if got := (kernelCounters{s.KernelKnown, s.Waiting, s.QueueDropped, s.SocketDropped, s.Sequence}); got != want {
 		t.Errorf("%s: %+v, want %+v", what, got, want)
@@ -80,7 +86,7 @@ func countSocketDrops(t *testing.T, ns *netlab.NS) {
 	q := sendUnserved(t, ns, Config{ReadBuffer: 8320}, sent, "text")
 	// Port ids are per family: the kernel gives a process's first socket of each
 	// the same, so there is another with that of the queue.
-	other, err := netlink.Dial(unix.NETLINK_ROUTE, &netlink.Config{NetNS: ns.FD(), PID: q.conns[0].sock.nl.PID()})
+	other, err := netlink.Dial(unix.NETLINK_ROUTE, &netlink.Config{NetNS: ns.FD(), PID: q.conns[0].sock.PortID()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,29 +143,10 @@ func TestKernelStatsOfAnOrdinaryUser(t *testing.T) {
 func TestKernelQueueIsEmptyOnceUnbound(t *testing.T) {
 	ns := labtest.New(t)
 	q := sendUnserved(t, ns, Config{}, 3, "text")
-	if err := q.conns[0].sock.unbind(); err != nil {
+	if err := q.conns[0].sock.Unbind(); err != nil {
 		t.Fatal(err)
 	}
 	checkKernelStats(t, ns, "unbound", q.Stats(), kernelCounters{sequence: 3})
-}
-
-// The buffer for a packet, as the kernel counts it.
-func TestTruesize(t *testing.T) {
-	for _, x := range []struct {
-		cfg  Config
-		want int
-	}{
-		{Config{}, 2048 + 384}, {Config{SnapLen: 64}, 1024 + 384}, {Config{Copy: CopyMeta}, 512 + 384},
-		{Config{GSO: true}, 1<<17 + 384}, {Config{GSO: true, SnapLen: 64}, 1024 + 384}, {Config{GSO: true, Copy: CopyMeta}, 512 + 384},
-	} {
-		cfg, err := x.cfg.withDefaults()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := truesize(&cfg); got != x.want {
-			t.Errorf("%+v: %d, want %d", x.cfg, got, x.want)
-		}
-	}
 }
 
 // The options without which an overrun loses more than it must, and errors
@@ -172,7 +159,7 @@ func TestKernelSocketOptions(t *testing.T) {
 	}
 	defer q.Close()
 	for what, option := range map[string]int{"NETLINK_NO_ENOBUFS": unix.NETLINK_NO_ENOBUFS, "NETLINK_CAP_ACK": unix.NETLINK_CAP_ACK} {
-		if on, err := unix.GetsockoptInt(q.conns[0].sock.fd, unix.SOL_NETLINK, option); err != nil || on != 1 {
+		if on, err := unix.GetsockoptInt(q.conns[0].sock.FD(), unix.SOL_NETLINK, option); err != nil || on != 1 {
 			t.Errorf("%s is %d, %v", what, on, err)
 		}
 	}
@@ -212,11 +199,12 @@ func TestKernelTablesAreReadWhole(t *testing.T) {
 	}
 	defer q.Close()
 	checkKernelStats(t, ns, "idle", q.Stats(), kernelCounters{})
-	if _, err := ns.QueueStats(); err == nil {
-		for _, c := range q.conns {
-			if got, want := q.conns[0].sock.proc.owner(c.sock.queue), c.sock.nl.PID(); got != want {
-				t.Errorf("queue %d is taken by port id %d, want %d", c.sock.queue, got, want)
-			}
+	if _, err := ns.QueueStats(); err != nil {
+		return
+	}
+	for _, c := range q.conns {
+		if k := c.sock.Counters(); !k.Known {
+			t.Errorf("queue %d is not found in the table", c.sock.Queue())
 		}
 	}
 }

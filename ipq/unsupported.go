@@ -5,16 +5,11 @@ package ipq
 import (
 	"errors"
 	"os"
-	"syscall"
 	"time"
 )
 
 // Elsewhere there are no netfilter queues. Everything compiles, and dialing
 // fails before anything below is reached.
-
-func dialSocket(_ *Config, queue uint16) (*socket, error) {
-	return nil, &OpError{Op: "open", Queue: queue, Err: errors.ErrUnsupported}
-}
 
 // File hands a queue over to another process, on Linux.
 func (q *Queue) File(int) (*os.File, error) {
@@ -35,14 +30,6 @@ func (*loop) inherit() {}
 
 func (c *Config) checkMemory() error { return nil }
 
-func (s *socket) bind(*Config) error {
-	return s.fail("bind", errors.ErrUnsupported)
-}
-
-func (s *socket) notPermitted(errno syscall.Errno) error { return errno }
-
-func (s *socket) lookupName(int) string { return "" }
-
 type pin struct{}
 
 func newPins(cfg *Config) ([]*pin, error) { return make([]*pin, cfg.Queues), nil }
@@ -52,9 +39,3 @@ func (*pin) lock() (func(), error) { return nil, errors.ErrUnsupported }
 func (*pin) wakes() time.Duration { return 0 }
 
 func (*pin) yields(time.Duration) bool { return false }
-
-type procFiles struct{}
-
-func (*procFiles) close() {}
-
-func (*procFiles) read(uint16, uint32) (kernelCounters, bool) { return kernelCounters{}, false }

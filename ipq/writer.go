@@ -178,9 +178,9 @@ func (w *writer) endRun() error {
 	}
 	switch w.run.n {
 	case 1:
-		w.end += zerocopy.PutVerdict(w.buf[w.end:], w.sock.queue, w.run.last, w.run.verdict.kernel())
+		w.end += zerocopy.PutVerdict(w.buf[w.end:], w.sock.Queue(), w.run.last, w.run.verdict.kernel())
 	default:
-		w.end += zerocopy.PutVerdictBatch(w.buf[w.end:], w.sock.queue, w.run.last, w.run.verdict.kernel())
+		w.end += zerocopy.PutVerdictBatch(w.buf[w.end:], w.sock.Queue(), w.run.last, w.run.verdict.kernel())
 	}
 	w.run.n = 0
 	w.messages++
@@ -216,7 +216,7 @@ func (w *writer) addAttrs(id uint32, v Verdict, e *edits) error {
 	if err := w.makeRoom(zerocopy.MaxVerdictLen + len(payload)); err != nil {
 		return err
 	}
-	w.end += zerocopy.PutVerdictAttrs(w.buf[w.end:], w.sock.queue, id, v.kernel(), &a)
+	w.end += zerocopy.PutVerdictAttrs(w.buf[w.end:], w.sock.Queue(), id, v.kernel(), &a)
 	w.messages++
 	if payload != nil {
 		w.link()

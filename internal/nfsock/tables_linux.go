@@ -1,4 +1,4 @@
-package ipq
+package nfsock
 
 import (
 	"bytes"
@@ -9,9 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// procFiles are the kernel's tables of queues and of netlink sockets. They
+// tables are the kernel's tables of queues and of netlink sockets. They
 // stay open, because they belong to the namespace that they were opened in.
-type procFiles struct {
+type tables struct {
 	queues  *os.File // nil without the right to read it
 	sockets *os.File
 
@@ -21,17 +21,26 @@ type procFiles struct {
 
 // open opens what there is for the calling thread's namespace. That a file is
 // missing or may not be read is no error.
-func (p *procFiles) open() error {
+func (t *tables) open() error {
 	const dir = "/proc/thread-self/net/"
-	p.queues, _ = os.Open(dir + "netfilter/nfnetlink_queue")
-	p.sockets, _ = os.Open(dir + "netlink")
+	t.queues, _ = os.Open(dir + "netfilter/nfnetlink_queue")
+	t.sockets, _ = os.Open(dir + "netlink")
 	return nil
 }
 
-func (p *procFiles) close() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, f := range []**os.File{&p.queues, &p.sockets} {
+// SetTables has s read these files in place of the kernel's tables, as far as they
+// are not nil. It is for tests; s closes the files.
+func (s *Socket) SetTables(queues, sockets *os.File) {
+	s.tables.close()
+	s.tables.mu.Lock()
+	defer s.tables.mu.Unlock()
+	s.tables.queues, s.tables.sockets = queues, sockets
+}
+
+func (t *tables) close() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, f := range []**os.File{&t.queues, &t.sockets} {
 		if *f != nil {
 			(*f).Close()
 			*f = nil
@@ -41,44 +50,44 @@ func (p *procFiles) close() {
 
 // read returns the counters, of 32 bits, of a queue that the socket with that
 // port id is bound to. It reports false if neither table has them.
-func (p *procFiles) read(queue uint16, portID uint32) (kernelCounters, bool) {
+func (t *tables) read(queue uint16, portID uint32) (Counters, bool) {
 	// queue, port id, waiting, copy mode, copy range, queue dropped,
 	// user dropped, id sequence, 1
-	if f, ok := p.find(p.queueFile(), 9, func(f []uint64) bool {
+	if f, ok := t.find(t.queueFile(), 9, func(f []uint64) bool {
 		return f[0] == uint64(queue) && f[1] == uint64(portID)
 	}); ok {
-		return kernelCounters{full: true, waiting: f[2], queueDropped: f[5], socketDropped: f[6], sequence: f[7]}, true
+		return Counters{Known: true, Waiting: f[2], QueueDropped: f[5], SocketDropped: f[6], Sequence: f[7]}, true
 	}
 	// sk, Eth (the netlink family), Pid (the port id), Groups, Rmem, Wmem,
 	// Dump, Locks, Drops, Inode
-	if f, ok := p.find(p.socketFile(), 10, func(f []uint64) bool {
+	if f, ok := t.find(t.socketFile(), 10, func(f []uint64) bool {
 		return f[1] == unix.NETLINK_NETFILTER && f[2] == uint64(portID)
 	}); ok {
-		return kernelCounters{socketDropped: f[8]}, true
+		return Counters{SocketDropped: f[8]}, true
 	}
-	return kernelCounters{}, false
+	return Counters{}, false
 }
 
 // owner returns the port id of the socket that a queue is bound to, or 0.
-func (p *procFiles) owner(queue uint16) uint32 {
-	f, ok := p.find(p.queueFile(), 2, func(f []uint64) bool { return f[0] == uint64(queue) })
+func (t *tables) owner(queue uint16) uint32 {
+	f, ok := t.find(t.queueFile(), 2, func(f []uint64) bool { return f[0] == uint64(queue) })
 	if !ok {
 		return 0
 	}
 	return uint32(f[1])
 }
 
-func (p *procFiles) queueFile() **os.File  { return &p.queues }
-func (p *procFiles) socketFile() **os.File { return &p.sockets }
+func (t *tables) queueFile() **os.File  { return &t.queues }
+func (t *tables) socketFile() **os.File { return &t.sockets }
 
 // find returns the first line of at least n numbers that match accepts.
-func (p *procFiles) find(file **os.File, n int, match func([]uint64) bool) ([]uint64, bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+func (t *tables) find(file **os.File, n int, match func([]uint64) bool) ([]uint64, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	if *file == nil {
 		return nil, false
 	}
-	text := p.slurp(*file)
+	text := t.slurp(*file)
 	for line := range bytes.Lines(text) {
 		words := bytes.Fields(line)
 		if len(words) < n {
@@ -99,16 +108,16 @@ func (p *procFiles) find(file **os.File, n int, match func([]uint64) bool) ([]ui
 }
 
 // slurp reads a whole file from its start, into a buffer that is kept.
-func (p *procFiles) slurp(f *os.File) []byte {
-	if p.buf == nil {
-		p.buf = make([]byte, 4096)
+func (t *tables) slurp(f *os.File) []byte {
+	if t.buf == nil {
+		t.buf = make([]byte, 4096)
 	}
 	for n := 0; ; {
-		m, err := f.ReadAt(p.buf[n:], int64(n))
+		m, err := f.ReadAt(t.buf[n:], int64(n))
 		n += m
 		if err != nil || m == 0 {
-			return p.buf[:n]
+			return t.buf[:n]
 		}
-		p.buf = append(p.buf, make([]byte, len(p.buf))...)
+		t.buf = append(t.buf, make([]byte, len(t.buf))...)
 	}
 }

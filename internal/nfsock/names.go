@@ -1,4 +1,4 @@
-package ipq
+package nfsock
 
 import (
 	"sync"
@@ -22,17 +22,18 @@ type nameCache struct {
 
 type cachedName struct {
 	name string
-	at   time.Duration
+	at   time.Time
 }
 
-// interfaceName returns the name of the interface with that index.
-func (s *socket) interfaceName(index int) string {
+// InterfaceName returns the name of the interface with that index in the socket's
+// network namespace, or "" if there is none. It is remembered for a second.
+func (s *Socket) InterfaceName(index int) string {
 	if index <= 0 {
 		return ""
 	}
-	now := monotonic()
+	now := time.Now()
 	if m := s.names.names.Load(); m != nil {
-		if c, ok := (*m)[index]; ok && now-c.at < nameTTL {
+		if c, ok := (*m)[index]; ok && now.Sub(c.at) < nameTTL {
 			return c.name
 		}
 	}
@@ -51,9 +52,3 @@ func (s *socket) interfaceName(index int) string {
 	s.names.names.Store(&m)
 	return name
 }
-
-var epoch = time.Now()
-
-// monotonic returns the time since the program started. It reads one clock,
-// where time.Now reads two.
-func monotonic() time.Duration { return time.Since(epoch) }

@@ -1,4 +1,4 @@
-package ipq
+package netns
 
 import (
 	"fmt"
@@ -8,27 +8,27 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// threadNetNS is the network namespace of the calling thread.
-const threadNetNS = "/proc/thread-self/ns/net"
+// OfThread is the file of the calling thread's network namespace.
+const OfThread = "/proc/thread-self/ns/net"
 
-// inNetNS runs f on a thread in the network namespace ns, or right here if ns
+// Visit runs f on a thread in the network namespace ns, or right here if ns
 // is 0.
-func inNetNS(ns int, f func() error) error {
+func Visit(ns int, f func() error) error {
 	if ns == 0 {
 		return f()
 	}
 	done := make(chan error)
-	go func() { done <- visitNetNS(ns, f) }()
+	go func() { done <- visit(ns, f) }()
 	return <-done
 }
 
-// visitNetNS runs f in the network namespace ns, on the thread of a goroutine
+// visit runs f in the network namespace ns, on the thread of a goroutine
 // that ends with it.
-func visitNetNS(ns int, f func() error) error {
+func visit(ns int, f func() error) error {
 	// The thread is not unlocked, and so ends with this goroutine, unless it is
 	// back where it belongs.
 	runtime.LockOSThread()
-	home, err := os.Open(threadNetNS)
+	home, err := os.Open(OfThread)
 	if err != nil {
 		return err
 	}

@@ -1,10 +1,10 @@
-package ipq
+package nfsock
 
 import "golang.org/x/sys/unix"
 
 // lookupName asks the kernel for an interface's name, through the netlink
 // socket because that is in the right namespace.
-func (s *socket) lookupName(index int) string {
+func (s *Socket) lookupName(index int) string {
 	// A name must be given, and is overwritten by the answer.
 	ifr, err := unix.NewIfreq("x")
 	if err != nil {

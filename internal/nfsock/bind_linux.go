@@ -1,0 +1,148 @@
+package nfsock
+
+import (
+	"errors"
+	"os"
+	"syscall"
+
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/goipq/goipq/internal/zerocopy"
+)
+
+// flags are those that this package knows, by single bits.
+var flags = []uint32{
+	zerocopy.FlagFailOpen, zerocopy.FlagConntrack, zerocopy.FlagGSO, zerocopy.FlagUIDGID, zerocopy.FlagSecCtx,
+}
+
+// Bind binds the queue and configures it, in one message: packets that come
+// between a bind and the choice of a copy mode are dropped. A queue that was
+// adopted is bound, and only configured. What the kernel refuses for a reason
+// that is known is a [*Refusal].
+func (s *Socket) Bind(o *Options) error {
+	if s.adopted {
+		return s.reconfigure(o)
+	}
+	errno, err := s.ask(func(ae *netlink.AttributeEncoder) {
+		putCommand(ae, zerocopy.CmdBind)
+		putCopy(ae, o.CopyMode, o.CopyRange)
+		putQueueLen(ae, o.QueueLen)
+		if o.Flags != 0 {
+			putFlags(ae, o.Flags, o.Flags)
+		}
+	})
+	if err == nil && errno != 0 {
+		err = s.diagnose(o, errno)
+	}
+	return err
+}
+
+// reconfigure configures a queue that is bound. Where it is, the kernel's answer
+// may stand behind packets: whoever reads them finds it. Where it is not there
+// are none.
+func (s *Socket) reconfigure(o *Options) error {
+	errno, err := s.ask(func(ae *netlink.AttributeEncoder) {
+		putCopy(ae, o.CopyMode, o.CopyRange)
+		putQueueLen(ae, o.QueueLen)
+		var known uint32
+		for _, f := range flags {
+			known |= f
+		}
+		putFlags(ae, known, o.Flags)
+	})
+	if err == nil && errno != 0 {
+		err = s.Refused(errno)
+	}
+	return err
+}
+
+// ask sends a config message, on a socket that no queue is bound to as far as
+// anybody knows, and returns the kernel's answer.
+//
+// It asks for no acknowledgement, which could stand behind any number of
+// packets once the queue is bound. The kernel works on the message before
+// sendmsg returns, and a refusal is then the first thing in the socket: no
+// packet comes before it, because nothing was bound. So a look at the socket
+// tells, and takes nothing out unless it is the refusal.
+func (s *Socket) ask(encode func(*netlink.AttributeEncoder)) (errno syscall.Errno, err error) {
+	if err := s.configure(encode); err != nil {
+		return 0, err
+	}
+	var buf [256]byte
+	var n int
+	look := func(flags int) error {
+		var rerr error
+		err := s.raw.Control(func(fd uintptr) {
+			n, _, rerr = unix.Recvfrom(int(fd), buf[:], flags|unix.MSG_DONTWAIT)
+		})
+		return errors.Join(err, rerr)
+	}
+	switch err := look(unix.MSG_PEEK); {
+	case errors.Is(err, unix.EAGAIN):
+		return 0, nil
+	case err != nil:
+		return 0, os.NewSyscallError("recvfrom", err)
+	}
+	h, ok := zerocopy.ParseHeader(buf[:n])
+	if !ok || h.Type != zerocopy.TypeError {
+		return 0, nil
+	}
+	e, err := zerocopy.DecodeError(buf[:n])
+	if err != nil {
+		return 0, err
+	}
+	if e.Type != zerocopy.TypeConfig {
+		return 0, nil // about a verdict: the queue is bound
+	}
+	if err := look(0); err != nil {
+		return 0, os.NewSyscallError("recvfrom", err)
+	}
+	return syscall.Errno(e.Errno), nil
+}
+
+// diagnose finds out what a refusal to bind means, by asking the kernel
+// questions that change nothing.
+func (s *Socket) diagnose(o *Options, errno syscall.Errno) error {
+	switch errno {
+	case unix.EPERM, unix.EBUSY:
+		// PF_UNBIND does nothing, for anybody who has the capability.
+		answer, err := s.ask(func(ae *netlink.AttributeEncoder) { putCommand(ae, zerocopy.CmdPFUnbind) })
+		if err == nil && answer == unix.EPERM {
+			return &Refusal{Cause: NotPermitted, Errno: errno}
+		}
+		return &Refusal{Cause: Taken, PortID: s.tables.owner(s.queue), Errno: errno}
+	case unix.EOPNOTSUPP:
+		// Flags are looked at before the queue, which is not bound: a flag
+		// that is known is answered with ENODEV.
+		var missing uint32
+		for _, f := range flags {
+			if o.Flags&f == 0 {
+				continue
+			}
+			answer, err := s.ask(func(ae *netlink.AttributeEncoder) { putFlags(ae, f, f) })
+			if err == nil && answer == unix.EOPNOTSUPP {
+				missing |= f
+			}
+		}
+		if missing != 0 {
+			return &Refusal{Cause: Unsupported, Flags: missing, Errno: errno}
+		}
+	}
+	return errno
+}
+
+// Refused finds out what it means that the kernel refuses to configure a queue
+// that was bound, or a verdict on it: a [*Refusal], or errno itself.
+func (s *Socket) Refused(errno syscall.Errno) error {
+	switch errno {
+	case syscall.EPERM:
+		if owner := s.tables.owner(s.queue); owner != 0 && owner != s.nl.PID() {
+			return &Refusal{Cause: Taken, PortID: owner, Errno: errno}
+		}
+		return &Refusal{Cause: NotPermitted, Errno: errno}
+	case syscall.ENODEV:
+		return &Refusal{Cause: NotBound, Errno: errno}
+	}
+	return errno
+}

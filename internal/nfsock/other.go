@@ -1,0 +1,37 @@
+//go:build !linux
+
+package nfsock
+
+import (
+	"errors"
+	"os"
+	"syscall"
+
+	"github.com/mdlayher/netlink"
+)
+
+// Elsewhere there are no netfilter queues. Everything compiles, and no Socket
+// comes to be.
+
+// Dial returns errors.ErrUnsupported.
+func Dial(*Options) (*Socket, error) { return nil, errors.ErrUnsupported }
+
+// Adopt returns errors.ErrUnsupported.
+func Adopt(*Options, *os.File) (*Socket, error) { return nil, errors.ErrUnsupported }
+
+// New returns errors.ErrUnsupported.
+func New(*Options, *netlink.Conn) (*Socket, error) { return nil, errors.ErrUnsupported }
+
+// Bind returns errors.ErrUnsupported.
+func (*Socket) Bind(*Options) error { return errors.ErrUnsupported }
+
+// Refused returns errno.
+func (*Socket) Refused(errno syscall.Errno) error { return errno }
+
+func (*Socket) lookupName(int) string { return "" }
+
+type tables struct{}
+
+func (*tables) close() {}
+
+func (*tables) read(uint16, uint32) (Counters, bool) { return Counters{}, false }
