@@ -78,6 +78,24 @@ func TestUnsafe(t *testing.T) {
 	}
 }
 
+// What the rest of the engine relies on is done in one place.
+func TestOneHome(t *testing.T) {
+	for call, home := range map[string]string{
+		".HandlePacket(":           "ipq/call_handler.go", // which Close looks for on the stack
+		"zerocopy.PutVerdictBatch": "ipq/verdict_runs.go", // who writes one must know that it is legal
+		".Bypass.Bypass(":          "ipq/call_handler.go",
+	} {
+		for name, source := range goFiles(t) {
+			n := bytes.Count(source, []byte(call))
+			if path.Dir(name) == "ipq" && !strings.HasSuffix(name, "_test.go") && name != home && n > 0 {
+				t.Errorf("%s has %s, whose place is %s", name, call, home)
+			} else if name == home && n == 0 {
+				t.Errorf("%s has no %s", name, call)
+			}
+		}
+	}
+}
+
 // A file keeps one idea, and so stays short.
 func TestFileSize(t *testing.T) {
 	const most = 350

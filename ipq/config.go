@@ -3,11 +3,8 @@ package ipq
 import (
 	"fmt"
 	"log/slog"
-	"runtime"
 	"time"
 
-	"github.com/goipq/goipq/internal/netns"
-	"github.com/goipq/goipq/internal/nfsock"
 	"github.com/goipq/goipq/internal/zerocopy"
 )
 
@@ -27,6 +24,38 @@ const (
 	// their order could not be kept otherwise.
 	CopyMeta
 )
+
+// Overload says what becomes of packets that come while the pool is saturated:
+// when all of a queue's batches are in flight, [Config.Batches] times
+// [Config.BatchSize] packets.
+type Overload uint8
+
+const (
+	// Wait receives no more until a batch is free. The kernel's queue fills,
+	// and then the kernel drops packets, or accepts them with
+	// [Config.FailOpen]. It is the default, and the only one under which the
+	// packets of a flow always keep their order.
+	Wait Overload = iota
+	// AcceptExcess accepts them in the receive loop, without the handler. A
+	// packet accepted so overtakes those of its flow that still wait in the
+	// pool: see [Stats.Overtook].
+	AcceptExcess
+	// DropExcess drops them in the receive loop, without the handler.
+	DropExcess
+)
+
+// String returns for example "wait".
+func (o Overload) String() string {
+	switch o {
+	case Wait:
+		return "wait"
+	case AcceptExcess:
+		return "accept excess"
+	case DropExcess:
+		return "drop excess"
+	}
+	return fmt.Sprintf("overload policy %d", uint8(o))
+}
 
 // kernel returns the mode as NFQA_CFG_PARAMS has it.
 func (m CopyMode) kernel() uint8 {
@@ -56,6 +85,8 @@ const (
 // Config configures a [Queue] or a [Conn]. The zero value is useful: queue 0,
 // whole packets, a pool of GOMAXPROCS workers, fail closed.
 type Config struct {
+	// The socket: what the kernel queues, and what it tells of it.
+
 	// Queue is the number of the (first) queue. The old "-j QUEUE" target is
 	// queue 0.
 	Queue uint16
@@ -64,6 +95,15 @@ type Config struct {
 	// rule's queue range, best with its fan-out by CPU: otherwise the kernel
 	// chooses by a hash of addresses and protocol, without ports.
 	Queues int
+	// NetNS is a descriptor of the network namespace to work in, such as that
+	// of an open /proc/PID/ns/net; 0 means the caller's. What is not open, or is
+	// something else, is an error. It is duplicated at once, and not needed any
+	// more when Open has returned; until it is called somebody must keep the
+	// file open, for which the number alone does nothing:
+	//
+	//	q, err := ipq.Open(ipq.Config{NetNS: int(f.Fd())})
+	//	runtime.KeepAlive(f) // or f.Close(), which is due anyway
+	NetNS int
 	// Copy is [CopyPacket] or [CopyMeta].
 	Copy CopyMode
 	// SnapLen is how many bytes of a packet to copy, from the network header
@@ -84,12 +124,6 @@ type Config struct {
 	// [Stats] has what was granted. It takes packets to be full frames of 1500
 	// bytes, or of SnapLen with GSO: raise it for larger frames.
 	ReadBuffer int
-
-	// FailOpen accepts packets that do not fit into the queue or the socket's
-	// buffer, instead of dropping them (NFQA_CFG_F_FAIL_OPEN, Linux 3.6). It
-	// also accepts packets that cannot be decoded. It does not cover a queue
-	// that nobody listens on: that is the rule's bypass flag.
-	FailOpen bool
 	// GSO delivers super-packets as they are instead of cutting them into
 	// segments (NFQA_CFG_F_GSO, Linux 3.10): several times faster for TCP.
 	// Payloads of TCP super-packets can be edited if their length stays, those of
@@ -107,15 +141,8 @@ type Config struct {
 	// SecCtx adds the sending socket's security context
 	// (NFQA_CFG_F_SECCTX, Linux 4.3).
 	SecCtx bool
-	// NetNS is a descriptor of the network namespace to work in, such as that
-	// of an open /proc/PID/ns/net; 0 means the caller's. What is not open, or is
-	// something else, is an error. It is duplicated at once, and not needed any
-	// more when Open has returned; until it is called somebody must keep the
-	// file open, for which the number alone does nothing:
-	//
-	//	q, err := ipq.Open(ipq.Config{NetNS: int(f.Fd())})
-	//	runtime.KeepAlive(f) // or f.Close(), which is due anyway
-	NetNS int
+
+	// The engine: who handles packets, and how verdicts leave.
 
 	// Workers is the number of goroutines that run handlers; 0 means
 	// GOMAXPROCS, and Inline that the receive loops do, without a pool: the
@@ -137,9 +164,9 @@ type Config struct {
 	// control group or RLIMIT_AS allows less. Larger packets, as with GSO, take
 	// more, up to all of the address space.
 	Batches int
-	// FlushAfter is how long a verdict may wait for the others of its span
-	// before it is written; it is looked at after each handler's return. 0
-	// means until the span ends.
+	// FlushAfter is how long a verdict may wait for the others that leave in the
+	// same write: those of its batch, or of the share of it that its worker has.
+	// It is looked at after each handler's return. 0 means until the last of them.
 	FlushAfter time.Duration
 	// BusyPoll is how long a receive loop that found nothing goes on looking
 	// before it parks. It saves the wake-up at the price of a busy CPU.
@@ -154,10 +181,35 @@ type Config struct {
 	// handler wrote them. With GSO that includes those that are not filled in
 	// yet, see [Packet.ChecksumReady]: nobody fills them in after an edit.
 	KeepChecksums bool
+	// DeferTimeout is how long a verdict may be put off by [Packet.Defer]; 0
+	// means DefaultDeferTimeout.
+	DeferTimeout time.Duration
+	// MaxDeferred is how many packets of each queue may be deferred at a time.
+	// They count in MaxQueueLen. 0 means half of MaxQueueLen. There are as many
+	// copies, and one more for each call of [Deferred.Verdict] that is writing;
+	// they are allocated as they are needed, and must fit into memory, see
+	// Batches, as frames of 1500 bytes.
+	MaxDeferred int
+	// Bypass settles the flows of verdicts with [Verdict.Bypass] in the kernel.
+	// nil means that such verdicts have no effect on later packets.
+	Bypass Bypasser
+	// Logger is told of what deserves attention and has no other way out,
+	// such as a handler's panic. nil means nothing is logged.
+	Logger *slog.Logger
+
+	// Failure: what becomes of packets that no handler decides, or not in time.
+
+	// FailOpen accepts packets that do not fit into the queue or the socket's
+	// buffer, instead of dropping them (NFQA_CFG_F_FAIL_OPEN, Linux 3.6). It
+	// also accepts packets that cannot be decoded. It does not cover a queue
+	// that nobody listens on: that is the rule's bypass flag.
+	FailOpen bool
+	// Overload says what becomes of packets that come while the pool is
+	// saturated: [Wait] (the zero value), [AcceptExcess] or [DropExcess].
+	Overload Overload
 	// OnPanic is the verdict on a packet whose handler panicked; the zero
 	// value drops it.
 	OnPanic Verdict
-
 	// HandlerTimeout is how long a handler may take for a packet; 0 means as
 	// long as it likes. When it takes longer, the packet is given OnTimeout
 	// in its place, within an eighth of the time (at least half a millisecond,
@@ -176,173 +228,4 @@ type Config struct {
 	// are left alone, and everything that is not decided is given OnTimeout. 0
 	// means DefaultDrainTimeout.
 	DrainTimeout time.Duration
-	// Overload says what becomes of packets that come while the pool is
-	// saturated: [Wait] (the zero value), [AcceptExcess] or [DropExcess].
-	Overload Overload
-	// DeferTimeout is how long a verdict may be put off by [Packet.Defer]; 0
-	// means DefaultDeferTimeout.
-	DeferTimeout time.Duration
-	// MaxDeferred is how many packets of each queue may be deferred at a time.
-	// They count in MaxQueueLen. 0 means half of MaxQueueLen. There are as many
-	// copies, and one more for each call of [Deferred.Verdict] that is writing;
-	// they are allocated as they are needed, and must fit into memory, see
-	// Batches, as frames of 1500 bytes.
-	MaxDeferred int
-	// Bypass settles the flows of verdicts with [Verdict.Bypass] in the kernel.
-	// nil means that such verdicts have no effect on later packets.
-	Bypass Bypasser
-
-	// Logger is told of what deserves attention and has no other way out,
-	// such as a handler's panic. nil means nothing is logged.
-	Logger *slog.Logger
-}
-
-// The bounds of a Config.
-const (
-	maxMaxQueueLen = 65536 // the kernel's NFQNL_HASH_MAX_SIZE * 2
-	maxBatchSize   = 1024  // UIO_MAXIOV
-	maxWorkers     = 4096
-	maxQueues      = 1024
-	maxBatches     = 4096
-)
-
-// withDefaults returns c with its zeroes replaced, or says what is wrong in
-// it.
-func (c Config) withDefaults() (Config, error) {
-	def := func(v *int, d int) {
-		if *v == 0 {
-			*v = d
-		}
-	}
-	def(&c.Queues, 1)
-	def(&c.MaxQueueLen, DefaultMaxQueueLen)
-	def(&c.Workers, runtime.GOMAXPROCS(0))
-	def(&c.SnapLen, zerocopy.MaxCopyRange)
-	if c.Workers == Inline {
-		def(&c.BatchSize, DefaultInlineBatch)
-		def(&c.Batches, 1)
-	} else {
-		def(&c.BatchSize, DefaultPoolBatch)
-		kept := 0
-		if c.HandlerTimeout > 0 {
-			kept = c.strands()
-		}
-		def(&c.Batches, min(max(8, 2*c.Workers)+kept, maxBatches))
-	}
-	if c.SnapLen > zerocopy.MaxCopyRange && c.SnapLen <= 0xffff {
-		c.SnapLen = zerocopy.MaxCopyRange // the kernel's own rule
-	}
-	def(&c.MaxDeferred, max(1, c.MaxQueueLen/2))
-	if c.DeferTimeout == 0 {
-		c.DeferTimeout = DefaultDeferTimeout
-	}
-	if c.DrainTimeout == 0 {
-		c.DrainTimeout = DefaultDrainTimeout
-	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
-	return c, c.validate()
-}
-
-func (c *Config) validate() error {
-	for _, f := range []struct {
-		name      string
-		v, lo, hi int
-	}{
-		{"Queues", c.Queues, 1, maxQueues},
-		{"Queue+Queues-1", int(c.Queue) + c.Queues - 1, 0, 0xffff},
-		{"Copy", int(c.Copy), int(CopyPacket), int(CopyMeta)},
-		{"SnapLen", c.SnapLen, 1, zerocopy.MaxCopyRange},
-		{"MaxQueueLen", c.MaxQueueLen, 1, maxMaxQueueLen},
-		{"ReadBuffer", c.ReadBuffer, 0, 1<<31 - 1}, // the socket option is an int
-		{"NetNS", c.NetNS, 0, 1<<31 - 1},
-		{"Workers", c.Workers, Inline, maxWorkers},
-		{"BatchSize", c.BatchSize, 1, maxBatchSize},
-		{"Batches", c.Batches, 1, maxBatches},
-		{"Overload", int(c.Overload), int(Wait), int(DropExcess)},
-		{"MaxDeferred", c.MaxDeferred, 1, maxMaxQueueLen},
-		{"HandlerTimeout", int(min(c.HandlerTimeout, 1)), 0, 1},
-		{"DrainTimeout", int(min(c.DrainTimeout, 1)), 0, 1},
-		{"DeferTimeout", int(min(c.DeferTimeout, 1)), 0, 1},
-		{"FlushAfter", int(min(c.FlushAfter, 1)), 0, 1},
-		{"BusyPoll", int(min(c.BusyPoll, 1)), 0, 1},
-	} {
-		if f.v < f.lo || f.v > f.hi {
-			if f.hi == 1 {
-				return fmt.Errorf("%w: Config.%s is negative", ErrConfig, f.name)
-			}
-			return fmt.Errorf("%w: Config.%s is %d: want %d to %d", ErrConfig, f.name, f.v, f.lo, f.hi)
-		}
-	}
-	for name, v := range map[string]Verdict{"OnPanic": c.OnPanic, "OnTimeout": c.OnTimeout} {
-		if !v.valid() || v&verdictBypass != 0 {
-			return fmt.Errorf("%w: Config.%s is %v: want a verdict that the kernel knows, and no bypass", ErrConfig, name, v)
-		}
-	}
-	switch {
-	case c.Workers == Inline && c.Overload != Wait:
-		return fmt.Errorf("%w: Config.Overload is %v: that is for a pool; with Inline there is no excess", ErrConfig, c.Overload)
-	case c.Workers != Inline && c.HandlerTimeout > 0 && c.Batches <= c.strands():
-		return fmt.Errorf("%w: Config.Batches is %d: with HandlerTimeout it must be more than twice the %d workers", ErrConfig, c.Batches, c.Workers)
-	}
-	return nil
-}
-
-// holdNetNS makes NetNS a duplicate of what the caller gave, who may lose it at
-// any moment: see Config.NetNS. It lives until release is called.
-func (c *Config) holdNetNS() (release func(), err error) {
-	if c.NetNS <= 0 { // the caller's, or no descriptor, which validate tells
-		return func() {}, nil
-	}
-	f, err := netns.Dup(c.NetNS)
-	if err != nil {
-		return nil, &OpError{Op: "open", Queue: c.Queue, Err: fmt.Errorf("%w: Config.NetNS: %w", ErrConfig, err)}
-	}
-	c.NetNS = int(f.Fd())
-	return func() { f.Close() }, nil
-}
-
-// strands returns how many strands each queue has: one for each worker, and as
-// many to take the place of those that get stuck, if that is looked for.
-func (c *Config) strands() int {
-	if c.HandlerTimeout > 0 {
-		return 2 * c.Workers
-	}
-	return c.Workers
-}
-
-// options returns what c says of the socket for a queue.
-func (c *Config) options(queue uint16) *nfsock.Options {
-	o := &nfsock.Options{
-		Queue: queue, NetNS: c.NetNS, CopyMode: c.Copy.kernel(), CopyRange: c.SnapLen,
-		QueueLen: c.MaxQueueLen, ReadBuffer: c.ReadBuffer, Logger: c.Logger,
-	}
-	for _, f := range configFlags {
-		if f.set(c) {
-			o.Flags |= f.flag
-		}
-	}
-	return o
-}
-
-// configFlags names the fields of Config that are flags of the kernel.
-var configFlags = []struct {
-	name string
-	flag uint32
-	set  func(*Config) bool
-}{
-	{"FailOpen", zerocopy.FlagFailOpen, func(c *Config) bool { return c.FailOpen }},
-	{"GSO", zerocopy.FlagGSO, func(c *Config) bool { return c.GSO }},
-	{"Conntrack", zerocopy.FlagConntrack, func(c *Config) bool { return c.Conntrack }},
-	{"UIDGID", zerocopy.FlagUIDGID, func(c *Config) bool { return c.UIDGID }},
-	{"SecCtx", zerocopy.FlagSecCtx, func(c *Config) bool { return c.SecCtx }},
-}
-
-// onUndecodable is the verdict on a packet of which only the id could be read.
-func (c *Config) onUndecodable() Verdict {
-	if c.FailOpen {
-		return Accept
-	}
-	return Drop
 }

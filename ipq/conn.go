@@ -1,22 +1,24 @@
 package ipq
 
 import (
+	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/goipq/goipq/internal/zerocopy"
 	"github.com/goipq/goipq/ring"
 )
 
 // A Conn is one queue without an engine: a socket to read packets from and
-// write verdicts to, in the manner of libipq(3). [Queue] is built on it.
+// write verdicts to, in the manner of libipq(3).
 //
 // One goroutine at a time may read; verdicts may be given from any.
 type Conn struct {
 	cfg  *Config
 	sock *socket
-	ring *ring.Ring
 
 	// Of the reader:
 	batch *batch
@@ -24,14 +26,13 @@ type Conn struct {
 	out   []*Packet
 	err   error // that the next read returns
 
-	mu   sync.Mutex // of those who give verdicts
-	list *ring.Gather
-	buf  []byte
+	mu    sync.Mutex // of those who give verdicts
+	list  *ring.Gather
+	buf   []byte
+	count counters // which nobody asks for
 	// payload is the copy of a payload, with room for its padding.
 	payload []byte
 }
-
-type dialFunc func(cfg *Config, queue uint16) (*socket, error)
 
 // Dial binds the queue number cfg.Queue. Of the engine's fields in cfg
 // BatchSize is used, as the most packets of a [Conn.ReadBatch]; Queues must be
@@ -53,51 +54,25 @@ func Dial(cfg Config) (*Conn, error) {
 	if err := cfg.checkMemory(); err != nil {
 		return nil, err
 	}
-	c, err := openConn(&cfg, cfg.Queue, 1, dialSocket)
+	return openConn(&cfg, dialSocket)
+}
+
+// openConn opens a Conn on a socket that dial makes.
+func openConn(cfg *Config, dial dialFunc) (*Conn, error) {
+	sock, r, err := openSocket(cfg, cfg.Queue, 1, dial)
 	if err != nil {
 		return nil, err
 	}
-	return c.open(), nil
+	return &Conn{
+		cfg: cfg, sock: sock, batch: newBatch(r.TryGet(), sock),
+		// A batch verdict can decide all that the kernel holds, so the calls are
+		// not raw.
+		list: ring.NewGather(2, maxMaxQueueLen),
+		buf:  make([]byte, zerocopy.MaxVerdictLen),
+	}, nil
 }
 
 var errOneQueue = fmt.Errorf("%w: a Conn serves one queue: Config.Queues must be 0 or 1", ErrConfig)
-
-// openConn allocates that many batches of buffers for a queue, dials and binds
-// it.
-func openConn(cfg *Config, queue uint16, batches int, dial dialFunc) (*Conn, error) {
-	r, err := ring.New(ring.Config{
-		Batches:  batches,
-		Slots:    cfg.BatchSize,
-		RecvSize: zerocopy.MaxOverhead + cfg.SnapLen,
-		// Room for the largest payload that a handler can set, and its
-		// padding, wherever the received one begins.
-		SlotSize:    zerocopy.MaxOverhead + zerocopy.MaxCopyRange + 3,
-		VerdictSize: zerocopy.MaxVerdictLen,
-	})
-	if err != nil {
-		return nil, err
-	}
-	sock, err := dial(cfg, queue)
-	if err != nil {
-		return nil, err
-	}
-	if err := sock.bind(cfg); err != nil {
-		sock.Close()
-		return nil, err
-	}
-	return &Conn{cfg: cfg, sock: sock, ring: r}, nil
-}
-
-// open makes c ready for reading and for verdicts, which a Queue does its own
-// way.
-func (c *Conn) open() *Conn {
-	c.batch = newBatch(c.ring.TryGet(), c.sock)
-	// A batch verdict can decide all that the kernel holds, so the calls are
-	// not raw.
-	c.list = ring.NewGather(2, maxMaxQueueLen)
-	c.buf = make([]byte, zerocopy.MaxVerdictLen)
-	return c
-}
 
 // SetMode changes how much of each packet is copied: [CopyMeta], or
 // [CopyPacket] with snapLen bytes, where 0 means what [Config.SnapLen] is. It
@@ -158,21 +133,13 @@ func (c *Conn) decide(id uint32, v Verdict, e edits) error {
 	if !v.valid() {
 		return c.sock.fail("verdict", fmt.Errorf("%w: %v", syscall.EINVAL, v))
 	}
-	a := e.attrs
-	if mark, ok := v.Mark(); ok {
-		a.Has |= zerocopy.HasMark
-		a.Mark = mark
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var body []byte
 	if e.payload != nil {
-		a.Has |= zerocopy.HasPayload
-		a.PayloadLen = len(e.payload)
 		c.payload = append(append(c.payload[:0], e.payload...), 0, 0, 0) // room for padding
 		e.payload = c.payload[:len(e.payload)]
-		body = e.finish(c.cfg.KeepChecksums)
 	}
+	a, body := e.verdictAttrs(v, c.cfg.KeepChecksums)
 	n := zerocopy.PutVerdictAttrs(c.buf, c.sock.Queue(), id, v.kernel(), &a)
 	return c.write(c.buf[:n], body)
 }
@@ -187,7 +154,7 @@ func (c *Conn) SetVerdictBatch(id uint32, v Verdict) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.write(c.buf[:zerocopy.PutVerdictBatch(c.buf, c.sock.Queue(), id, v.kernel())], nil)
+	return c.write(c.buf[:putUpTo(c.buf, c.sock.Queue(), id, v)], nil)
 }
 
 // write sends a message in one or two pieces.
@@ -199,8 +166,129 @@ func (c *Conn) write(msg, body []byte) error {
 	}
 	var werr error
 	// Control, so that a Close meanwhile does not pull the descriptor away.
-	if err := c.sock.Raw().Control(func(uintptr) { werr = c.sock.write(c.list, nil) }); err != nil {
+	if err := c.sock.Raw().Control(func(uintptr) { werr = c.sock.write(c.list, &c.count) }); err != nil {
 		return c.sock.fail("verdict", ErrClosed)
 	}
 	return werr
+}
+
+// Read returns the next packet, borrowed until the next read. It waits for one
+// as long as timeout says: 0 means without limit, less than 0 not at all. When
+// the time is over it returns [ErrTimeout], and after Close [ErrClosed], also
+// where packets have been received that were not read yet.
+//
+// A [*VerdictError] reports a verdict that the kernel refused, which comes with a
+// [CapabilityError] or [ErrUnbound] when it will refuse all; an error that
+// matches [ErrUndecodable] comes with a packet of which nothing but the id may
+// be known, and which wants a verdict. Reading can go on after these, as after
+// a time-out. Other errors are of type [*OpError].
+func (c *Conn) Read(timeout time.Duration) (*Packet, error) {
+	for {
+		if c.sock.Closed() { // no verdict could be given on what is left
+			return nil, c.sock.fail("receive", ErrClosed)
+		}
+		for c.next < c.batch.Len() {
+			i := c.next
+			c.next++
+			if p, err := c.message(i); p != nil || err != nil {
+				return p, err
+			}
+		}
+		if err := c.fill(timeout); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// ReadBatch is Read for all packets that the socket holds, up to
+// [Config.BatchSize], at least one. They and the slice are borrowed until the
+// next read. When something stands between the packets that Read returns as an
+// error, the next read returns it.
+func (c *Conn) ReadBatch(timeout time.Duration) ([]*Packet, error) {
+	c.out = c.out[:0]
+	if err := c.err; err != nil && !c.sock.Closed() {
+		c.err = nil
+		return nil, err
+	}
+	p, err := c.Read(timeout)
+	if p == nil {
+		return nil, err
+	}
+	c.out, c.err = append(c.out, p), err
+	for c.next < c.batch.Len() && c.err == nil {
+		i := c.next
+		c.next++
+		p, c.err = c.message(i)
+		if p != nil {
+			c.out = append(c.out, p)
+		}
+	}
+	return c.out, nil
+}
+
+// message decodes message i of the batch. It returns neither a packet nor an
+// error for what is of no interest.
+func (c *Conn) message(i int) (*Packet, error) {
+	p, kind := c.batch.decode(i)
+	switch kind {
+	case isPacket:
+		return p, nil
+	case isBroken:
+		if !p.msg.HasID() {
+			p = nil
+		}
+		return p, c.sock.fail("receive", ErrUndecodable)
+	}
+	e, err := zerocopy.DecodeError(c.batch.Msg(i))
+	if err != nil || e.Errno == 0 {
+		return nil, nil
+	}
+	if e.Type == zerocopy.TypeConfig {
+		return nil, c.sock.fail("configure", c.sock.refused(syscall.Errno(e.Errno)))
+	}
+	refused := &VerdictError{ID: e.Seq, Errno: syscall.Errno(e.Errno)}
+	switch refused.Errno {
+	case syscall.EPERM, syscall.ENODEV: // of this verdict, and of any
+		return nil, c.sock.fail("verdict", fmt.Errorf("%w: %w", refused, c.sock.refused(refused.Errno)))
+	}
+	return nil, refused
+}
+
+// fill receives a batch of at least one message.
+func (c *Conn) fill(timeout time.Duration) error {
+	c.batch.recycle()
+	c.next = 0
+	var errno syscall.Errno
+	look := func(fd uintptr) (done bool) {
+		for {
+			if _, errno = c.sock.recv(c.batch.Batch, int(fd)); errno != syscall.ENOBUFS {
+				return errno != syscall.EAGAIN
+			}
+			// An overrun, told once; what did not fit is lost already.
+		}
+	}
+	var err error
+	if timeout < 0 {
+		err = c.sock.Raw().Control(func(fd uintptr) { look(fd) })
+	} else {
+		var deadline time.Time
+		if timeout > 0 {
+			deadline = time.Now().Add(timeout)
+		}
+		if err = c.sock.SetReadDeadline(deadline); err == nil {
+			err = c.sock.Raw().Read(look)
+		}
+	}
+	switch {
+	case c.sock.Closed():
+		return c.sock.fail("receive", ErrClosed)
+	case errors.Is(err, os.ErrDeadlineExceeded), err == nil && errno == syscall.EAGAIN:
+		return ErrTimeout
+	case err == nil && errno != 0:
+		err = errno
+	}
+	if err != nil {
+		return c.sock.fail("receive", err)
+	}
+	return nil
 }

@@ -19,12 +19,12 @@ func (f *fakeQueue) connect(cfg Config) *Conn {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	c, err := openConn(&cfg, fakeNumber, 1, f.dial)
+	c, err := openConn(&cfg, f.dial)
 	if err != nil {
 		f.t.Fatal(err)
 	}
 	f.t.Cleanup(func() { c.Close() })
-	return c.open()
+	return c
 }
 
 func TestConnReadsAndDecides(t *testing.T) {

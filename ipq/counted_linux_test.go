@@ -32,7 +32,7 @@ func TestIdleLoopParks(t *testing.T) {
 	for _, busy := range []time.Duration{0, time.Nanosecond, time.Millisecond} {
 		f := newFake(t)
 		q, stop := f.serve(Config{Workers: Inline, BusyPoll: busy}, accept)
-		parks := func() uint64 { return q.loops[0].count.parks.Load() }
+		parks := func() uint64 { return q.Stats().Parks }
 		for range 3 {
 			before := parks()
 			f.verdict(f.queue(fakekernel.Packet{Payload: udp4(1, nil)}))
@@ -57,9 +57,8 @@ func TestBatchesBoundPacketsInFlight(t *testing.T) {
 	for i := range 20 {
 		f.queue(fakekernel.Packet{Payload: udp4(uint16(i), nil)})
 	}
-	count := &q.loops[0].count
-	await(t, "the receiver's wait for a batch", func() bool { return count.waits.Load() == 1 })
-	if n := count.received.Load(); n > batches*size {
+	await(t, "the receiver's wait for a batch", func() bool { return q.Stats().Waits == 1 })
+	if n := q.Stats().Received; n > batches*size {
 		t.Errorf("%d packets in flight, more than %d batches of %d", n, batches, size)
 	}
 	close(release)
@@ -186,7 +185,7 @@ func TestMessagesCutByTheSocketAreTruncated(t *testing.T) {
 func TestQuickHandlersAreFoundOut(t *testing.T) {
 	f := newFake(t)
 	q, stop := f.serve(Config{Workers: 2}, accept)
-	strands := q.loops[0].sink.(*pooled).strands
+	strands := q.loops[0].to.(*pool).strands
 	await(t, "a strand known to be quick", func() bool {
 		f.verdict(f.queue(fakekernel.Packet{Payload: udp4(1, nil)}))
 		return min(strands[0].cost.Load(), strands[1].cost.Load()) < int64(initialCost)/2

@@ -231,7 +231,7 @@ func TestNoRunsWhileAPacketIsDeferred(t *testing.T) {
 	}
 	stop()
 	f.check()
-	if n := q.loops[0].deferrals.others.Load(); n != 0 {
+	if n := q.loops[0].runs.held.Load(); n != 0 {
 		t.Errorf("%d packets count as deferred", n)
 	}
 }

@@ -43,7 +43,7 @@ func TestPlaceIsFreeAsTheVerdictIsWritten(t *testing.T) {
 			s.send = func(g *ring.Gather, fd int) syscall.Errno {
 				errno := send(g, fd)
 				if armed.Swap(false) {
-					if q.loops[0].deferrals.others.Load() == 0 {
+					if q.loops[0].runs.held.Load() == 0 {
 						t.Errorf("%s: runs are written before the verdict is", what)
 					}
 					f.queue(fakekernel.Packet{Payload: udp4(1, nil)})
@@ -73,7 +73,7 @@ func TestPlaceIsFreeAsTheVerdictIsWritten(t *testing.T) {
 			if s := q.Stats(); s.Deferred != 2 || s.DeferRefused != 0 || armed.Load() {
 				t.Errorf("%s: stats: %+v", what, s)
 			}
-			if d := q.loops[0].deferrals; d.places != 0 || d.undecided != 0 || d.others.Load() != 0 {
+			if d := q.loops[0].deferrals; d.places != 0 || d.undecided != 0 || d.runs.held.Load() != 0 {
 				t.Errorf("%s: %d places are taken at the end, %d packets undecided", what, d.places, d.undecided)
 			}
 		})

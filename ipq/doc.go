@@ -24,7 +24,7 @@
 // one recvmmsg(2) into buffers that Open allocated, and decodes them in place.
 // With [Inline] it also runs the handlers, one packet after the other: the
 // fastest per core, if no handler blocks. Otherwise a batch is split by flow
-// into spans that the workers of a bounded pool take. The verdicts of a span,
+// into shares that the workers of a bounded pool take. The verdicts of a share,
 // or of an Inline batch, leave together in one sendmsg(2).
 //
 // # Order

@@ -230,7 +230,7 @@ func TestWritesFitTheSocketBuffer(t *testing.T) {
 	eachMode(t, func(t *testing.T, workers int) {
 		f := newFake(t)
 		q := f.open(Config{Workers: workers})
-		q.conns[0].sock.sendLimit = 160 // five plain verdicts
+		q.loops[0].sock.sendLimit = 160 // five plain verdicts
 		const n = 16
 		for i := range n {
 			f.queue(fakekernel.Packet{Payload: udp4(uint16(i), make([]byte, 100))})
@@ -261,5 +261,48 @@ func TestWritesFitTheSocketBuffer(t *testing.T) {
 			t.Error(err)
 		}
 		f.check()
+	})
+}
+
+// The flow follows an edit; the hash stays that of the packet as it came, also in
+// a copy, however late it is asked for.
+func TestFlowOfAnEditedPacket(t *testing.T) {
+	const before, after = 1000, 2000
+	eachMode(t, func(t *testing.T, workers int) {
+		f := newFake(t)
+		want := flowOf(udp4(before, nil))
+		_, stop := f.serve(Config{Workers: workers}, func(p *Packet) Verdict {
+			asked := p.Mark() == 1
+			if asked && (p.Flow() != want || p.Flow() != want) {
+				t.Errorf("flow %v, want %v", p.Flow(), want)
+			}
+			b, err := p.EditPayload()
+			if err != nil {
+				t.Error(err)
+				return Drop
+			}
+			binary.BigEndian.PutUint16(b[20:], after)
+			if p.Flow().SrcPort != after || p.FlowHash() != want.Hash() {
+				t.Errorf("asked before %v: edited, the flow is %v, its hash that of the packet as it came: %v", asked, p.Flow(), p.FlowHash() == want.Hash())
+			}
+			d, err := p.Defer()
+			if err != nil {
+				t.Error(err)
+				return Drop
+			}
+			if c := d.Packet(); c.Flow().SrcPort != after || c.FlowHash() != want.Hash() {
+				t.Errorf("the copy's flow is %v, its hash that of the packet as it came: %v", c.Flow(), c.FlowHash() == want.Hash())
+			}
+			if err := d.Verdict(Accept); err != nil {
+				t.Error(err)
+			}
+			return Drop
+		})
+		for mark := range uint32(2) {
+			if v := f.verdict(f.queue(fakekernel.Packet{Mark: mark, Payload: udp4(before, nil)})); binary.BigEndian.Uint16(v.Payload()[20:]) != after {
+				t.Errorf("sent on: % x", v.Payload())
+			}
+		}
+		stop()
 	})
 }

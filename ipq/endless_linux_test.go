@@ -38,7 +38,7 @@ func startRun(q *Queue, h Handler) (cancel context.CancelFunc, done <-chan error
 }
 
 // A packet that a handler has kept is not deferred once the handler has
-// returned, and the lane's next packet is not deferred in its place.
+// returned, and the caller's next packet is not deferred in its place.
 func TestDeferAfterTheHandler(t *testing.T) {
 	f := newFake(t)
 	var kept atomic.Pointer[Packet]

@@ -30,7 +30,7 @@ func TestKernelRefusesATakenQueue(t *testing.T) {
 	if second != nil || !errors.As(err, &taken) || !errors.Is(err, syscall.EBUSY) || !errors.As(err, &op) || op.Queue != fakeNumber {
 		t.Fatalf("second Open: %v", err)
 	}
-	if port := first.conns[0].sock.PortID(); netlab.Privileged() && taken.PortID != port {
+	if port := first.loops[0].sock.PortID(); netlab.Privileged() && taken.PortID != port {
 		t.Errorf("taken by port id %d, want %d", taken.PortID, port)
 	}
 	third, err := Open(Config{Queue: fakeNumber - 1, NetNS: ns.FD()})

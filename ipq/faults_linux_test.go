@@ -107,7 +107,7 @@ func TestKernelFlushesUnderFlood(t *testing.T) {
 				startFlood(t, from, flood.Config{Rate: 20_000, To: to})
 				for range rounds {
 					g.goesOn(t, 1000)
-					before := q.loops[0].count.unknown.Load()
+					before := q.Stats().UnknownVerdicts
 					g.shut(t)
 					if err := away(); err != nil {
 						t.Fatal(err)
@@ -116,7 +116,7 @@ func TestKernelFlushesUnderFlood(t *testing.T) {
 					if err := back(); err != nil {
 						t.Fatal(err)
 					}
-					await(t, "verdicts on packets that have gone", func() bool { return q.loops[0].count.unknown.Load() > before })
+					await(t, "verdicts on packets that have gone", func() bool { return q.Stats().UnknownVerdicts > before })
 				}
 				// Now verdicts find their packets again.
 				g.goesOn(t, 3*most)
@@ -279,7 +279,7 @@ func TestKernelOverruns(t *testing.T) {
 			}
 			defer q.Close()
 			if !quiet {
-				if err := unix.SetsockoptInt(q.conns[0].sock.FD(), unix.SOL_NETLINK, unix.NETLINK_NO_ENOBUFS, 0); err != nil {
+				if err := unix.SetsockoptInt(q.loops[0].sock.FD(), unix.SOL_NETLINK, unix.NETLINK_NO_ENOBUFS, 0); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -359,7 +359,7 @@ func TestKernelStrayMessages(t *testing.T) {
 			defer close(f)
 			lost = runFlood(t, ns, flood.Config{Count: requests, Window: 8})
 		}()
-		to := &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Pid: q.conns[0].sock.PortID()}
+		to := &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Pid: q.loops[0].sock.PortID()}
 		strays := append(append([][]byte{}, broken...), others...)
 		for round := range uint64(rounds) {
 			for _, b := range strays {

@@ -49,7 +49,7 @@ func TestFlushAfterBeginsAnewWithEachWrite(t *testing.T) {
 	done := make(chan error, 1)
 	go func() {
 		done <- q.Run(t.Context(), HandlerFunc(func(p *Packet) Verdict {
-			w := q.loops[0].sink.(*inline).w
+			w := q.loops[0].to.(*inline).w
 			if w.since < start {
 				t.Errorf("packet %d: time counts from %v, before the batch", p.ID(), w.since)
 			}

@@ -29,20 +29,6 @@ func await(t *testing.T, what string, cond func() bool) {
 	}
 }
 
-// writeRetries returns q's Stats.WriteRetries without asking the kernel.
-func writeRetries(q *Queue) uint64 {
-	var s Stats
-	for _, l := range q.loops {
-		l.count.addTo(&s)
-		if p, ok := l.sink.(*pooled); ok {
-			for _, st := range p.strands {
-				st.count.addTo(&s)
-			}
-		}
-	}
-	return s.WriteRetries
-}
-
 // feed queues n packets of one flow, from another goroutine because the socket
 // pair may be full.
 func feed(t *testing.T, far, n int) (done <-chan error) {
@@ -92,12 +78,12 @@ func TestWritesAreRepeatedWhileTheSocketIsFull(t *testing.T) {
 		done := make(chan error, 1)
 		go func() { done <- q.Run(t.Context(), accept) }()
 		fed := feed(t, far, n)
-		await(t, "a write that has to be repeated", func() bool { return writeRetries(q) > 0 })
-		if p, ok := q.loops[0].sink.(*pooled); ok {
+		await(t, "a write that has to be repeated", func() bool { return q.Stats().WriteRetries > 0 })
+		if p, ok := q.loops[0].to.(*pool); ok {
 			for k, st := range p.strands {
 				// In flight until it is written, so that its flow stays here.
-				if done, written := st.spans.Load(), st.count.writes.Load(); uint64(done) > written && q.loops[0].failure.Load() == nil {
-					t.Errorf("strand %d: %d spans done, %d written", k, done, written)
+				if done, written := st.shares.Load(), st.w.count.n[countWrites].Load(); uint64(done) > written && q.loops[0].failure.Load() == nil {
+					t.Errorf("strand %d: %d shares done, %d written", k, done, written)
 				}
 			}
 		}

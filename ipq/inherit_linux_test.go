@@ -133,7 +133,7 @@ func TestKernelInherit(t *testing.T) {
 				}
 				defer q.Close()
 				if !x.tables {
-					q.conns[0].sock.SetTables(nil, nil)
+					q.loops[0].sock.SetTables(nil, nil)
 				}
 				if x.inherit {
 					if err := q.Inherit(); err != nil {

@@ -67,7 +67,7 @@ func TestKernelNetNSOfACollectedFile(t *testing.T) {
 			check(nil, err)
 			continue
 		}
-		check(q.conns[0].sock, nil)
+		check(q.loops[0].sock, nil)
 		file, err := q.File(0)
 		if err != nil {
 			t.Fatal(err)
@@ -75,7 +75,7 @@ func TestKernelNetNSOfACollectedFile(t *testing.T) {
 		if next, err := FromFile(Config{Queue: fakeNumber, Workers: Inline, NetNS: lostNetNS(t, ns)}, file); err != nil {
 			check(nil, err)
 		} else {
-			check(next.conns[0].sock, nil)
+			check(next.loops[0].sock, nil)
 			next.Detach()
 		}
 		file.Close()
@@ -156,7 +156,7 @@ func TestKernelFromFileInAnotherNamespace(t *testing.T) {
 			t.Fatalf("%s: %v", what, err)
 		}
 		defer next.Detach()
-		isIn(t, next.conns[0].sock, ns)
+		isIn(t, next.loops[0].sock, ns)
 		if _, err := ns.QueueStats(); err == nil && !next.Stats().KernelKnown {
 			t.Errorf("%s: the kernel's counters are not known", what)
 		}

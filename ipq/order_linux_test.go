@@ -86,19 +86,19 @@ func TestSlowFlowDoesNotHoldUpOthers(t *testing.T) {
 	t.Cleanup(once) // before the wait for Run, so that a failure ends
 	stuck := f.queue(fakekernel.Packet{Payload: udp4(slow, nil)})
 	bucket := zerocopy.HashFlow(udp4(slow, nil), flowSeed) % flowBuckets
-	strands := q.loops[0].sink.(*pooled).strands
+	strands := q.loops[0].to.(*pool).strands
 	// The others come one by one. Half of them belong to the slow one's strand
 	// by hash.
 	for n, port := uint32(0), uint16(slow); n < 500; {
 		port++
 		other := udp4(port, nil)
 		if zerocopy.HashFlow(other, flowSeed)%flowBuckets == bucket {
-			continue // for all that steering knows, the same flow
+			continue // for all that the flow table knows, the same flow
 		}
 		f.verdict(f.queue(fakekernel.Packet{Payload: other}))
 		// The verdict is out; a moment later its strand is idle.
 		n++
-		await(t, "the strand to be idle", func() bool { return strands[0].spans.Load()+strands[1].spans.Load() == n })
+		await(t, "the strand to be idle", func() bool { return strands[0].shares.Load()+strands[1].shares.Load() == n })
 	}
 	if n := f.Waiting(); n != 1 {
 		t.Errorf("%d packets wait, want the slow one", n)

@@ -25,7 +25,7 @@ func TestExcessIsDecidedWithoutTheHandler(t *testing.T) {
 		t.Cleanup(unblock)
 		for i := range batches {
 			f.queue(fakekernel.Packet{Payload: udp4(1, nil)})
-			await(t, "the packet to be taken", func() bool { return q.loops[0].count.received.Load() == uint64(i+1) })
+			await(t, "the packet to be taken", func() bool { return q.Stats().Received == uint64(i+1) })
 		}
 		others := otherFlows(1, excess/2)
 		for i := range excess {

@@ -3,6 +3,7 @@ package ipq
 import (
 	"net"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/goipq/goipq/internal/zerocopy"
@@ -23,9 +24,15 @@ type Packet struct {
 	size int    // bytes of the slot that were received
 	sock *socket
 	edit edits
-	lane *lane // that has it handled; nil with a Conn
 
-	bucket   uint16 // of its flow, with a pool; see steering
+	caller *caller // that has it handled; nil with a Conn
+	call   uint64  // its number, see caller.state
+
+	flow     Flow   // once it was asked for, if hasFlow
+	hash     uint64 // likewise
+	hasFlow  bool
+	hasHash  bool
+	bucket   uint16 // of its flow, with a pool; see flowTable
 	broken   bool   // only the id is known
 	deferred bool
 	own      bool // it is a copy, and the slot its own
@@ -205,8 +212,17 @@ func (p *Packet) IP() []byte {
 }
 
 // Flow returns the five-tuple of [Packet.IP]; it is the zero Flow for what is
-// not an IP packet. See [Flow.Unknown] for what it cannot tell.
-func (p *Packet) Flow() Flow { return flowOf(p.IP()) }
+// not an IP packet. See [Flow.Unknown] for what it cannot tell. It is parsed once,
+// unless the payload was edited.
+func (p *Packet) Flow() Flow {
+	if p.edit.payload != nil {
+		return flowOf(p.IP())
+	}
+	if !p.hasFlow {
+		p.flow, p.hasFlow = flowOf(p.IP()), true
+	}
+	return p.flow
+}
 
 // Transport returns the part of [Packet.IP] from the upper-layer header on: that
 // of the protocol that [Flow.Protocol] names, behind IPv4 options and IPv6
@@ -223,6 +239,13 @@ const (
 // edited since. It is that of [Flow.Hash], at less cost, and what the pool goes by:
 // packets with one hash are handled in order.
 func (p *Packet) FlowHash() uint64 {
+	if !p.hasHash {
+		p.hash, p.hasHash = p.hashFlow(), true
+	}
+	return p.hash
+}
+
+func (p *Packet) hashFlow() uint64 {
 	// On every packet's way, so what is behind nothing else is not looked for.
 	b := p.msg.Payload()
 	if zerocopy.Plain(p.msg.HWProtocol(), b) {
@@ -233,4 +256,29 @@ func (p *Packet) FlowHash() uint64 {
 		return zerocopy.HashFlow(nil, flowSeed)
 	}
 	return zerocopy.HashFlow(b[ip:end], flowSeed)
+}
+
+// A Hook is the place in the kernel's packet path at which a packet was
+// queued. The IPv4, IPv6, inet and bridge families number their hooks alike
+// (NF_INET_PRE_ROUTING and so on). Current kernels queue nowhere else: not at
+// the hooks of the netdev and arp families, nor at inet's ingress.
+type Hook uint8
+
+// The hooks of the IPv4, IPv6, inet and bridge families.
+const (
+	Prerouting  Hook = 0
+	Input       Hook = 1
+	Forward     Hook = 2
+	Output      Hook = 3
+	Postrouting Hook = 4
+)
+
+var hookNames = [...]string{"prerouting", "input", "forward", "output", "postrouting"}
+
+// String returns the hook's name as nft spells it.
+func (h Hook) String() string {
+	if int(h) < len(hookNames) {
+		return hookNames[h]
+	}
+	return "hook " + strconv.Itoa(int(h))
 }

@@ -36,8 +36,8 @@ func (p *plan) defers(d *dice, s *schedule) {
 	}
 }
 
-// deferring is what a handling does with packets that are deferred.
-type deferring struct {
+// deferPlan is what a handling does with packets that are deferred.
+type deferPlan struct {
 	later sync.WaitGroup // verdicts to come
 
 	mu      sync.Mutex
@@ -54,8 +54,8 @@ type packetName struct {
 func (h *handling) putOff(p *Packet, plan *plan) {
 	queue := int(p.Queue() - h.cfg.Queue)
 	d, err := p.Defer()
-	h.deferring.mu.Lock()
-	defer h.deferring.mu.Unlock()
+	h.deferPlan.mu.Lock()
+	defer h.deferPlan.mu.Unlock()
 	switch {
 	case errors.Is(err, ErrTooManyDeferred):
 		h.refused++
@@ -91,8 +91,8 @@ func (h *handling) decideLater(d *Deferred, queue int, number uint32, later late
 	if told == nil && !errors.Is(again, ErrDecided) || told != nil && again != told {
 		h.complain(fmt.Errorf("number %d: verdicts on a deferred packet: %v, then %v", number, told, again))
 	}
-	h.deferring.mu.Lock()
-	defer h.deferring.mu.Unlock()
+	h.deferPlan.mu.Lock()
+	defer h.deferPlan.mu.Unlock()
 	if h.told == nil {
 		h.told = make(map[packetName]error)
 	}
@@ -101,7 +101,7 @@ func (h *handling) decideLater(d *Deferred, queue int, number uint32, later late
 
 // check compares what those who decided deferred packets were told with what
 // the kernel got.
-func (h *deferring) check(judges []*judge, s Stats) error {
+func (h *deferPlan) check(judges []*judge, s Stats) error {
 	var decided uint64
 	for name, told := range h.told {
 		switch got := judges[name.queue].later[name.number]; {

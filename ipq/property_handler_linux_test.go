@@ -22,7 +22,7 @@ type handling struct {
 	cancel  context.CancelFunc
 	reached chan struct{} // closed when s.at packets are handled
 	handled atomic.Int64
-	deferring
+	deferPlan
 
 	mu    sync.Mutex
 	wrong []error

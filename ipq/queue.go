@@ -15,16 +15,15 @@ import (
 // serves it, [Queue.Close] ends it.
 type Queue struct {
 	cfg   Config
-	conns []*Conn
 	loops []*loop
 
 	handler  Handler
 	clock    func() time.Duration // by which handlers overrun their time
 	inherits bool                 // Inherit was called
-	pool     *worker.Pool[job]    // nil for Inline
+	workers  *worker.Pool[job]    // nil for Inline
 
-	panics, bypassed, bypassFailed atomic.Uint64
-	panicLog, bypassLog            limiter
+	hasPanicked         atomic.Bool
+	panicLog, bypassLog limiter
 
 	mu     sync.Mutex
 	state  state
@@ -47,7 +46,7 @@ type state int
 
 const (
 	opened state = iota
-	running
+	serving
 	ran
 )
 
@@ -91,35 +90,34 @@ func openQueue(cfg Config, dial dialFunc) (_ *Queue, err error) {
 			q.release()
 		}
 	}()
-	if err := q.newPool(); err != nil {
+	if err := q.newWorkers(); err != nil {
 		return nil, err
 	}
 	for i := range q.cfg.Queues {
-		c, err := openConn(&q.cfg, q.cfg.Queue+uint16(i), q.cfg.Batches+1, dial)
+		sock, r, err := openSocket(&q.cfg, q.cfg.Queue+uint16(i), q.cfg.Batches+1, dial)
 		if err != nil {
 			return nil, err
 		}
-		q.conns = append(q.conns, c)
-		l := newLoop(q, c, pins[i])
+		l := newLoop(q, sock, r, pins[i])
 		if q.cfg.Workers == Inline {
-			l.sink = newInline(l)
+			l.to = newInline(l)
 		} else {
-			l.sink = newPooled(l, i)
+			l.to = newPool(l, i)
 		}
 		q.loops = append(q.loops, l)
 	}
 	return q, nil
 }
 
-// newPool makes the worker pool, if there is to be one.
-func (q *Queue) newPool() (err error) {
+// newWorkers makes the worker pool, if there is to be one.
+func (q *Queue) newWorkers() (err error) {
 	if q.cfg.Workers == Inline {
 		return nil
 	}
-	q.pool, err = worker.New(worker.Config[job]{
+	q.workers, err = worker.New(worker.Config[job]{
 		Workers: q.cfg.Workers,
 		Strands: q.cfg.strands() * q.cfg.Queues,
-		// A strand has a span of each batch at the most, and as many behind
+		// A strand has a share of each batch at the most, and as many behind
 		// a handler that did not return and that are decided.
 		Depth: 2 * q.cfg.Batches,
 		Run:   job.run,
@@ -157,12 +155,12 @@ func (q *Queue) Run(ctx context.Context, h Handler) error {
 	}
 	done := make(chan struct{})
 	var watchdog sync.WaitGroup
-	watchdog.Go(func() { q.watch(done) })
+	watchdog.Go(func() { q.watchdog(done) })
 	errs := make([]error, len(q.loops))
 	for i := range errs {
 		errs[i] = <-results
 	}
-	q.closePool() // while the watchdog bounds its patience
+	q.closeWorkers() // while the watchdog bounds its patience
 	close(done)
 	watchdog.Wait()
 	return errors.Join(errs...)
@@ -173,11 +171,11 @@ func (q *Queue) start(h Handler) error {
 	defer q.mu.Unlock()
 	switch {
 	case q.closed || q.state == ran:
-		return q.conns[0].sock.fail("run", ErrClosed)
-	case q.state == running:
-		return q.conns[0].sock.fail("run", ErrRunning)
+		return q.loops[0].sock.fail("run", ErrClosed)
+	case q.state == serving:
+		return q.loops[0].sock.fail("run", ErrRunning)
 	}
-	q.state, q.handler = running, h
+	q.state, q.handler = serving, h
 	return nil
 }
 
@@ -201,21 +199,64 @@ func (q *Queue) stop() {
 	}
 }
 
+// Close ends [Queue.Run] as the end of its context does, waits for it, and
+// closes the sockets. Packets that the kernel still holds when Run was never
+// called are dropped. It may be called many times, from any goroutine.
+//
+// In a handler Close does not wait, because Run waits for the handler: it
+// begins the end and returns nil, and when Run returns everything is closed. A
+// handler must not wait for a Close on another goroutine either.
+func (q *Queue) Close() error {
+	q.mu.Lock()
+	q.closed = true
+	running := q.state == serving
+	q.mu.Unlock()
+	if running {
+		q.stop()
+		if inCall() {
+			return nil
+		}
+		<-q.ended
+	}
+	return q.release()
+}
+
+// Detach is Close that leaves the queue, and the packets that it has not
+// received, to another process that has its socket; see [Queue.File]. All that
+// was received is decided when it returns, deferred packets too.
+func (q *Queue) Detach() error {
+	q.detached.Store(true)
+	return q.Close()
+}
+
+// release frees all that Open has allocated, once.
+func (q *Queue) release() error {
+	q.releasing.Do(func() {
+		q.impatient()
+		q.closeWorkers()
+		var errs []error
+		for _, l := range q.loops {
+			errs = append(errs, l.sock.Close())
+		}
+		q.releaseErr = errors.Join(errs...)
+	})
+	return q.releaseErr
+}
+
+// closeWorkers ends the pool's goroutines. All shares are decided; it waits for
+// handlers that are running all the same until the time to drain is over.
+func (q *Queue) closeWorkers() {
+	if q.workers != nil {
+		_ = q.workers.Close(q.patient) // fails only with its context
+	}
+}
+
 // Stats returns the counts so far. It may be called at any time, also after
 // Close, and reads the kernel's tables unless Run has returned.
 func (q *Queue) Stats() Stats {
-	s := Stats{
-		Panics: q.panics.Load(), Bypassed: q.bypassed.Load(), BypassFailed: q.bypassFailed.Load(),
-		KernelKnown: true, ReadBuffer: q.conns[0].sock.ReadBuffer(),
-	}
+	s := Stats{KernelKnown: true, ReadBuffer: q.loops[0].sock.ReadBuffer()}
 	for _, l := range q.loops {
 		l.addTo(&s)
-		k := l.sock.Counters()
-		s.KernelKnown = s.KernelKnown && k.Known
-		s.Waiting += k.Waiting
-		s.QueueDropped += k.QueueDropped
-		s.SocketDropped += k.SocketDropped
-		s.Sequence += k.Sequence
 	}
 	return s
 }

@@ -47,7 +47,7 @@ func TestSlowFlowDoesNotHoldUpOtherQueues(t *testing.T) {
 		}))
 	}()
 	stuck := kernels[0].queue(fakekernel.Packet{Payload: udp4(1, nil)})
-	await(t, "the slow packet", func() bool { return q.loops[0].count.received.Load() == 1 })
+	await(t, "the slow packet", func() bool { return q.Stats().Received == 1 })
 	for port := range uint16(50) { // half of them belong to the strand of the same number
 		kernels[1].verdict(kernels[1].queue(fakekernel.Packet{Payload: udp4(port, nil)}))
 	}

@@ -75,7 +75,7 @@ func TestRefusedVerdictsAreReplaced(t *testing.T) {
 			if err := f.Send(refusal); err != nil {
 				t.Fatal(err)
 			}
-			await(t, "both refusals", func() bool { return q.loops[0].count.refused.Load() == 2 })
+			await(t, "both refusals", func() bool { return q.Stats().RefusedVerdicts == 2 })
 			stop()
 			f.check()
 			if n, again := q.Stats().RefusedVerdicts, f.Counters().Again; n != 2 || again != 1 {

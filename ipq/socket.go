@@ -3,7 +3,6 @@ package ipq
 import (
 	"sync/atomic"
 	"syscall"
-	"time"
 
 	"github.com/goipq/goipq/internal/nfsock"
 	"github.com/goipq/goipq/internal/zerocopy"
@@ -35,6 +34,34 @@ func dialSocket(cfg *Config, queue uint16) (*socket, error) {
 	return newSocket(s), nil
 }
 
+type dialFunc func(cfg *Config, queue uint16) (*socket, error)
+
+// openSocket allocates that many batches of buffers for a queue, dials and binds
+// it.
+func openSocket(cfg *Config, queue uint16, batches int, dial dialFunc) (*socket, *ring.Ring, error) {
+	r, err := ring.New(ring.Config{
+		Batches:  batches,
+		Slots:    cfg.BatchSize,
+		RecvSize: zerocopy.MaxOverhead + cfg.SnapLen,
+		// Room for the largest payload that a handler can set, and its
+		// padding, wherever the received one begins.
+		SlotSize:    zerocopy.MaxOverhead + zerocopy.MaxCopyRange + 3,
+		VerdictSize: zerocopy.MaxVerdictLen,
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	sock, err := dial(cfg, queue)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := sock.bind(cfg); err != nil {
+		sock.Close()
+		return nil, nil, err
+	}
+	return sock, r, nil
+}
+
 // bind binds the queue, or configures it if it was adopted.
 func (s *socket) bind(cfg *Config) error {
 	err := s.Bind(cfg.options(s.Queue()))
@@ -49,36 +76,9 @@ func (s *socket) bind(cfg *Config) error {
 
 func (s *socket) fail(op string, err error) error { return opError(op, s.Queue(), err) }
 
+// refused finds out what it means that the kernel refuses to configure the queue,
+// or a verdict on it.
+func (s *socket) refused(errno syscall.Errno) error { return public(s.Refused(errno)) }
+
 // maxPayload returns the longest payload that fits into a write.
 func (s *socket) maxPayload() int { return s.sendLimit - zerocopy.MaxVerdictLen - 3 }
-
-// The pauses between attempts to write when the kernel is short of memory. A
-// second in all: packets that have waited for so long are of no use to anyone.
-const (
-	firstPause = 10 * time.Microsecond
-	maxPause   = 10 * time.Millisecond
-	maxRetries = 110 // 10 that double up to maxPause, and 100 of that
-)
-
-// write sends what list holds in one datagram, and counts repeated attempts if
-// retries is not nil. When the time to drain is over there is one attempt.
-func (s *socket) write(list *ring.Gather, retries *atomic.Uint64) error {
-	errno := s.send(list, s.FD())
-	for n, pause := 0, firstPause; transient(errno) && n < maxRetries && !s.hasty.Load(); n++ {
-		if retries != nil {
-			retries.Add(1)
-		}
-		time.Sleep(pause)
-		pause = min(2*pause, maxPause)
-		errno = s.send(list, s.FD())
-	}
-	if errno != 0 {
-		return s.fail("verdict", errno)
-	}
-	return nil
-}
-
-// transient reports whether a write may succeed when it is tried again.
-func transient(errno syscall.Errno) bool {
-	return errno == syscall.EAGAIN || errno == syscall.ENOBUFS || errno == syscall.ENOMEM
-}

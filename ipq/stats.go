@@ -113,6 +113,104 @@ type Stats struct {
 	ReadBuffer int
 }
 
+// A counter is one of the engine's counters. To add one, add it here, its place
+// in counterPlaces, and its field to Stats; whoever has counters then counts it.
+type counter uint8
+
+const (
+	// Of verdicts: a writer counts these, and shows them once they are written.
+	countVerdicts counter = iota
+	countMessages
+	countAccepted // the kinds, in the order of kinds
+	countDropped
+	countRepeated
+	countStopped
+	countRequeued
+	countModified
+	countInvalid
+	countTimedOut
+	countTooLarge
+	countExcessAccepted
+	countExcessDropped
+
+	countReceived
+	countWrites
+	countWriteRetries
+	countTruncated
+	countUndecodable
+	countUnknown
+	countRefused
+	countOther
+	countOverruns
+	countReadRetries
+	countParks
+	countWaits
+	countOvertook
+	countOrphans
+	countPanics
+	countBypassed
+	countBypassFailed
+	countDeferred
+	countDeferExpired
+	countDeferRefused
+
+	ofVerdicts = countExcessDropped + 1
+	ofAll      = countDeferRefused + 1
+)
+
+// counterPlaces says where Stats has each counter.
+var counterPlaces = [ofAll]func(*Stats) *uint64{
+	countVerdicts:       func(s *Stats) *uint64 { return &s.Verdicts },
+	countMessages:       func(s *Stats) *uint64 { return &s.Messages },
+	countAccepted:       func(s *Stats) *uint64 { return &s.Accepted },
+	countDropped:        func(s *Stats) *uint64 { return &s.Dropped },
+	countRepeated:       func(s *Stats) *uint64 { return &s.Repeated },
+	countStopped:        func(s *Stats) *uint64 { return &s.Stopped },
+	countRequeued:       func(s *Stats) *uint64 { return &s.Requeued },
+	countModified:       func(s *Stats) *uint64 { return &s.Modified },
+	countInvalid:        func(s *Stats) *uint64 { return &s.InvalidVerdicts },
+	countTimedOut:       func(s *Stats) *uint64 { return &s.TimedOut },
+	countTooLarge:       func(s *Stats) *uint64 { return &s.TooLarge },
+	countExcessAccepted: func(s *Stats) *uint64 { return &s.ExcessAccepted },
+	countExcessDropped:  func(s *Stats) *uint64 { return &s.ExcessDropped },
+	countReceived:       func(s *Stats) *uint64 { return &s.Received },
+	countWrites:         func(s *Stats) *uint64 { return &s.Writes },
+	countWriteRetries:   func(s *Stats) *uint64 { return &s.WriteRetries },
+	countTruncated:      func(s *Stats) *uint64 { return &s.Truncated },
+	countUndecodable:    func(s *Stats) *uint64 { return &s.Undecodable },
+	countUnknown:        func(s *Stats) *uint64 { return &s.UnknownVerdicts },
+	countRefused:        func(s *Stats) *uint64 { return &s.RefusedVerdicts },
+	countOther:          func(s *Stats) *uint64 { return &s.OtherMessages },
+	countOverruns:       func(s *Stats) *uint64 { return &s.Overruns },
+	countReadRetries:    func(s *Stats) *uint64 { return &s.ReadRetries },
+	countParks:          func(s *Stats) *uint64 { return &s.Parks },
+	countWaits:          func(s *Stats) *uint64 { return &s.Waits },
+	countOvertook:       func(s *Stats) *uint64 { return &s.Overtook },
+	countOrphans:        func(s *Stats) *uint64 { return &s.Orphans },
+	countPanics:         func(s *Stats) *uint64 { return &s.Panics },
+	countBypassed:       func(s *Stats) *uint64 { return &s.Bypassed },
+	countBypassFailed:   func(s *Stats) *uint64 { return &s.BypassFailed },
+	countDeferred:       func(s *Stats) *uint64 { return &s.Deferred },
+	countDeferExpired:   func(s *Stats) *uint64 { return &s.DeferExpired },
+	countDeferRefused:   func(s *Stats) *uint64 { return &s.DeferRefused },
+}
+
+// counters are a set of all counters. Most sets are written by one goroutine at a
+// time; the padding keeps neighbours apart.
+type counters struct {
+	n [ofAll]atomic.Uint64
+	_ [64]byte
+}
+
+func (c *counters) inc(k counter)           { c.n[k].Add(1) }
+func (c *counters) add(k counter, n uint64) { c.n[k].Add(n) }
+
+func (c *counters) addTo(s *Stats) {
+	for k, place := range counterPlaces {
+		*place(s) += c.n[k].Load()
+	}
+}
+
 // batchClasses is how many powers of two there are up to maxBatchSize.
 const batchClasses = 11
 
@@ -131,62 +229,18 @@ func (s *batchSizes) addTo(to *Stats) {
 	}
 }
 
-// counters are the engine's side of Stats. Each instance is written by one
-// goroutine at a time; the padding keeps writers of neighbours apart.
-type counters struct {
-	received                                       atomic.Uint64
-	verdicts, messages, writes                     atomic.Uint64
-	accepted, dropped, repeated, stopped, requeued atomic.Uint64
-	modified, invalid, truncated, undecodable      atomic.Uint64
-	unknown, refused, retries, other, overruns     atomic.Uint64
-	parks, waits, readRetries                      atomic.Uint64
-	timedOut, tooLarge                             atomic.Uint64
-	excessAccepted, excessDropped, overtook        atomic.Uint64
-	orphans                                        atomic.Uint64
-	_                                              [64]byte
-}
-
-func (c *counters) addTo(s *Stats) {
-	for _, x := range []struct {
-		to   *uint64
-		from *atomic.Uint64
-	}{
-		{&s.Received, &c.received},
-		{&s.Verdicts, &c.verdicts}, {&s.Messages, &c.messages}, {&s.Writes, &c.writes},
-		{&s.Accepted, &c.accepted}, {&s.Dropped, &c.dropped}, {&s.Repeated, &c.repeated},
-		{&s.Stopped, &c.stopped}, {&s.Requeued, &c.requeued}, {&s.Modified, &c.modified},
-		{&s.InvalidVerdicts, &c.invalid},
-		{&s.Truncated, &c.truncated}, {&s.Undecodable, &c.undecodable},
-		{&s.UnknownVerdicts, &c.unknown}, {&s.RefusedVerdicts, &c.refused},
-		{&s.WriteRetries, &c.retries}, {&s.OtherMessages, &c.other},
-		{&s.Overruns, &c.overruns}, {&s.Parks, &c.parks}, {&s.Waits, &c.waits}, {&s.ReadRetries, &c.readRetries},
-		{&s.TimedOut, &c.timedOut}, {&s.TooLarge, &c.tooLarge},
-		{&s.ExcessAccepted, &c.excessAccepted}, {&s.ExcessDropped, &c.excessDropped}, {&s.Overtook, &c.overtook},
-		{&s.Orphans, &c.orphans},
-	} {
-		*x.to += x.from.Load()
-	}
-}
-
-// addTo adds what was counted for one queue.
+// addTo adds what was counted for one queue, and what the kernel counts.
 func (l *loop) addTo(s *Stats) {
-	l.count.addTo(s)
-	l.sizes.addTo(s)
-	d := l.deferrals
-	d.count.addTo(s)
-	s.Deferred += d.total.Load()
-	s.DeferExpired += d.expired.Load()
-	s.DeferRefused += d.refused.Load()
-	switch sink := l.sink.(type) {
-	case *pooled:
-		for _, st := range sink.strands {
-			st.count.addTo(s)
-		}
-		sink.relief.count.addTo(s)
-		s.Stuck += sink.running()
-	case *inline:
-		if phaseOf(sink.state.Load()) == taken {
-			s.Stuck++
-		}
+	for _, c := range l.counts {
+		c.addTo(s)
 	}
+	l.sizes.addTo(s)
+	s.Stuck += l.to.overrun()
+
+	k := l.sock.Counters()
+	s.KernelKnown = s.KernelKnown && k.Known
+	s.Waiting += k.Waiting
+	s.QueueDropped += k.QueueDropped
+	s.SocketDropped += k.SocketDropped
+	s.Sequence += k.Sequence
 }

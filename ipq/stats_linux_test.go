@@ -86,7 +86,7 @@ func countSocketDrops(t *testing.T, ns *netlab.NS) {
 	q := sendUnserved(t, ns, Config{ReadBuffer: 8320}, sent, "text")
 	// Port ids are per family: the kernel gives a process's first socket of each
 	// the same, so there is another with that of the queue.
-	other, err := netlink.Dial(unix.NETLINK_ROUTE, &netlink.Config{NetNS: ns.FD(), PID: q.conns[0].sock.PortID()})
+	other, err := netlink.Dial(unix.NETLINK_ROUTE, &netlink.Config{NetNS: ns.FD(), PID: q.loops[0].sock.PortID()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,7 +143,7 @@ func TestKernelStatsOfAnOrdinaryUser(t *testing.T) {
 func TestKernelQueueIsEmptyOnceUnbound(t *testing.T) {
 	ns := labtest.New(t)
 	q := sendUnserved(t, ns, Config{}, 3, "text")
-	if err := q.conns[0].sock.Unbind(); err != nil {
+	if err := q.loops[0].sock.Unbind(); err != nil {
 		t.Fatal(err)
 	}
 	checkKernelStats(t, ns, "unbound", q.Stats(), kernelCounters{sequence: 3})
@@ -159,7 +159,7 @@ func TestKernelSocketOptions(t *testing.T) {
 	}
 	defer q.Close()
 	for what, option := range map[string]int{"NETLINK_NO_ENOBUFS": unix.NETLINK_NO_ENOBUFS, "NETLINK_CAP_ACK": unix.NETLINK_CAP_ACK} {
-		if on, err := unix.GetsockoptInt(q.conns[0].sock.FD(), unix.SOL_NETLINK, option); err != nil || on != 1 {
+		if on, err := unix.GetsockoptInt(q.loops[0].sock.FD(), unix.SOL_NETLINK, option); err != nil || on != 1 {
 			t.Errorf("%s is %d, %v", what, on, err)
 		}
 	}
@@ -202,9 +202,9 @@ func TestKernelTablesAreReadWhole(t *testing.T) {
 	if _, err := ns.QueueStats(); err != nil {
 		return
 	}
-	for _, c := range q.conns {
-		if k := c.sock.Counters(); !k.Known {
-			t.Errorf("queue %d is not found in the table", c.sock.Queue())
+	for _, l := range q.loops {
+		if k := l.sock.Counters(); !k.Known {
+			t.Errorf("queue %d is not found in the table", l.sock.Queue())
 		}
 	}
 }

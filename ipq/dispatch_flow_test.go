@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// A steered is a steering and its strands, none of which runs.
+// A steered is a flow table and its strands, none of which runs.
 type steered struct {
-	*steering
+	*flowTable
 	on  []*strand
 	now time.Duration
 }
@@ -15,7 +15,7 @@ type steered struct {
 // newSteered returns n strands whose packets take their handlers as long as
 // each says.
 func newSteered(n int, each time.Duration) *steered {
-	s := &steered{steering: newSteering(n, n), now: time.Hour}
+	s := &steered{flowTable: newFlowTable(n, n), now: time.Hour}
 	for range n {
 		st := &strand{}
 		st.cost.Store(int64(each))
@@ -48,10 +48,10 @@ func (s *steered) batch(hashes ...uint64) []int {
 	return to
 }
 
-// done ends the oldest span of strand k, of n packets.
+// done ends the oldest share of strand k, of n packets.
 func (s *steered) done(k, n int) {
 	s.on[k].packets.Add(uint32(n))
-	s.on[k].spans.Add(1)
+	s.on[k].shares.Add(1)
 }
 
 const quick, slow = time.Microsecond, 100 * time.Microsecond
@@ -111,17 +111,17 @@ func TestFlowsWithNothingInFlightAreFree(t *testing.T) {
 	equal(t, "both at home", s.batch(flow, other), 1, 1)
 }
 
-// Span numbers wrap around, and orders stay.
-func TestSpanNumbersWrapAround(t *testing.T) {
+// Share numbers wrap around, and orders stay.
+func TestShareNumbersWrapAround(t *testing.T) {
 	s := newSteered(2, slow)
 	for i, st := range s.on {
 		const almost = 1<<32 - 2
-		st.spans.Store(almost)
-		s.strands[i].spans = almost
+		st.shares.Store(almost)
+		s.strands[i].shares = almost
 	}
-	// Buckets are as they were 2^32 spans ago.
+	// Buckets are as they were 2^32 shares ago.
 	for i := range s.buckets {
-		s.buckets[i].span = 1<<32 - 2
+		s.buckets[i].share = 1<<32 - 2
 	}
 	flow := s.hash(1, 7)
 	for range 5 {
@@ -161,10 +161,10 @@ func TestStuckStrandsAreAvoided(t *testing.T) {
 	s.batch(make([]uint64, 100)...)
 	s.done(0, 100)
 	s.batch(make([]uint64, 100)...)
-	s.done(0, 99)                 // the last is stuck
-	s.on[0].spans.Add(^uint32(0)) // so the span is not done
-	s.begin(s.on, 1, s.now)       // progress is seen
-	s.now += time.Second          // and then none
+	s.done(0, 99)                  // the last is stuck
+	s.on[0].shares.Add(^uint32(0)) // so the share is not done
+	s.begin(s.on, 1, s.now)        // progress is seen
+	s.now += time.Second           // and then none
 	equal(t, "stuck", s.batch(s.hash(0, 9)), 1)
 }
 

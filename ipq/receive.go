@@ -9,8 +9,8 @@ import (
 	"github.com/goipq/goipq/ring"
 )
 
-// A loop serves one queue: the only reader of its socket. It runs within one
-// call of the socket's RawConn.Read, whose callback, step, returns false to
+// A loop serves one queue: it is the only reader of its socket. It runs within
+// one call of the socket's RawConn.Read, whose callback, step, returns false to
 // park in the runtime's poller.
 type loop struct {
 	q       *Queue
@@ -19,64 +19,85 @@ type loop struct {
 	batches []*batch // by ring.Batch.Index
 	pin     *pin     // nil: the loop runs on any thread
 
-	sink sink
-	free *batch // to receive into; nil: all are with the sink, or in the ring
+	to   dispatcher
+	free *batch // to receive into; nil: all are with the dispatcher, or in the ring
 
-	// reserve is the batch for packets that no handler is called for, and aside
-	// the writer. Inline they are the watchdog's.
-	reserve *batch
-	aside   *writer
-	again   *ring.Gather // of verdicts in place of refused ones
+	// spare is the batch for packets that no handler is called for, and unhandled
+	// the writer of their verdicts. Inline they are the watchdog's.
+	spare     *batch
+	unhandled *writer
+	again     *ring.Gather // of verdicts in place of refused ones
 
+	runs      runs
 	deferrals *deferrals
 	writers   []*writer           // all that write for the loop, but for single deferred packets
 	denied    map[uint32]struct{} // nlmsg_seq of what the kernel refused for want of the capability
 
-	heir      bool // Inherit's work is done, or begun
+	inherited bool // Inherit's work is done, or begun
 	stopping  atomic.Bool
 	failure   atomic.Pointer[error] // the first fatal one
-	abandoned bool                  // the watchdog has ended the run in the loop's place; under lane.mu
+	abandoned bool                  // see abandon; under the caller's mu, with Inline
 	results   chan<- error
 
-	sizes batchSizes
-	count counters
+	sizes  batchSizes
+	count  *counters   // the loop's own
+	counts []*counters // all that is counted for the queue
 }
 
-// A sink is where received batches go: to the handler, or to the pool.
-type sink interface {
-	// take decides the n messages of b, now or later. It reports whether the
-	// loop may receive into b again; if not, b comes back through the ring.
-	take(b *batch, n int) (again bool)
+// A dispatcher is where received batches go: to the handler, or to the pool.
+type dispatcher interface {
+	// dispatch has the n messages of b decided, now or later. It reports whether
+	// the loop may receive into b again; if not, b comes back through the ring.
+	dispatch(b *batch, n int) (again bool)
 	// resume goes on where a handler ended the loop's goroutine.
 	resume()
-	// finish returns when everything that was taken is decided and written. It
+	// await returns when everything that was dispatched is decided and written. It
 	// reports whether a handler is running all the same.
-	finish() (stuck bool)
+	await() (stuck bool)
+	// decided waits until nothing that was dispatched is undecided. It is called
+	// when the watchdog has all of it decided soon.
+	decided()
+	// overtakes reports whether p, decided now, overtakes others of its flow.
+	overtakes(p *Packet) bool
 	// watch is called by the watchdog, now and then, to decide what waits for
 	// handlers that do not return.
 	watch(now time.Duration)
+	// overrun returns how many handlers are running whose packets the watchdog
+	// has decided.
+	overrun() int
 }
 
-func newLoop(q *Queue, c *Conn, p *pin) *loop {
-	l := &loop{q: q, sock: c.sock, ring: c.ring, pin: p}
-	for _, rb := range l.ring.Batches() {
-		l.batches = append(l.batches, newBatch(rb, l.sock))
+func newLoop(q *Queue, sock *socket, r *ring.Ring, p *pin) *loop {
+	l := &loop{q: q, sock: sock, ring: r, pin: p}
+	l.count = l.newCounters()
+	for _, rb := range r.Batches() {
+		l.batches = append(l.batches, newBatch(rb, sock))
 	}
-	l.reserve = l.batches[l.ring.TryGet().Index()]
-	l.aside = l.newWriter(q.cfg.BatchSize, &l.count)
+	l.spare = l.batches[r.TryGet().Index()]
+	l.unhandled = l.newWriter(q.cfg.BatchSize, l.count)
 	l.again = ring.NewGather(1, 1)
+	if sock.Adopted() {
+		l.runs.share()
+	}
 	l.deferrals = newDeferrals(l)
 	return l
 }
 
+// newCounters returns counters whose counts are the queue's.
+func (l *loop) newCounters() *counters {
+	c := new(counters)
+	l.counts = append(l.counts, c)
+	return c
+}
+
 // newWriter returns a writer that the loop answers for.
 func (l *loop) newWriter(slots int, count *counters) *writer {
-	w := newWriter(l.sock, &l.q.cfg, slots, count)
+	w := newWriter(l.sock, &l.q.cfg, &l.runs, slots, count)
 	l.writers = append(l.writers, w)
 	return w
 }
 
-// stop makes run end, from any goroutine.
+// stop makes serve end, from any goroutine.
 func (l *loop) stop() {
 	l.stopping.Store(true)
 	_ = l.sock.Wake() // fails only on a closed socket, which wakes as well
@@ -88,7 +109,14 @@ func (l *loop) fail(err error) {
 	l.q.stop()
 }
 
-// main runs the loop and sends its result, also when a handler ends the
+// failed is fail for what may be no error.
+func (l *loop) failed(err error) {
+	if err != nil {
+		l.fail(err)
+	}
+}
+
+// main serves the queue and sends the result, also when a handler ends the
 // goroutine with runtime.Goexit: another then takes over.
 func (l *loop) main() {
 	returned := false
@@ -97,13 +125,13 @@ func (l *loop) main() {
 			go l.main()
 		}
 	}()
-	l.run()
+	l.serve()
 	returned = true
 }
 
-// run receives until it is stopped or fails, then decides what is left and
+// serve receives until it is stopped or fails, then decides what is left and
 // unbinds the queue.
-func (l *loop) run() {
+func (l *loop) serve() {
 	if l.pin != nil {
 		unlock, err := l.pin.lock()
 		if err != nil {
@@ -112,11 +140,11 @@ func (l *loop) run() {
 			defer unlock()
 		}
 	}
-	if l.sink.resume(); l.abandoned {
+	if l.to.resume(); l.abandoned {
 		return
 	}
-	if l.q.inherits && !l.heir {
-		l.heir = true
+	if l.q.inherits && !l.inherited {
+		l.inherited = true
 		l.inherit()
 	}
 	if err := l.sock.Raw().Read(l.step); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
@@ -125,12 +153,12 @@ func (l *loop) run() {
 	if l.drain(l.receive); l.abandoned {
 		return
 	}
-	l.end(l.sink.finish())
+	l.end(l.to.await())
 }
 
-// abandon ends the run in place of the loop, whose handler does not return.
+// abandon ends the run in the place of the loop, whose handler does not return.
 func (l *loop) abandon() {
-	l.drain(l.receiveAside)
+	l.drain(l.receiveUnhandled)
 	l.abandoned = true
 	l.sock.Hold() // the handler is running within RawConn.Read
 	l.end(true)
@@ -156,7 +184,7 @@ func (l *loop) end(stuck bool) {
 	l.results <- err
 }
 
-// step receives and hands over until the socket is empty; then it returns
+// step receives and dispatches until the socket is empty; then it returns
 // false, to be called again when there is more. It returns true when the loop
 // has been stopped.
 func (l *loop) step(fd uintptr) (done bool) {
@@ -174,7 +202,7 @@ func (l *loop) step(fd uintptr) (done bool) {
 		if l.q.cfg.BusyPoll > 0 && l.spin(int(fd)) || l.pin.yields(woke) && l.look(int(fd)) {
 			continue
 		}
-		l.count.parks.Add(1)
+		l.count.inc(countParks)
 		return false
 	}
 	return true
@@ -234,12 +262,12 @@ const (
 	broken                 // an error that the loop does not survive
 )
 
-// receive reads one batch and hands it to the sink. It does not wait for
-// packets, but for a free batch.
+// receive reads one batch and dispatches it. It does not wait for packets, but
+// for a free batch.
 func (l *loop) receive(fd int) received {
 	if l.free == nil {
 		if l.free = l.get(); l.free == nil {
-			return l.receiveAside(fd)
+			return l.receiveUnhandled(fd)
 		}
 	}
 	b := l.free
@@ -248,7 +276,7 @@ func (l *loop) receive(fd int) received {
 		return l.recvError(errno)
 	}
 	l.sizes.add(n)
-	if !l.sink.take(b, n) {
+	if !l.to.dispatch(b, n) {
 		l.free = nil
 	}
 	if l.abandoned {
@@ -260,54 +288,6 @@ func (l *loop) receive(fd int) received {
 	return more
 }
 
-// get takes a batch from the ring. If all are in flight it waits for one, or
-// returns nil when they are not to be waited for.
-func (l *loop) get() *batch {
-	rb := l.ring.TryGet()
-	if rb == nil {
-		if l.q.cfg.Overload != Wait {
-			return nil
-		}
-		l.count.waits.Add(1)
-		var err error
-		if rb, err = l.ring.Get(l.q.patient); err != nil {
-			return nil // the time to drain is over
-		}
-	}
-	return l.batches[rb.Index()]
-}
-
-// gather waits until all batches have come back, and so all handlers. It
-// reports false when the time to drain is over before that.
-func (l *loop) gather() bool {
-	here := 1 // the reserve
-	if l.free != nil {
-		here++
-	}
-	for ; here < len(l.batches); here++ {
-		if _, err := l.ring.Get(l.q.patient); err != nil {
-			return false
-		}
-	}
-	return true
-}
-
-// rest pauses until the kernel may have memory again, or the loop is stopped.
-func (l *loop) rest() {
-	timer := time.NewTimer(maxPause)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-l.q.patient.Done():
-	}
-}
-
-// release gives a batch back to the ring.
-func (l *loop) release(b *batch) {
-	b.poison()
-	l.ring.Put(b.Batch)
-}
-
 // packet decodes message i of b. It returns nil for what needs no verdict,
 // having dealt with it.
 func (l *loop) packet(b *batch, i int) *Packet {
@@ -317,13 +297,13 @@ func (l *loop) packet(b *batch, i int) *Packet {
 		l.control(b.Msg(i))
 		return nil
 	case isBroken:
-		l.count.undecodable.Add(1)
+		l.count.inc(countUndecodable)
 		if !p.msg.HasID() {
 			return nil
 		}
 	default:
 		if p.Truncated() {
-			l.count.truncated.Add(1)
+			l.count.inc(countTruncated)
 		}
 	}
 	return p

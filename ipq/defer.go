@@ -2,7 +2,6 @@ package ipq
 
 import (
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/goipq/goipq/internal/zerocopy"
@@ -15,14 +14,11 @@ type deferrals struct {
 	sock *socket
 	fail func(error)
 
-	// others is not 0 while a VERDICT_BATCH would decide packets that it should
-	// not: it counts those whose verdict is not written yet, and 1 if another
-	// process may have taken packets out of the socket, see Queue.File.
-	others atomic.Int64
-	shared atomic.Bool
+	runs   *runs // of the queue
+	single runs  // the writers' here: a message of theirs decides one packet
 
 	mu        sync.Mutex
-	change    sync.Cond // signalled when undecided falls to 0, and when a lane's copying ends
+	change    sync.Cond // signalled when undecided falls to 0, and when a caller's copying ends
 	closed    bool
 	places    int                    // of Config.MaxDeferred that are taken: until the verdict is about to be written
 	undecided int                    // packets whose verdict is not written yet
@@ -37,8 +33,7 @@ type deferrals struct {
 	buf    []byte
 	broken error // that a write returned: the kernel drops what is left
 
-	count                   counters
-	total, expired, refused atomic.Uint64
+	count *counters
 }
 
 // A deferral is the engine's side of a deferred packet: the copy, and what is
@@ -51,7 +46,7 @@ type deferral struct {
 
 	// Under deferrals.mu:
 	handle   *Deferred
-	lane     *lane // whose handler has not returned yet
+	caller   *caller // whose handler has not returned yet
 	fallback Verdict
 	due      time.Duration
 	older    *deferral
@@ -62,35 +57,25 @@ type deferral struct {
 func newDeferrals(l *loop) *deferrals {
 	s := &deferrals{q: l.q, sock: l.sock, fail: l.fail, buf: make([]byte, expiryBatch*zerocopy.MaxVerdictLen)}
 	s.change.L, s.asking = &s.mu, map[*deferral]struct{}{}
-	if s.sock.Adopted() {
-		s.share()
-	}
-	s.w = l.newWriter(expiryBatch, &s.count)
+	s.runs, s.count = &l.runs, l.newCounters()
+	s.w = newWriter(l.sock, &l.q.cfg, &s.single, expiryBatch, s.count)
+	l.writers = append(l.writers, s.w)
 	return s
 }
 
-// refuse is writer.refuse for the verdicts on single packets, as far as their
+// uncount is writer.uncount for the verdicts on single packets, as far as their
 // writers are not used again.
-func (s *deferrals) refuse(answered map[uint32]struct{}) {
+func (s *deferrals) uncount(answered map[uint32]struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, e := range s.free {
-		e.w.refuse(answered)
+		e.w.uncount(answered)
 	}
 }
 
-// share notes that from now on another process may hold packets of the queue.
-// Those that this one has received before are no matter of doubt: the socket
-// gives packets out in order.
-func (s *deferrals) share() {
-	if !s.shared.Swap(true) {
-		s.others.Add(1)
-	}
-}
-
-// add defers p, whose handler is running on ln.
-func (s *deferrals) add(p *Packet, ln *lane) (*Deferred, error) {
-	e, err := s.reserve(p, ln)
+// add defers p, whose handler c has called.
+func (s *deferrals) add(p *Packet, c *caller) (*Deferred, error) {
+	e, err := s.reserve(p, c)
 	if err != nil {
 		return nil, err
 	}
@@ -98,12 +83,12 @@ func (s *deferrals) add(p *Packet, ln *lane) (*Deferred, error) {
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	ln.copying = false
+	c.copying = false
 	s.change.Broadcast()
-	s.total.Add(1)
+	s.count.inc(countDeferred)
 	d := &Deferred{set: s, entry: e, packet: &e.packet}
-	e.handle, e.lane, e.fallback = d, ln, s.q.cfg.OnTimeout
-	ln.deferral = e
+	e.handle, e.caller, e.fallback = d, c, s.q.cfg.OnTimeout
+	c.deferral = e
 	p.deferred = true
 	s.list(e)
 	return d, nil
@@ -112,107 +97,103 @@ func (s *deferrals) add(p *Packet, ln *lane) (*Deferred, error) {
 // reserve returns a deferral for p, or why there is none. It keeps the handler
 // from leaving, and the watchdog from taking over, until add is done with p: for
 // callers who are not the handler, and late.
-func (s *deferrals) reserve(p *Packet, ln *lane) (*deferral, error) {
+func (s *deferrals) reserve(p *Packet, c *caller) (*deferral, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	state := ln.state.Load()
-	switch phaseOf(state) {
-	case inEngine:
-		return nil, ErrDecided
-	case taken:
-		return nil, ErrExpired
-	case inDefer:
-		return nil, ErrDeferred
-	}
+	state := c.state.Load()
+	phase := phaseOf(state)
 	switch {
+	case phase == idle || state>>phaseBits != p.call:
+		return nil, ErrDecided
+	case phase == overrun:
+		return nil, ErrExpired
+	case phase == deferring:
+		return nil, ErrDeferred
 	case s.closed:
 		return nil, ErrClosed
 	case s.places >= s.q.cfg.MaxDeferred:
-		s.refused.Add(1)
+		s.count.inc(countDeferRefused)
 		return nil, ErrTooManyDeferred
-	case !ln.state.CompareAndSwap(state, state&^phaseMask|inDefer):
+	case !c.state.CompareAndSwap(state, state&^phaseMask|deferring):
 		return nil, ErrDecided // just now
-	case ln.packet != p:
-		ln.state.Store(state)
-		return nil, ErrDecided
 	}
-	ln.copying = true
+	c.copying = true
 	s.places++
 	s.undecided++
-	s.others.Add(1)
+	s.runs.hold()
 	if n := len(s.free); n > 0 {
 		e := s.free[n-1]
 		s.free = s.free[:n-1]
 		return e, nil
 	}
-	return &deferral{w: newWriter(s.sock, &s.q.cfg, 1, &s.count)}, nil
+	return &deferral{w: newWriter(s.sock, &s.q.cfg, &s.single, 1, s.count)}, nil
 }
 
-// leave is lane.leave for a handler whose packet is not simply its own.
-func (s *deferrals) leave(ln *lane) (mine bool) {
+// leave is caller.end for a handler whose packet is not simply its own.
+func (s *deferrals) leave(c *caller) (mine bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for ln.copying {
+	for c.copying {
 		s.change.Wait()
 	}
-	state := ln.state.Load()
-	if phaseOf(state) == taken {
+	state := c.state.Load()
+	if phaseOf(state) == overrun {
 		return false
 	}
-	ln.state.Store(state &^ phaseMask) // inEngine
+	c.state.Store(state &^ phaseMask) // idle
 	return true
 }
 
-// settle ends the time of e, for the reason that its handle will give from now
-// on. The caller writes the verdict, unless a handler is left to do so.
-func (s *deferrals) settle(e *deferral, why error) {
+// conclude ends the time of e, for the reason that its handle will give from now
+// on. Who calls it writes the verdict, unless a handler is left to do so.
+func (s *deferrals) conclude(e *deferral, why error) {
 	s.unlist(e)
 	e.handle.err, e.handle.entry, e.handle = why, nil, nil
 }
 
 // returned notes that the handler has returned, and so the verdict that e gets
 // when its time is over. It reports false if that is the case already: the
-// packet is the lane's to decide.
-func (s *deferrals) returned(ln *lane, v Verdict) bool {
+// packet is the caller's to decide.
+func (s *deferrals) returned(c *caller, v Verdict) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e := ln.deferral
-	ln.deferral = nil
+	e := c.deferral
+	c.deferral = nil
 	if e == nil {
 		return true // decided
 	}
-	e.lane, e.fallback = nil, v
+	e.caller, e.fallback = nil, v
 	if e.handle == nil {
-		s.leaveToLane()
+		s.leaveToCaller()
 		return false
 	}
 	return true
 }
 
-// claim takes the lane over from the handler call that state stands for, unless
-// it has returned, which it reports as false. If the packet is deferred, and so
-// not the lane's to decide, its verdict is to be v when its time is over.
-func (s *deferrals) claim(ln *lane, state uint64, v Verdict) (ok, deferred bool) {
+// seize takes c over from the call that state stands for, unless it has returned,
+// which it reports as false. If the packet is deferred, and so not c's to decide,
+// its verdict is to be v when its time is over.
+func (s *deferrals) seize(c *caller, state uint64, v Verdict) (ok, deferred bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if ln.copying || !ln.state.CompareAndSwap(state, state&^phaseMask|taken) {
+	if c.copying || !c.state.CompareAndSwap(state, state&^phaseMask|overrun) {
 		return false, false
 	}
-	e := ln.deferral
-	ln.deferral = nil
+	e := c.deferral
+	c.deferral = nil
 	if e == nil {
-		return true, ln.packet.deferred
+		return true, c.packet.deferred
 	}
-	e.lane, e.fallback = nil, v
+	e.caller, e.fallback = nil, v
 	if e.handle == nil {
-		s.leaveToLane()
+		s.leaveToCaller()
 		return true, false
 	}
 	return true, true
 }
 
-// leaveToLane notes that the lane writes the verdict, in its order.
-func (s *deferrals) leaveToLane() {
+// leaveToCaller notes that the caller writes the verdict, in its order.
+func (s *deferrals) leaveToCaller() {
 	s.places--
 	s.written(1)
 }
@@ -225,9 +206,9 @@ func (s *deferrals) decide(d *Deferred, v Verdict) error {
 		return d.err
 	}
 	e := d.entry
-	s.settle(e, ErrDecided)
-	if e.lane != nil {
-		e.lane.deferral, e.lane = nil, nil
+	s.conclude(e, ErrDecided)
+	if e.caller != nil {
+		e.caller.deferral, e.caller = nil, nil
 	}
 	if v&verdictBypass != 0 {
 		s.asking[e] = struct{}{}
@@ -255,12 +236,12 @@ func (s *deferrals) ask(d *Deferred, e *deferral, v Verdict) (err error) {
 		s.places--
 		s.mu.Unlock()
 		if !returned { // by runtime.Goexit
-			s.q.bypassFailed.Add(1)
+			s.count.inc(countBypassFailed)
 			v &^= verdictBypass
 		}
 		err = s.write(e, v)
 	}()
-	v = s.q.bypass(&e.packet, v)
+	v = s.q.bypass(&e.packet, v, s.count)
 	returned = true
 	return nil
 }
@@ -286,7 +267,7 @@ func (s *deferrals) write(e *deferral, v Verdict) error {
 
 // written notes that n packets have their verdicts.
 func (s *deferrals) written(n int) {
-	s.others.Add(-int64(n))
+	s.runs.release(n)
 	if s.undecided -= n; s.undecided == 0 {
 		s.change.Broadcast()
 	}

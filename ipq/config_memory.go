@@ -42,8 +42,8 @@ func (c *Config) demand() demand {
 	var strands, rest uint64
 	if c.Workers != Inline {
 		strands = uint64(c.strands())
-		span := uint64(reflect.TypeFor[span]().Size()) + 2*slots
-		rest = batches * min(strands, slots) * span
+		shareSize := uint64(reflect.TypeFor[share]().Size()) + 2*slots
+		rest = batches * min(strands, slots) * shareSize
 	}
 	rest += (strands + 2) * slots * writerSlot
 	frame := uint64(min(slotMemory, 2*(zerocopy.MaxOverhead+c.SnapLen)))

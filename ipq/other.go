@@ -13,7 +13,7 @@ import (
 
 // File hands a queue over to another process, on Linux.
 func (q *Queue) File(int) (*os.File, error) {
-	return nil, q.conns[0].sock.fail("file", errors.ErrUnsupported)
+	return nil, q.loops[0].sock.fail("file", errors.ErrUnsupported)
 }
 
 // FromFile takes queues over from another process, on Linux.
@@ -23,7 +23,7 @@ func FromFile(cfg Config, _ ...*os.File) (*Queue, error) {
 
 // Inherit takes packets over from another process, on Linux.
 func (q *Queue) Inherit() error {
-	return q.conns[0].sock.fail("inherit", errors.ErrUnsupported)
+	return q.loops[0].sock.fail("inherit", errors.ErrUnsupported)
 }
 
 func (*loop) inherit() {}

@@ -41,11 +41,11 @@ var errNoHandler = fmt.Errorf("ipq: Defer is for the handlers of a Queue; with a
 // [ErrClosed] when the queue is ending. What the handler returns then stands. One
 // small object is allocated for each call; the copies are used again.
 func (p *Packet) Defer() (*Deferred, error) {
-	ln := p.lane
-	if ln == nil {
+	c := p.caller
+	if c == nil {
 		return nil, errNoHandler
 	}
-	return ln.deferrals.add(p, ln)
+	return c.deferrals.add(p, c)
 }
 
 // Packet returns the copy. It, and every slice from it, is borrowed until the
@@ -87,7 +87,7 @@ func (e *deferral) copy(p *Packet) {
 	e.buf = e.buf[:cap(e.buf)]
 	copy(e.buf, msg)
 	c := &e.packet
-	*c = Packet{slot: e.buf, size: len(msg), sock: p.sock, own: true, edit: p.edit}
+	*c = Packet{slot: e.buf, size: len(msg), sock: p.sock, own: true, edit: p.edit, hash: p.hash, hasHash: p.hasHash}
 	_ = c.msg.Decode(e.buf[:len(msg):len(msg)]) // it was decoded before, without an error
 	if edited != nil {
 		off := p.payloadOffset()

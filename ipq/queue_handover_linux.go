@@ -41,11 +41,11 @@ import (
 // descriptor in some other way, such as by pidfd_getfd(2), a Queue cannot know:
 // use File.
 func (q *Queue) File(i int) (*os.File, error) {
-	if i < 0 || i >= len(q.conns) {
-		return nil, fmt.Errorf("ipq: File(%d): there are %d queues: %w", i, len(q.conns), os.ErrInvalid)
+	if i < 0 || i >= len(q.loops) {
+		return nil, fmt.Errorf("ipq: File(%d): there are %d queues: %w", i, len(q.loops), os.ErrInvalid)
 	}
-	q.loops[i].deferrals.share()
-	s := q.conns[i].sock
+	q.loops[i].runs.share()
+	s := q.loops[i].sock
 	var fd int
 	var err error
 	if cerr := s.Raw().Control(func(sock uintptr) {

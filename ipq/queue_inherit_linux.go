@@ -32,9 +32,9 @@ func (q *Queue) Inherit() error {
 	defer q.mu.Unlock()
 	switch {
 	case q.closed || q.state == ran:
-		return q.conns[0].sock.fail("inherit", ErrClosed)
-	case q.state == running:
-		return q.conns[0].sock.fail("inherit", ErrRunning)
+		return q.loops[0].sock.fail("inherit", ErrClosed)
+	case q.state == serving:
+		return q.loops[0].sock.fail("inherit", ErrRunning)
 	}
 	q.inherits = true
 	return nil
@@ -109,13 +109,13 @@ func errnoOf(err error) syscall.Errno {
 func (l *loop) decideUpTo(last uint32) {
 	s := l.sock
 	var b [zerocopy.VerdictLen]byte
-	zerocopy.PutVerdictBatch(b[:], s.Queue(), last, l.q.cfg.onUndecodable().kernel())
+	putUpTo(b[:], s.Queue(), last, l.q.cfg.onUndecodable())
 	zerocopy.SetEcho(b[:], inheritance)
 	l.again.Reset()
 	l.again.Add(b[:])
 
 	before, known := s.Snapshot()
-	if err := s.write(l.again, &l.count.retries); err != nil {
+	if err := s.write(l.again, l.count); err != nil {
 		l.fail(err)
 		return
 	}
@@ -127,5 +127,5 @@ func (l *loop) decideUpTo(last uint32) {
 	if !l.q.cfg.FailOpen { // with which ids are used up that nothing counts
 		n += int64(uint32(after.Sequence-before.Sequence)) - int64(uint32(after.SocketDropped-before.SocketDropped))
 	}
-	l.count.orphans.Add(uint64(max(0, n)))
+	l.count.add(countOrphans, uint64(max(0, n)))
 }

@@ -3,6 +3,7 @@ package ipq
 import (
 	"errors"
 	"syscall"
+	"time"
 
 	"github.com/goipq/goipq/internal/zerocopy"
 )
@@ -21,21 +22,21 @@ func (l *loop) control(msg []byte) {
 	errno := syscall.Errno(e.Errno)
 	switch {
 	case err != nil || errno == 0:
-		l.count.other.Add(1) // an acknowledgement, at most, that nobody asked for
+		l.count.inc(countOther) // an acknowledgement, at most, that nobody asked for
 	case e.Type == zerocopy.TypeConfig:
-		l.fail(l.sock.fail("configure", l.sock.Refused(errno)))
+		l.fail(l.sock.fail("configure", l.sock.refused(errno)))
 	case errno == syscall.ENOENT:
 		// Decided before: flushed, as a device or a chain went away. There
 		// come as many of these as packets were in flight, and no more.
 		if e.PortID != inheritance { // which there need not be
-			l.count.unknown.Add(1)
+			l.count.inc(countUnknown)
 		}
 	case errno == syscall.ENODEV:
-		l.count.refused.Add(1)
+		l.count.inc(countRefused)
 		l.fail(l.sock.fail("verdict", ErrUnbound))
 	case errno == syscall.EPERM:
-		l.count.refused.Add(1)
-		err := l.sock.fail("verdict", l.sock.Refused(errno))
+		l.count.inc(countRefused)
+		err := l.sock.fail("verdict", l.sock.refused(errno))
 		if errors.As(err, new(*CapabilityError)) {
 			if l.denied == nil {
 				l.denied = map[uint32]struct{}{}
@@ -44,7 +45,7 @@ func (l *loop) control(msg []byte) {
 		}
 		l.fail(err)
 	default:
-		l.count.refused.Add(1)
+		l.count.inc(countRefused)
 		if e.PortID != secondTry && (e.Type == zerocopy.TypeVerdict || e.Type == zerocopy.TypeVerdictBatch) {
 			l.decideAgain(e)
 		}
@@ -57,36 +58,59 @@ func (l *loop) control(msg []byte) {
 // are among them are dropped as the queue is unbound.
 func (l *loop) uncountDenied() {
 	for !l.q.detached.Load() {
-		n, errno := l.sock.recv(l.reserve.Batch, l.sock.FD())
+		n, errno := l.sock.recv(l.spare.Batch, l.sock.FD())
 		if errno != 0 && errno != syscall.ENOBUFS {
 			break
 		}
 		for i := range n {
-			if _, kind := l.reserve.decode(i); kind == isOther {
-				l.control(l.reserve.Msg(i))
+			if _, kind := l.spare.decode(i); kind == isOther {
+				l.control(l.spare.Msg(i))
 			}
 		}
-		l.reserve.recycle()
+		l.spare.recycle()
 	}
 	for _, w := range l.writers {
-		w.refuse(l.denied)
+		w.uncount(l.denied)
 	}
-	l.deferrals.refuse(l.denied)
+	l.deferrals.uncount(l.denied)
 }
 
 // decideAgain gives the plainest verdict on a packet, or a run of them, that
 // still waits because the kernel has refused another.
 func (l *loop) decideAgain(e zerocopy.Error) {
 	var b [zerocopy.VerdictLen]byte
-	put := zerocopy.PutVerdict
-	if e.Type == zerocopy.TypeVerdictBatch {
-		put = zerocopy.PutVerdictBatch // what was before this run had been decided
-	}
-	put(b[:], l.sock.Queue(), e.Seq, l.q.cfg.onUndecodable().kernel())
+	putInPlace(b[:], l.sock.Queue(), e, l.q.cfg.onUndecodable())
 	zerocopy.SetEcho(b[:], secondTry)
 	l.again.Reset()
 	l.again.Add(b[:])
-	if err := l.sock.write(l.again, &l.count.retries); err != nil {
-		l.fail(err)
+	l.failed(l.sock.write(l.again, l.count))
+}
+
+// recvError says how to go on after a failed receive call.
+func (l *loop) recvError(errno syscall.Errno) received {
+	switch errno {
+	case syscall.EAGAIN:
+		return empty
+	case syscall.ENOBUFS:
+		// The socket overflowed, and says so once. The packets that did not
+		// fit are in SocketDropped; those that did are to be read.
+		l.count.inc(countOverruns)
+		return more
+	case syscall.ENOMEM:
+		l.count.inc(countReadRetries)
+		l.rest()
+		return more
+	}
+	l.fail(l.sock.fail("receive", errno))
+	return broken
+}
+
+// rest pauses until the kernel may have memory again, or the loop is stopped.
+func (l *loop) rest() {
+	timer := time.NewTimer(maxPause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-l.q.patient.Done():
 	}
 }

@@ -2,7 +2,13 @@ package ipq
 
 import "time"
 
-// The watchdog looks at the lanes every eighth of Config.HandlerTimeout,
+var epoch = time.Now()
+
+// monotonic returns the time since the program started. It reads one clock,
+// where time.Now reads two.
+func monotonic() time.Duration { return time.Since(epoch) }
+
+// The watchdog looks at the callers every eighth of Config.HandlerTimeout,
 // within these bounds: a packet's time-out is then late by no more than that.
 const (
 	minTick = 500 * time.Microsecond
@@ -11,8 +17,8 @@ const (
 	drainTick = time.Millisecond
 )
 
-// watch looks after handlers that do not return, until done is closed.
-func (q *Queue) watch(done <-chan struct{}) {
+// watchdog looks after handlers that do not return, until done is closed.
+func (q *Queue) watchdog(done <-chan struct{}) {
 	var tick <-chan time.Time
 	every := func(d time.Duration) (stop func()) {
 		ticker := time.NewTicker(d)
@@ -46,7 +52,7 @@ func (q *Queue) watch(done <-chan struct{}) {
 		}
 		now := q.clock()
 		for _, l := range q.loops {
-			l.sink.watch(now)
+			l.to.watch(now)
 		}
 	}
 }

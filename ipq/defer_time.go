@@ -72,9 +72,9 @@ func (s *deferrals) expireSome(now time.Duration, why error) (more bool) {
 	s.mu.Lock()
 	for n < expiryBatch && s.oldest != nil && s.oldest.due <= now {
 		e := s.oldest
-		s.expired.Add(1)
-		s.settle(e, why)
-		if e.lane != nil {
+		s.count.inc(countDeferExpired)
+		s.conclude(e, why)
+		if e.caller != nil {
 			continue // the handler's return decides it
 		}
 		n++
@@ -154,7 +154,7 @@ func (s *deferrals) giveUp() {
 		s.places--
 		n++
 		if s.broken == nil {
-			s.broken = s.w.timeOut(e.packet.ID(), s.q.cfg.OnTimeout)
+			s.broken = s.w.addTimeout(e.packet.ID())
 		}
 	}
 	s.mu.Unlock()

@@ -12,8 +12,8 @@ type batch struct {
 	*ring.Batch
 	packets []Packet // packets[i] is message i, if that is a packet
 
-	spans   []span       // pool mode: what the packets were split into
-	pending atomic.Int32 // spans that keep the batch
+	shares  []share      // with a pool: what the packets are split into
+	pending atomic.Int32 // shares that keep the batch
 }
 
 func newBatch(rb *ring.Batch, sock *socket) *batch {
@@ -37,6 +37,7 @@ const (
 func (b *batch) decode(i int) (*Packet, kind) {
 	p := &b.packets[i]
 	p.slot, p.size, p.broken, p.deferred = b.Slot(i), len(b.Msg(i)), false, false
+	p.hasFlow, p.hasHash = false, false
 	p.edit.clear()
 	switch err := p.msg.Decode(b.Msg(i)); err {
 	case nil:
@@ -52,4 +53,42 @@ func (b *batch) decode(i int) (*Packet, kind) {
 func (b *batch) recycle() {
 	b.poison()
 	b.Recycle()
+}
+
+// get takes a batch from the ring. If all are in flight it waits for one, or
+// returns nil when they are not to be waited for.
+func (l *loop) get() *batch {
+	rb := l.ring.TryGet()
+	if rb == nil {
+		if l.q.cfg.Overload != Wait {
+			return nil
+		}
+		l.count.inc(countWaits)
+		var err error
+		if rb, err = l.ring.Get(l.q.patient); err != nil {
+			return nil // the time to drain is over
+		}
+	}
+	return l.batches[rb.Index()]
+}
+
+// gather waits until all batches have come back, and so all handlers. It
+// reports false when the time to drain is over before that.
+func (l *loop) gather() bool {
+	here := 1 // the spare
+	if l.free != nil {
+		here++
+	}
+	for ; here < len(l.batches); here++ {
+		if _, err := l.ring.Get(l.q.patient); err != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// release gives a batch back to the ring.
+func (l *loop) release(b *batch) {
+	b.poison()
+	l.ring.Put(b.Batch)
 }

@@ -1,0 +1,148 @@
+package ipq
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A caller calls the handler, for one packet at a time: the receive loop has one
+// with Inline, otherwise each strand has. Its owner is the goroutine that runs the
+// calls. When a call overruns its time the watchdog takes the caller over: it
+// decides the packet, and those behind it, and what belongs to the caller is the
+// watchdog's until the handler returns.
+type caller struct {
+	q         *Queue
+	w         *writer
+	deferrals *deferrals
+
+	// state is the number of the call, shifted by phaseBits, and its phase. Whoever
+	// moves it on from running decides the packet. It is moved to and from deferring
+	// under deferrals.mu only.
+	state  atomic.Uint64
+	number uint64  // of the call, for the owner
+	packet *Packet // that the handler has
+
+	// Under deferrals.mu:
+	deferral *deferral // of packet, if it is deferred
+	copying  bool      // Defer is at work: the packet must not go yet
+
+	// late is 1 more than the bucket of the flow whose call overruns, in a pool.
+	late atomic.Uint32
+
+	// mu is held by the watchdog while it works in the owner's place, and by
+	// the owner as it comes back.
+	mu sync.Mutex
+
+	// Which call the watchdog saw last, and since when.
+	seen  uint64
+	since time.Duration
+}
+
+// The phases of a caller.
+const (
+	idle      = 0 // no handler is running
+	running   = 1
+	overrun   = 2 // a handler is running, whose packet has been decided by the watchdog
+	deferring = 3 // a handler is running, which has called Defer
+
+	phaseBits = 2
+	phaseMask = 1<<phaseBits - 1
+)
+
+func phaseOf(state uint64) uint64 { return state & phaseMask }
+
+func (c *caller) phase() uint64 { return phaseOf(c.state.Load()) }
+
+// begin notes that the handler is about to be called.
+func (c *caller) begin(p *Packet) {
+	c.number++
+	c.packet, p.caller, p.call = p, c, c.number
+	c.state.Store(c.number<<phaseBits | running)
+}
+
+// end notes that the handler has returned. It reports whether the packet is
+// still the owner's to decide; if not, the owner has to come back.
+func (c *caller) end() (mine bool) {
+	return c.state.CompareAndSwap(c.number<<phaseBits|running, c.number<<phaseBits|idle) ||
+		c.deferrals.leave(c)
+}
+
+// comeBack gives the caller back to its owner, when the watchdog is not at work.
+func (c *caller) comeBack() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.late.Store(0)
+	c.state.Store(c.number<<phaseBits | idle)
+}
+
+// decide has p decided, by the handler if that may be called. If mine is false
+// the watchdog was quicker, and the owner has to come back.
+func (c *caller) decide(p *Packet) (mine bool, err error) {
+	if p.broken || c.q.overdue.Load() {
+		err = c.w.addUnhandled(p, tooLate)
+	} else {
+		c.begin(p)
+		v, returned := c.call(p)
+		if !returned {
+			c.panicked(p, errPanicNil)
+			v = c.q.cfg.OnPanic
+		}
+		if !c.end() {
+			return false, nil
+		}
+		err = c.answer(p, v)
+	}
+	if err == nil {
+		err = c.w.flushDue()
+	}
+	return true, err
+}
+
+// exited takes the verdict on the packet of a handler that has ended without
+// having returned: by runtime.Goexit, or after the watchdog took over, when
+// mine is false and the owner has to come back.
+func (c *caller) exited() (mine bool, err error) {
+	if c.phase() == overrun {
+		return false, nil
+	}
+	// While the watchdog still looks after it, because a Logger is the user's.
+	c.panicked(c.packet, errGoexit)
+	if !c.end() {
+		return false, nil
+	}
+	return true, c.answer(c.packet, c.q.cfg.OnPanic)
+}
+
+// answer takes what the handler, or what stands for it, has decided.
+func (c *caller) answer(p *Packet, v Verdict) error {
+	if !p.deferred {
+		return c.w.add(p, v)
+	}
+	if c.deferrals.returned(c, v) {
+		return nil
+	}
+	return c.w.addID(p.ID(), v) // the time was over before the handler returned
+}
+
+// overruns reports whether a call has been running for limit, as far as the
+// watchdog knows, and by which state it knows it.
+func (c *caller) overruns(now, limit time.Duration) (state uint64, over bool) {
+	state = c.state.Load()
+	if call := state >> phaseBits; call != c.seen {
+		c.seen, c.since = call, now
+	}
+	runs := phaseOf(state) == running || phaseOf(state) == deferring
+	return state, runs && now-c.since >= limit
+}
+
+// seize takes the caller over from the call that was found in that state, and
+// decides its packet, unless it has returned meanwhile. The watchdog, which holds
+// mu, has the caller to itself if seized is true.
+func (c *caller) seize(state uint64) (seized bool, err error) {
+	ok, deferred := c.deferrals.seize(c, state, c.q.cfg.OnTimeout)
+	if !ok || deferred {
+		return ok, nil
+	}
+	return true, c.w.addTimeout(c.packet.ID())
+}

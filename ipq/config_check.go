@@ -1,0 +1,161 @@
+package ipq
+
+import (
+	"fmt"
+	"log/slog"
+	"runtime"
+
+	"github.com/goipq/goipq/internal/netns"
+	"github.com/goipq/goipq/internal/nfsock"
+	"github.com/goipq/goipq/internal/zerocopy"
+)
+
+// The bounds of a Config.
+const (
+	maxMaxQueueLen = 65536 // the kernel's NFQNL_HASH_MAX_SIZE * 2
+	maxBatchSize   = 1024  // UIO_MAXIOV
+	maxWorkers     = 4096
+	maxQueues      = 1024
+	maxBatches     = 4096
+)
+
+// withDefaults returns c with its zeroes replaced, or says what is wrong in
+// it.
+func (c Config) withDefaults() (Config, error) {
+	def := func(v *int, d int) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	def(&c.Queues, 1)
+	def(&c.MaxQueueLen, DefaultMaxQueueLen)
+	def(&c.Workers, runtime.GOMAXPROCS(0))
+	def(&c.SnapLen, zerocopy.MaxCopyRange)
+	if c.Workers == Inline {
+		def(&c.BatchSize, DefaultInlineBatch)
+		def(&c.Batches, 1)
+	} else {
+		def(&c.BatchSize, DefaultPoolBatch)
+		kept := 0
+		if c.HandlerTimeout > 0 {
+			kept = c.strands()
+		}
+		def(&c.Batches, min(max(8, 2*c.Workers)+kept, maxBatches))
+	}
+	if c.SnapLen > zerocopy.MaxCopyRange && c.SnapLen <= 0xffff {
+		c.SnapLen = zerocopy.MaxCopyRange // the kernel's own rule
+	}
+	def(&c.MaxDeferred, max(1, c.MaxQueueLen/2))
+	if c.DeferTimeout == 0 {
+		c.DeferTimeout = DefaultDeferTimeout
+	}
+	if c.DrainTimeout == 0 {
+		c.DrainTimeout = DefaultDrainTimeout
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c, c.validate()
+}
+
+func (c *Config) validate() error {
+	for _, f := range []struct {
+		name      string
+		v, lo, hi int
+	}{
+		{"Queues", c.Queues, 1, maxQueues},
+		{"Queue+Queues-1", int(c.Queue) + c.Queues - 1, 0, 0xffff},
+		{"Copy", int(c.Copy), int(CopyPacket), int(CopyMeta)},
+		{"SnapLen", c.SnapLen, 1, zerocopy.MaxCopyRange},
+		{"MaxQueueLen", c.MaxQueueLen, 1, maxMaxQueueLen},
+		{"ReadBuffer", c.ReadBuffer, 0, 1<<31 - 1}, // the socket option is an int
+		{"NetNS", c.NetNS, 0, 1<<31 - 1},
+		{"Workers", c.Workers, Inline, maxWorkers},
+		{"BatchSize", c.BatchSize, 1, maxBatchSize},
+		{"Batches", c.Batches, 1, maxBatches},
+		{"Overload", int(c.Overload), int(Wait), int(DropExcess)},
+		{"MaxDeferred", c.MaxDeferred, 1, maxMaxQueueLen},
+		{"HandlerTimeout", int(min(c.HandlerTimeout, 1)), 0, 1},
+		{"DrainTimeout", int(min(c.DrainTimeout, 1)), 0, 1},
+		{"DeferTimeout", int(min(c.DeferTimeout, 1)), 0, 1},
+		{"FlushAfter", int(min(c.FlushAfter, 1)), 0, 1},
+		{"BusyPoll", int(min(c.BusyPoll, 1)), 0, 1},
+	} {
+		if f.v < f.lo || f.v > f.hi {
+			if f.hi == 1 {
+				return fmt.Errorf("%w: Config.%s is negative", ErrConfig, f.name)
+			}
+			return fmt.Errorf("%w: Config.%s is %d: want %d to %d", ErrConfig, f.name, f.v, f.lo, f.hi)
+		}
+	}
+	for name, v := range map[string]Verdict{"OnPanic": c.OnPanic, "OnTimeout": c.OnTimeout} {
+		if !v.valid() || v&verdictBypass != 0 {
+			return fmt.Errorf("%w: Config.%s is %v: want a verdict that the kernel knows, and no bypass", ErrConfig, name, v)
+		}
+	}
+	switch {
+	case c.Workers == Inline && c.Overload != Wait:
+		return fmt.Errorf("%w: Config.Overload is %v: that is for a pool; with Inline there is no excess", ErrConfig, c.Overload)
+	case c.Workers != Inline && c.HandlerTimeout > 0 && c.Batches <= c.strands():
+		return fmt.Errorf("%w: Config.Batches is %d: with HandlerTimeout it must be more than twice the %d workers", ErrConfig, c.Batches, c.Workers)
+	}
+	return nil
+}
+
+// holdNetNS makes NetNS a duplicate of what the caller gave, who may lose it at
+// any moment: see Config.NetNS. It lives until release is called.
+func (c *Config) holdNetNS() (release func(), err error) {
+	if c.NetNS <= 0 { // the caller's, or no descriptor, which validate tells
+		return func() {}, nil
+	}
+	f, err := netns.Dup(c.NetNS)
+	if err != nil {
+		return nil, &OpError{Op: "open", Queue: c.Queue, Err: fmt.Errorf("%w: Config.NetNS: %w", ErrConfig, err)}
+	}
+	c.NetNS = int(f.Fd())
+	return func() { f.Close() }, nil
+}
+
+// strands returns how many strands each queue has: one for each worker, and as
+// many to take the place of those that get stuck, if that is looked for.
+func (c *Config) strands() int {
+	if c.HandlerTimeout > 0 {
+		return 2 * c.Workers
+	}
+	return c.Workers
+}
+
+// options returns what c says of the socket for a queue.
+func (c *Config) options(queue uint16) *nfsock.Options {
+	o := &nfsock.Options{
+		Queue: queue, NetNS: c.NetNS, CopyMode: c.Copy.kernel(), CopyRange: c.SnapLen,
+		QueueLen: c.MaxQueueLen, ReadBuffer: c.ReadBuffer, Logger: c.Logger,
+	}
+	for _, f := range configFlags {
+		if f.set(c) {
+			o.Flags |= f.flag
+		}
+	}
+	return o
+}
+
+// configFlags names the fields of Config that are flags of the kernel.
+var configFlags = []struct {
+	name string
+	flag uint32
+	set  func(*Config) bool
+}{
+	{"FailOpen", zerocopy.FlagFailOpen, func(c *Config) bool { return c.FailOpen }},
+	{"GSO", zerocopy.FlagGSO, func(c *Config) bool { return c.GSO }},
+	{"Conntrack", zerocopy.FlagConntrack, func(c *Config) bool { return c.Conntrack }},
+	{"UIDGID", zerocopy.FlagUIDGID, func(c *Config) bool { return c.UIDGID }},
+	{"SecCtx", zerocopy.FlagSecCtx, func(c *Config) bool { return c.SecCtx }},
+}
+
+// onUndecodable is the verdict on a packet of which only the id could be read.
+func (c *Config) onUndecodable() Verdict {
+	if c.FailOpen {
+		return Accept
+	}
+	return Drop
+}

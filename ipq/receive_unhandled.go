@@ -1,0 +1,39 @@
+package ipq
+
+// receiveUnhandled reads one batch into the spare and decides it without the
+// handler: excess by the policy for it, and what comes when handlers do not
+// return by Config.OnTimeout.
+func (l *loop) receiveUnhandled(fd int) received {
+	why := tooLate
+	if l.q.overdue.Load() {
+		l.to.decided() // so that nothing is overtaken
+	} else if l.q.cfg.Overload != Wait {
+		why = excess
+	}
+	n, errno := l.sock.recv(l.spare.Batch, fd)
+	if errno != 0 {
+		return l.recvError(errno)
+	}
+	l.sizes.add(n)
+	w := l.unhandled
+	w.begin(l.spare.Verdicts())
+	packets := uint64(0)
+	for i := range n {
+		p := l.packet(l.spare, i)
+		if p == nil {
+			continue
+		}
+		packets++
+		if why == excess && l.q.cfg.Overload == AcceptExcess && !p.broken && l.to.overtakes(p) {
+			l.count.inc(countOvertook)
+		}
+		l.failed(w.addUnhandled(p, why))
+	}
+	l.count.add(countReceived, packets)
+	l.failed(w.flush())
+	l.spare.recycle()
+	if n < l.spare.Slots() {
+		return some
+	}
+	return more
+}
