@@ -12,7 +12,7 @@ import (
 // decides the packet, and those behind it, and what belongs to the caller is the
 // watchdog's until the handler returns.
 type caller struct {
-	q         *Queue
+	e         *engine
 	w         *writer
 	deferrals *deferrals
 
@@ -79,14 +79,14 @@ func (c *caller) comeBack() {
 // decide has p decided, by the handler if that may be called. If mine is false
 // the watchdog was quicker, and the owner has to come back.
 func (c *caller) decide(p *Packet) (mine bool, err error) {
-	if p.broken || c.q.overdue.Load() {
+	if p.broken || c.e.overdue.Load() {
 		err = c.w.addUnhandled(p, tooLate)
 	} else {
 		c.begin(p)
 		v, returned := c.call(p)
 		if !returned {
 			c.panicked(p, errPanicNil)
-			v = c.q.cfg.OnPanic
+			v = c.e.cfg.OnPanic
 		}
 		if !c.end() {
 			return false, nil
@@ -111,7 +111,7 @@ func (c *caller) exited() (mine bool, err error) {
 	if !c.end() {
 		return false, nil
 	}
-	return true, c.answer(c.packet, c.q.cfg.OnPanic)
+	return true, c.answer(c.packet, c.e.cfg.OnPanic)
 }
 
 // answer takes what the handler, or what stands for it, has decided.
@@ -140,7 +140,7 @@ func (c *caller) overruns(now, limit time.Duration) (state uint64, over bool) {
 // decides its packet, unless it has returned meanwhile. The watchdog, which holds
 // mu, has the caller to itself if seized is true.
 func (c *caller) seize(state uint64) (seized bool, err error) {
-	ok, deferred := c.deferrals.seize(c, state, c.q.cfg.OnTimeout)
+	ok, deferred := c.deferrals.seize(c, state, c.e.cfg.OnTimeout)
 	if !ok || deferred {
 		return ok, nil
 	}

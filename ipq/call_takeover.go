@@ -49,8 +49,7 @@ func (d *pool) takeOver(now time.Duration) {
 // not return. It reports whether st is seized, now or already, and then leaves
 // it locked.
 func (d *pool) seize(st *strand, now time.Duration) bool {
-	q := d.l.q
-	state, over := st.overruns(now, q.patience())
+	state, over := st.overruns(now, d.l.e.patience())
 	if !over && phaseOf(state) != overrun {
 		return false
 	}
@@ -73,7 +72,7 @@ func (d *pool) seize(st *strand, now time.Duration) bool {
 	sh.next++
 	d.decideUnhandled(st.w, sh, err)
 	sh.done()
-	_ = q.workers.MarkStuck(st.number) // fails only for a strand that is none
+	_ = d.workers.MarkStuck(st.number) // fails only for a strand that is none
 	return true
 }
 

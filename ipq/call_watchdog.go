@@ -2,12 +2,6 @@ package ipq
 
 import "time"
 
-var epoch = time.Now()
-
-// monotonic returns the time since the program started. It reads one clock,
-// where time.Now reads two.
-func monotonic() time.Duration { return time.Since(epoch) }
-
 // The watchdog looks at the callers every eighth of Config.HandlerTimeout,
 // within these bounds: a packet's time-out is then late by no more than that.
 const (
@@ -55,12 +49,4 @@ func (q *Queue) watchdog(done <-chan struct{}) {
 			l.to.watch(now)
 		}
 	}
-}
-
-// patience is how long a handler may run.
-func (q *Queue) patience() time.Duration {
-	if q.overdue.Load() {
-		return 0
-	}
-	return q.cfg.HandlerTimeout
 }

@@ -10,7 +10,7 @@ import (
 // deferrals are the packets of one queue that are deferred. All have the same
 // time, so those that were deferred first expire first.
 type deferrals struct {
-	q    *Queue
+	e    *engine
 	sock *socket
 	fail func(error)
 
@@ -54,18 +54,17 @@ type deferral struct {
 	listed   bool
 }
 
-func newDeferrals(l *loop) *deferrals {
-	s := &deferrals{q: l.q, sock: l.sock, fail: l.fail, buf: make([]byte, expiryBatch*zerocopy.MaxVerdictLen)}
+func newDeferrals(e *engine, sock *socket, r *runs, count *counters, fail func(error)) *deferrals {
+	s := &deferrals{e: e, sock: sock, runs: r, count: count, fail: fail}
 	s.change.L, s.asking = &s.mu, map[*deferral]struct{}{}
-	s.runs, s.count = &l.runs, l.newCounters()
-	s.w = newWriter(l.sock, &l.q.cfg, &s.single, expiryBatch, s.count)
-	l.writers = append(l.writers, s.w)
+	s.w, s.buf = newWriter(sock, &e.cfg, &s.single, expiryBatch, count), make([]byte, expiryBatch*zerocopy.MaxVerdictLen)
 	return s
 }
 
-// uncount is writer.uncount for the verdicts on single packets, as far as their
-// writers are not used again.
+// uncount is writer.uncount for all that write the verdicts, as far as those of
+// single packets are not used again.
 func (s *deferrals) uncount(answered map[uint32]struct{}) {
+	s.w.uncount(answered)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, e := range s.free {
@@ -87,7 +86,7 @@ func (s *deferrals) add(p *Packet, c *caller) (*Deferred, error) {
 	s.change.Broadcast()
 	s.count.inc(countDeferred)
 	d := &Deferred{set: s, entry: e, packet: &e.packet}
-	e.handle, e.caller, e.fallback = d, c, s.q.cfg.OnTimeout
+	e.handle, e.caller, e.fallback = d, c, s.e.cfg.OnTimeout
 	c.deferral = e
 	p.deferred = true
 	s.list(e)
@@ -111,7 +110,7 @@ func (s *deferrals) reserve(p *Packet, c *caller) (*deferral, error) {
 		return nil, ErrDeferred
 	case s.closed:
 		return nil, ErrClosed
-	case s.places >= s.q.cfg.MaxDeferred:
+	case s.places >= s.e.cfg.MaxDeferred:
 		s.count.inc(countDeferRefused)
 		return nil, ErrTooManyDeferred
 	case !c.state.CompareAndSwap(state, state&^phaseMask|deferring):
@@ -126,7 +125,7 @@ func (s *deferrals) reserve(p *Packet, c *caller) (*deferral, error) {
 		s.free = s.free[:n-1]
 		return e, nil
 	}
-	return &deferral{w: newWriter(s.sock, &s.q.cfg, &s.single, 1, s.count)}, nil
+	return &deferral{w: newWriter(s.sock, &s.e.cfg, &s.single, 1, s.count)}, nil
 }
 
 // leave is caller.end for a handler whose packet is not simply its own.
@@ -241,7 +240,7 @@ func (s *deferrals) ask(d *Deferred, e *deferral, v Verdict) (err error) {
 		}
 		err = s.write(e, v)
 	}()
-	v = s.q.bypass(&e.packet, v, s.count)
+	v = s.e.bypass(&e.packet, v, s.count)
 	returned = true
 	return nil
 }

@@ -13,7 +13,7 @@ const forever = time.Duration(1<<63 - 1)
 
 // list has the time of e run.
 func (s *deferrals) list(e *deferral) {
-	e.due, e.listed = monotonic()+s.q.cfg.DeferTimeout, true
+	e.due, e.listed = monotonic()+s.e.cfg.DeferTimeout, true
 	e.older, e.newer = s.newest, nil
 	if s.newest != nil {
 		s.newest.newer = e
@@ -21,7 +21,7 @@ func (s *deferrals) list(e *deferral) {
 		return
 	}
 	s.oldest, s.newest = e, e
-	s.wakeIn(s.q.cfg.DeferTimeout)
+	s.wakeIn(s.e.cfg.DeferTimeout)
 }
 
 func (s *deferrals) wakeIn(d time.Duration) {
@@ -117,7 +117,7 @@ func (s *deferrals) end() (stuck bool) {
 	}
 	s.expiry.Unlock()
 
-	patient := s.q.patient
+	patient := s.e.patient
 	defer context.AfterFunc(patient, func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()

@@ -17,8 +17,8 @@ type inline struct {
 func newInline(l *loop) *inline {
 	l.runs.inOrder = true
 	d := &inline{l: l}
-	d.caller.q, d.caller.deferrals = l.q, l.deferrals
-	d.caller.w = l.newWriter(l.q.cfg.BatchSize, l.count)
+	d.e, d.deferrals = l.e, l.deferrals
+	d.w = l.newWriter(l.e.cfg.BatchSize, l.count)
 	return d
 }
 
@@ -97,16 +97,16 @@ func (d *inline) overrun() int {
 // watch implements dispatcher. While a handler does not return, what comes is
 // decided in its stead, and when the time to drain is over, so is the run.
 func (d *inline) watch(now time.Duration) {
-	state, over := d.overruns(now, d.l.q.patience())
+	state, over := d.overruns(now, d.l.e.patience())
 	if !over && phaseOf(state) != overrun {
 		return
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if over && !d.takeOver(state) || d.phase() != overrun || d.l.abandoned {
+	if over && !d.takeOver(state) || d.phase() != overrun || d.l.abandoned.Load() {
 		return
 	}
-	if d.l.q.overdue.Load() {
+	if d.l.e.overdue.Load() {
 		d.l.abandon()
 		return
 	}

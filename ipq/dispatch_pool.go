@@ -6,12 +6,14 @@ import (
 	"time"
 
 	"github.com/goipq/goipq/internal/zerocopy"
+	"github.com/goipq/goipq/worker"
 )
 
 // pool is the dispatcher that splits each batch by flow into shares and hands
 // each share to a strand of the worker pool.
 type pool struct {
 	l       *loop
+	workers *worker.Pool[job]
 	flows   *flowTable
 	strands []*strand
 	first   int // number in the worker pool of the loop's first strand
@@ -40,14 +42,14 @@ type strand struct {
 }
 
 // newPool returns the dispatcher of loop number i.
-func newPool(l *loop, i int) *pool {
-	strands, slots := l.q.cfg.strands(), l.q.cfg.BatchSize
-	d := &pool{l: l, flows: newFlowTable(l.q.cfg.Workers, strands), first: i * strands}
+func newPool(l *loop, workers *worker.Pool[job], i int) *pool {
+	strands, slots := l.e.cfg.strands(), l.e.cfg.BatchSize
+	d := &pool{l: l, workers: workers, flows: newFlowTable(l.e.cfg.Workers, strands), first: i * strands}
 	d.open = make([]*share, strands)
 	d.homeless = make([]*Packet, 0, slots)
 	for k := range strands {
 		st := &strand{number: d.first + k}
-		st.q, st.deferrals = l.q, l.deferrals
+		st.e, st.deferrals = l.e, l.deferrals
 		st.cost.Store(int64(initialCost))
 		st.w = l.newWriter(slots, l.newCounters())
 		d.strands = append(d.strands, st)
@@ -115,7 +117,7 @@ func (d *pool) dispatch(b *batch, n int) (again bool) {
 		d.flows.sent(k, len(sh.index))
 		// It fails only once the worker pool is closed, which comes after await;
 		// and never blocks: see Queue.newWorkers.
-		_ = d.l.q.workers.Submit(d.first+k, sh.use(k))
+		_ = d.workers.Submit(d.first+k, sh.use(k))
 	}
 	return false
 }
@@ -126,7 +128,7 @@ func (d *pool) dispatch(b *batch, n int) (again bool) {
 func (d *pool) beginAgain(n int) {
 	d.takeover.mu.Lock()
 	defer d.takeover.mu.Unlock()
-	d.takeOver(d.l.q.clock())
+	d.takeOver(d.l.e.clock())
 	d.flows.begin(d.strands, n, monotonic())
 }
 

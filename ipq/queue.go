@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"sync"
-	"sync/atomic"
-	"time"
 
 	"github.com/goipq/goipq/worker"
 )
@@ -14,30 +12,16 @@ import (
 // decide them, and writes the verdicts back. [Open] creates it, [Queue.Run]
 // serves it, [Queue.Close] ends it.
 type Queue struct {
-	cfg   Config
-	loops []*loop
-
-	handler  Handler
-	clock    func() time.Duration // by which handlers overrun their time
-	inherits bool                 // Inherit was called
-	workers  *worker.Pool[job]    // nil for Inline
-
-	hasPanicked         atomic.Bool
-	panicLog, bypassLog limiter
+	engine
+	loops   []*loop
+	workers *worker.Pool[job] // nil for Inline
 
 	mu     sync.Mutex
 	state  state
 	closed bool          // Close was called
 	ended  chan struct{} // closed when Run has returned
 
-	stopping sync.Once
-	stopped  chan struct{} // closed when Run is to end
-	detached atomic.Bool   // it is to leave the queue to others
-	// When the time to drain is over, overdue is set and patient ends.
-	overdue   atomic.Bool
-	patient   context.Context
-	impatient context.CancelFunc
-
+	stopping   sync.Once
 	releasing  sync.Once
 	releaseErr error
 }
@@ -79,7 +63,8 @@ func openQueue(cfg Config, dial dialFunc) (_ *Queue, err error) {
 	if err := cfg.checkMemory(); err != nil {
 		return nil, err
 	}
-	q := &Queue{cfg: cfg, clock: monotonic, ended: make(chan struct{}), stopped: make(chan struct{})}
+	q := &Queue{ended: make(chan struct{})}
+	q.cfg, q.stop, q.clock, q.stopped = cfg, q.end, monotonic, make(chan struct{})
 	q.patient, q.impatient = context.WithCancel(context.Background())
 	pins, err := newPins(&q.cfg)
 	if err != nil {
@@ -98,11 +83,11 @@ func openQueue(cfg Config, dial dialFunc) (_ *Queue, err error) {
 		if err != nil {
 			return nil, err
 		}
-		l := newLoop(q, sock, r, pins[i])
+		l := newLoop(&q.engine, sock, r, pins[i])
 		if q.cfg.Workers == Inline {
 			l.to = newInline(l)
 		} else {
-			l.to = newPool(l, i)
+			l.to = newPool(l, q.workers, i)
 		}
 		q.loops = append(q.loops, l)
 	}
@@ -191,8 +176,8 @@ func (q *Queue) finish() {
 	close(q.ended)
 }
 
-// stop makes Run end.
-func (q *Queue) stop() {
+// end makes Run end.
+func (q *Queue) end() {
 	q.stopping.Do(func() { close(q.stopped) })
 	for _, l := range q.loops {
 		l.stop()
@@ -259,4 +244,20 @@ func (q *Queue) Stats() Stats {
 		l.addTo(&s)
 	}
 	return s
+}
+
+// addTo adds what was counted for one queue, and what the kernel counts.
+func (l *loop) addTo(s *Stats) {
+	for _, c := range l.counts {
+		c.addTo(s)
+	}
+	l.sizes.addTo(s)
+	s.Stuck += l.to.overrun()
+
+	k := l.sock.Counters()
+	s.KernelKnown = s.KernelKnown && k.Known
+	s.Waiting += k.Waiting
+	s.QueueDropped += k.QueueDropped
+	s.SocketDropped += k.SocketDropped
+	s.Sequence += k.Sequence
 }

@@ -47,7 +47,7 @@ func (l *loop) inherit() {
 	// Configuring takes the lock under which the kernel gives a packet its id and
 	// puts it into the socket. So what is in the table is in the socket by now, or
 	// has been.
-	if err := s.SetQueueLen(l.q.cfg.MaxQueueLen); err != nil {
+	if err := s.SetQueueLen(l.e.cfg.MaxQueueLen); err != nil {
 		l.fail(s.fail("configure", err))
 		return
 	}
@@ -109,7 +109,7 @@ func errnoOf(err error) syscall.Errno {
 func (l *loop) decideUpTo(last uint32) {
 	s := l.sock
 	var b [zerocopy.VerdictLen]byte
-	putUpTo(b[:], s.Queue(), last, l.q.cfg.onUndecodable())
+	putUpTo(b[:], s.Queue(), last, l.e.cfg.onUndecodable())
 	zerocopy.SetEcho(b[:], inheritance)
 	l.again.Reset()
 	l.again.Add(b[:])
@@ -124,7 +124,7 @@ func (l *loop) decideUpTo(last uint32) {
 		return
 	}
 	n := int64(before.Waiting) - int64(after.Waiting)
-	if !l.q.cfg.FailOpen { // with which ids are used up that nothing counts
+	if !l.e.cfg.FailOpen { // with which ids are used up that nothing counts
 		n += int64(uint32(after.Sequence-before.Sequence)) - int64(uint32(after.SocketDropped-before.SocketDropped))
 	}
 	l.count.add(countOrphans, uint64(max(0, n)))

@@ -13,7 +13,7 @@ import (
 // one call of the socket's RawConn.Read, whose callback, step, returns false to
 // park in the runtime's poller.
 type loop struct {
-	q       *Queue
+	e       *engine
 	sock    *socket
 	ring    *ring.Ring
 	batches []*batch // by ring.Batch.Index
@@ -30,13 +30,13 @@ type loop struct {
 
 	runs      runs
 	deferrals *deferrals
-	writers   []*writer           // all that write for the loop, but for single deferred packets
+	writers   []*writer           // all that write for the loop, but for those of deferrals
 	denied    map[uint32]struct{} // nlmsg_seq of what the kernel refused for want of the capability
 
 	inherited bool // Inherit's work is done, or begun
 	stopping  atomic.Bool
 	failure   atomic.Pointer[error] // the first fatal one
-	abandoned bool                  // see abandon; under the caller's mu, with Inline
+	abandoned atomic.Bool           // see abandon
 	results   chan<- error
 
 	sizes  batchSizes
@@ -67,19 +67,19 @@ type dispatcher interface {
 	overrun() int
 }
 
-func newLoop(q *Queue, sock *socket, r *ring.Ring, p *pin) *loop {
-	l := &loop{q: q, sock: sock, ring: r, pin: p}
+func newLoop(e *engine, sock *socket, r *ring.Ring, p *pin) *loop {
+	l := &loop{e: e, sock: sock, ring: r, pin: p}
 	l.count = l.newCounters()
 	for _, rb := range r.Batches() {
 		l.batches = append(l.batches, newBatch(rb, sock))
 	}
 	l.spare = l.batches[r.TryGet().Index()]
-	l.unhandled = l.newWriter(q.cfg.BatchSize, l.count)
+	l.unhandled = l.newWriter(e.cfg.BatchSize, l.count)
 	l.again = ring.NewGather(1, 1)
 	if sock.Adopted() {
 		l.runs.share()
 	}
-	l.deferrals = newDeferrals(l)
+	l.deferrals = newDeferrals(e, sock, &l.runs, l.newCounters(), l.fail)
 	return l
 }
 
@@ -92,7 +92,7 @@ func (l *loop) newCounters() *counters {
 
 // newWriter returns a writer that the loop answers for.
 func (l *loop) newWriter(slots int, count *counters) *writer {
-	w := newWriter(l.sock, &l.q.cfg, &l.runs, slots, count)
+	w := newWriter(l.sock, &l.e.cfg, &l.runs, slots, count)
 	l.writers = append(l.writers, w)
 	return w
 }
@@ -106,7 +106,7 @@ func (l *loop) stop() {
 // fail records a fatal error and ends the whole run.
 func (l *loop) fail(err error) {
 	l.failure.CompareAndSwap(nil, &err)
-	l.q.stop()
+	l.e.stop()
 }
 
 // failed is fail for what may be no error.
@@ -140,48 +140,20 @@ func (l *loop) serve() {
 			defer unlock()
 		}
 	}
-	if l.to.resume(); l.abandoned {
+	if l.to.resume(); l.abandoned.Load() {
 		return
 	}
-	if l.q.inherits && !l.inherited {
+	if l.e.inherits && !l.inherited {
 		l.inherited = true
 		l.inherit()
 	}
 	if err := l.sock.Raw().Read(l.step); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 		l.fail(l.sock.fail("receive", err))
 	}
-	if l.drain(l.receive); l.abandoned {
+	if l.drain(l.receive); l.abandoned.Load() {
 		return
 	}
 	l.end(l.to.await())
-}
-
-// abandon ends the run in the place of the loop, whose handler does not return.
-func (l *loop) abandon() {
-	l.drain(l.receiveUnhandled)
-	l.abandoned = true
-	l.sock.Hold() // the handler is running within RawConn.Read
-	l.end(true)
-}
-
-// end gives the queue up and sends the result of the run.
-func (l *loop) end(stuck bool) {
-	if l.deferrals.end() || stuck {
-		l.fail(l.sock.fail("end", ErrStuck))
-	}
-	if l.denied != nil {
-		l.uncountDenied()
-	}
-	if !l.q.detached.Load() {
-		if err := l.sock.Unbind(); err != nil {
-			l.fail(l.sock.fail("unbind", err))
-		}
-	}
-	var err error
-	if failure := l.failure.Load(); failure != nil {
-		err = *failure
-	}
-	l.results <- err
 }
 
 // step receives and dispatches until the socket is empty; then it returns
@@ -199,7 +171,7 @@ func (l *loop) step(fd uintptr) (done bool) {
 		// The socket was empty a moment ago. The poller is edge-triggered and
 		// remembers whatever has come since then: no need for another look
 		// before parking.
-		if l.q.cfg.BusyPoll > 0 && l.spin(int(fd)) || l.pin.yields(woke) && l.look(int(fd)) {
+		if l.e.cfg.BusyPoll > 0 && l.spin(int(fd)) || l.pin.yields(woke) && l.look(int(fd)) {
 			continue
 		}
 		l.count.inc(countParks)
@@ -211,7 +183,7 @@ func (l *loop) step(fd uintptr) (done bool) {
 // spin looks for packets until there are some, the loop is stopped, or BusyPoll
 // is over; only then it returns false.
 func (l *loop) spin(fd int) (found bool) {
-	for end := monotonic() + l.q.cfg.BusyPoll; monotonic() < end; {
+	for end := monotonic() + l.e.cfg.BusyPoll; monotonic() < end; {
 		if l.stopping.Load() || l.look(fd) {
 			return true // step comes across a stop again
 		}
@@ -227,30 +199,6 @@ func (l *loop) look(fd int) bool {
 	}
 	return false
 }
-
-// drain decides what was queued before the kernel was told to stop.
-func (l *loop) drain(receive func(fd int) received) {
-	if l.abandoned || l.failure.Load() != nil || l.q.detached.Load() {
-		return // if the socket does not work, the kernel drops what it holds
-	}
-	if err := l.sock.SetQueueLen(0); err != nil {
-		l.fail(l.sock.fail("drain", err))
-		return
-	}
-	for rounds := 0; rounds <= l.q.cfg.MaxQueueLen; {
-		if r := receive(l.sock.FD()); r == empty || r == broken {
-			return
-		}
-		if l.q.overdue.Load() {
-			rounds++ // each has a packet, of which there are no more than MaxQueueLen, or fails
-		}
-	}
-	l.fail(l.sock.fail("drain", errEndless))
-}
-
-// errEndless ends a run that would not end: by the kernel, which is told to
-// queue no more, no more comes.
-var errEndless = errors.New("the socket does not run empty: another process that has it lengthens the queue, or the kernel is out of memory")
 
 // What receive found in the socket.
 type received int
@@ -279,7 +227,7 @@ func (l *loop) receive(fd int) received {
 	if !l.to.dispatch(b, n) {
 		l.free = nil
 	}
-	if l.abandoned {
+	if l.abandoned.Load() {
 		return broken
 	}
 	if n < b.Slots() {
@@ -307,4 +255,27 @@ func (l *loop) packet(b *batch, i int) *Packet {
 		}
 	}
 	return p
+}
+
+// get takes a batch from the ring. If all are in flight it waits for one, or
+// returns nil when they are not to be waited for.
+func (l *loop) get() *batch {
+	rb := l.ring.TryGet()
+	if rb == nil {
+		if l.e.cfg.Overload != Wait {
+			return nil
+		}
+		l.count.inc(countWaits)
+		var err error
+		if rb, err = l.ring.Get(l.e.patient); err != nil {
+			return nil // the time to drain is over
+		}
+	}
+	return l.batches[rb.Index()]
+}
+
+// release gives a batch back to the ring.
+func (l *loop) release(b *batch) {
+	b.poison()
+	l.ring.Put(b.Batch)
 }

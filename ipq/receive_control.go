@@ -52,34 +52,11 @@ func (l *loop) control(msg []byte) {
 	}
 }
 
-// uncountDenied takes verdicts out of the counts that were written after the
-// capability was lost. The kernel refuses such a write as a whole, and its answer
-// names the first message only. It reads the answers that are left; packets that
-// are among them are dropped as the queue is unbound.
-func (l *loop) uncountDenied() {
-	for !l.q.detached.Load() {
-		n, errno := l.sock.recv(l.spare.Batch, l.sock.FD())
-		if errno != 0 && errno != syscall.ENOBUFS {
-			break
-		}
-		for i := range n {
-			if _, kind := l.spare.decode(i); kind == isOther {
-				l.control(l.spare.Msg(i))
-			}
-		}
-		l.spare.recycle()
-	}
-	for _, w := range l.writers {
-		w.uncount(l.denied)
-	}
-	l.deferrals.uncount(l.denied)
-}
-
 // decideAgain gives the plainest verdict on a packet, or a run of them, that
 // still waits because the kernel has refused another.
 func (l *loop) decideAgain(e zerocopy.Error) {
 	var b [zerocopy.VerdictLen]byte
-	putInPlace(b[:], l.sock.Queue(), e, l.q.cfg.onUndecodable())
+	putInPlace(b[:], l.sock.Queue(), e, l.e.cfg.onUndecodable())
 	zerocopy.SetEcho(b[:], secondTry)
 	l.again.Reset()
 	l.again.Add(b[:])
@@ -111,6 +88,6 @@ func (l *loop) rest() {
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-	case <-l.q.patient.Done():
+	case <-l.e.patient.Done():
 	}
 }

@@ -5,9 +5,9 @@ package ipq
 // return by Config.OnTimeout.
 func (l *loop) receiveUnhandled(fd int) received {
 	why := tooLate
-	if l.q.overdue.Load() {
+	if l.e.overdue.Load() {
 		l.to.decided() // so that nothing is overtaken
-	} else if l.q.cfg.Overload != Wait {
+	} else if l.e.cfg.Overload != Wait {
 		why = excess
 	}
 	n, errno := l.sock.recv(l.spare.Batch, fd)
@@ -24,7 +24,7 @@ func (l *loop) receiveUnhandled(fd int) received {
 			continue
 		}
 		packets++
-		if why == excess && l.q.cfg.Overload == AcceptExcess && !p.broken && l.to.overtakes(p) {
+		if why == excess && l.e.cfg.Overload == AcceptExcess && !p.broken && l.to.overtakes(p) {
 			l.count.inc(countOvertook)
 		}
 		l.failed(w.addUnhandled(p, why))

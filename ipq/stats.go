@@ -228,19 +228,3 @@ func (s *batchSizes) addTo(to *Stats) {
 		to.Batches += n
 	}
 }
-
-// addTo adds what was counted for one queue, and what the kernel counts.
-func (l *loop) addTo(s *Stats) {
-	for _, c := range l.counts {
-		c.addTo(s)
-	}
-	l.sizes.addTo(s)
-	s.Stuck += l.to.overrun()
-
-	k := l.sock.Counters()
-	s.KernelKnown = s.KernelKnown && k.Known
-	s.Waiting += k.Waiting
-	s.QueueDropped += k.QueueDropped
-	s.SocketDropped += k.SocketDropped
-	s.Sequence += k.Sequence
-}

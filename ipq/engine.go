@@ -1,0 +1,63 @@
+package ipq
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+)
+
+// An engine is what the receive loops of a Queue, and all that runs in them, have
+// in common.
+type engine struct {
+	cfg     Config
+	handler Handler
+	stop    func()               // makes Run end
+	clock   func() time.Duration // by which handlers overrun their time
+
+	inherits bool          // Inherit was called
+	detached atomic.Bool   // the queue is left to others
+	stopped  chan struct{} // closed when Run is to end
+	// When the time to drain is over, overdue is set and patient ends.
+	overdue   atomic.Bool
+	patient   context.Context
+	impatient context.CancelFunc
+
+	hasPanicked         atomic.Bool
+	panicLog, bypassLog limiter
+}
+
+// patience is how long a handler may run.
+func (e *engine) patience() time.Duration {
+	if e.overdue.Load() {
+		return 0
+	}
+	return e.cfg.HandlerTimeout
+}
+
+var epoch = time.Now()
+
+// monotonic returns the time since the program started. It reads one clock,
+// where time.Now reads two.
+func monotonic() time.Duration { return time.Since(epoch) }
+
+// logEvery is how often one kind of trouble, which each packet may meet, is
+// logged at the most.
+const logEvery = 10 * time.Second
+
+// A limiter says when something that goes on happening is worth another line
+// in the log. The zero value is ready.
+type limiter struct {
+	next  atomic.Int64 // monotonic nanoseconds; 0: nothing was logged yet
+	quiet atomic.Uint64
+}
+
+// allow reports whether to log, and how many occurrences were passed over
+// since the last time.
+func (l *limiter) allow() (quiet uint64, ok bool) {
+	next, now := l.next.Load(), int64(monotonic())
+	if now < next || !l.next.CompareAndSwap(next, max(now, 1)+int64(logEvery)) {
+		l.quiet.Add(1)
+		return 0, false
+	}
+	return l.quiet.Swap(0), true
+}
