@@ -53,8 +53,8 @@ var changes = []change{
 	{
 		what: "`runtime.Gosched` after handing over a span, which would leave the processor to any busy goroutine",
 		other: other{edits: []edit{
-			{"ipq/pool.go", "sp.use(k))\n", "sp.use(k))\n\t\truntime.Gosched()\n"},
-			{"ipq/pool.go", "import (\n", "import (\n\t\"runtime\"\n"},
+			{"ipq/dispatch_pool.go", "sh.use(k))\n", "sh.use(k))\n\t\truntime.Gosched()\n"},
+			{"ipq/dispatch_pool.go", "import (\n", "import (\n\t\"runtime\"\n"},
 		}},
 		run: "-modes pool -replies", figure: packetRate,
 	},
@@ -73,7 +73,7 @@ var changes = []change{
 	{
 		what:  "yielding alone",
 		kept:  true,
-		other: other{edits: []edit{{"ipq/pin_linux.go", "const shortWait = 50 *", "const shortWait = 0 *"}}},
+		other: other{edits: []edit{{"ipq/receive_pin_linux.go", "const shortWait = 50 *", "const shortWait = 0 *"}}},
 		run:   "-modes inline -queues 2 -pin", figure: packetRate,
 	},
 	{
