@@ -58,3 +58,32 @@ func TestDocumentsNameTests(t *testing.T) {
 		t.Error("no document links to a test")
 	}
 }
+
+// Files that the documents for developers name are there.
+func TestDocumentsNameFiles(t *testing.T) {
+	fileName := regexp.MustCompile("`([\\w./-]+\\.(?:go|md|txt|sh))`")
+	named := 0
+	for _, document := range []string{"docs/architecture.md", "CONTRIBUTING.md"} {
+		text, err := os.ReadFile(document)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range fileName.FindAllStringSubmatch(string(text), -1) {
+			if strings.Contains(m[1], "_x.") { // an example
+				continue
+			}
+			named++
+			found := false
+			for _, folder := range []string{".", "ipq", "internal/zerocopy"} {
+				_, err := os.Stat(path.Join(folder, m[1]))
+				found = found || err == nil
+			}
+			if !found {
+				t.Errorf("%s names %s, which is no file", document, m[1])
+			}
+		}
+	}
+	if named < 20 {
+		t.Errorf("%d files are named", named)
+	}
+}
