@@ -84,6 +84,10 @@ const (
 
 // Config configures a [Queue] or a [Conn]. The zero value is useful: queue 0,
 // whole packets, a pool of GOMAXPROCS workers, fail closed.
+//
+// The fields from Queue to SecCtx are about the socket, those from Workers to Logger
+// about the engine, and those from FailOpen on about failure: what becomes of packets
+// that no handler decides, or not in time.
 type Config struct {
 	// The socket: what the kernel queues, and what it tells of it.
 

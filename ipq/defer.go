@@ -15,12 +15,12 @@ type deferrals struct {
 	fail func(error)
 
 	runs   *runs // of the queue
-	single runs  // the writers' here: a message of theirs decides one packet
+	single runs  // of the writers here: each of their messages decides one packet
 
 	mu        sync.Mutex
 	change    sync.Cond // signalled when undecided falls to 0, and when a caller's copying ends
 	closed    bool
-	places    int                    // of Config.MaxDeferred that are taken: until the verdict is about to be written
+	places    int                    // in use, of Config.MaxDeferred: until the verdict is about to be written
 	undecided int                    // packets whose verdict is not written yet
 	asking    map[*deferral]struct{} // of them, those whose flow the Bypasser is settling
 	oldest    *deferral              // of those whose time runs
@@ -93,9 +93,9 @@ func (s *deferrals) add(p *Packet, c *caller) (*Deferred, error) {
 	return d, nil
 }
 
-// reserve returns a deferral for p, or why there is none. It keeps the handler
-// from leaving, and the watchdog from taking over, until add is done with p: for
-// callers who are not the handler, and late.
+// reserve returns a deferral for p, or why there is none. Until add is done with p,
+// the handler cannot leave and the watchdog cannot seize the caller: Defer may be
+// called by a goroutine that is not the handler's, and late.
 func (s *deferrals) reserve(p *Packet, c *caller) (*deferral, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -101,9 +101,9 @@ func (s *deferrals) flush(n int) {
 	s.written(n)
 }
 
-// end decides what is deferred, as no handler is running any more, and waits
-// for those that are at it, until the time to drain is over. It reports whether
-// a Bypasser has not returned by then, whose packet it has decided.
+// end decides what is deferred. No handler is running any more. It waits for calls
+// of Deferred.Verdict that are writing, until the time to drain is over. It reports
+// whether a Bypasser has not returned by then; the packet is decided all the same.
 func (s *deferrals) end() (stuck bool) {
 	s.mu.Lock()
 	s.closed = true

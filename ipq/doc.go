@@ -30,10 +30,10 @@
 // # Order
 //
 // Packets of one flow are handled, and re-injected, in the order in which the
-// kernel queued them. A flow is what [Flow.Hash] tells apart: both directions
-// of a connection are one, and so are all fragments between two addresses.
-// Packets of different flows may overtake each other in the pool. What is not IP, and every packet with [CopyMeta], counts as one
-// flow.
+// kernel queued them. A flow is what [Flow.Hash] tells apart: both directions of a
+// connection are one flow, and so are all fragments between two addresses. Packets
+// of different flows may overtake each other in the pool. What is not IP counts as
+// one flow, and so does every packet with [CopyMeta].
 //
 // Behind the queue the kernel's own rules hold: a device with a backlog for each
 // CPU, such as loopback, can reorder what different threads hand to it under

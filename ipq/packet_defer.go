@@ -48,11 +48,11 @@ func (p *Packet) Defer() (*Deferred, error) {
 	return c.deferrals.add(p, c)
 }
 
-// Packet returns the copy. It, and every slice from it, is borrowed until the
-// call of Verdict by whoever it may be: the copy is then used for another packet,
-// also while somebody else is still reading it. After [Config.DeferTimeout] and
-// the end of Run it may be read on. Edits to it go with the verdict. It is for one
-// goroutine at a time, that of Verdict included.
+// Packet returns the copy. It, and every slice from it, is borrowed until anybody
+// calls Verdict: the copy is then used for another packet, also while somebody else
+// is still reading it. Where nobody has called Verdict, it may be read after
+// [Config.DeferTimeout] and after the end of Run, too. Edits to it go with the
+// verdict. One goroutine at a time may use it; Verdict is such a use.
 func (d *Deferred) Packet() *Packet { return d.packet }
 
 // Verdict decides the packet, with what was edited of [Deferred.Packet]. When

@@ -27,8 +27,9 @@ type Stats struct {
 	// Modified counts verdicts that carried a new payload.
 	Modified uint64
 
-	// Bypassed counts verdicts whose flow [Config.Bypass] has settled,
-	// BypassFailed those for which it could not, or which cannot be wished for.
+	// Bypassed counts verdicts whose flow [Config.Bypass] has settled. BypassFailed
+	// counts those whose flow was not settled: the Bypasser returned an error, there
+	// is none, or the verdict is neither Accept nor Drop.
 	Bypassed, BypassFailed uint64
 
 	// Panics counts handlers that panicked or called runtime.Goexit,

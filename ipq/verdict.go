@@ -8,9 +8,9 @@ import (
 // A Verdict says what becomes of a packet. It is a plain value: a handler
 // returns it, constants can be compared, and the zero value is [Drop].
 //
-// The low byte is the kernel's verdict (NF_DROP and so on), the next one says
-// what goes with it, the upper half of the low word is the target of a
-// [Requeue], the high word a mark.
+// The low byte is the kernel's verdict (NF_DROP and so on). The next byte says
+// what goes with it. The upper half of the low word is the target of a [Requeue],
+// and the high word is a mark.
 type Verdict uint64
 
 // The kernel's verdicts that user space may give. NF_STOLEN is not among them:
@@ -61,11 +61,11 @@ func (v Verdict) Mark() (mark uint32, ok bool) {
 	return uint32(v >> markShift), v&verdictMark != 0
 }
 
-// Bypass returns v with the wish that the rest of the packet's flow be decided
-// alike in the kernel, without being queued: [Config.Bypass] sees to it, before
-// the verdict on this packet is written. Only [Accept] and [Drop] can be
-// wished for; on others, and without a Config.Bypass, it has no effect but
-// that of [Stats.BypassFailed]; neither has it on a [Conn].
+// Bypass returns v, and asks for the rest of the packet's flow to be decided in the
+// same way by the kernel, without being queued. [Config.Bypass] does that before the
+// verdict on this packet is written. It works with [Accept] and [Drop]. Other
+// verdicts, and all without a Config.Bypass, take effect on this packet only, and
+// count in [Stats.BypassFailed]. A [Conn] ignores it.
 func (v Verdict) Bypass() Verdict { return v | verdictBypass }
 
 // kernel returns the verdict as it stands in struct nfqnl_msg_verdict_hdr.
