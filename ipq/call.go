@@ -22,6 +22,7 @@ type caller struct {
 	state  atomic.Uint64
 	number uint64  // of the call, for the owner
 	packet *Packet // that the handler has
+	by     cause   // of what the call decides
 
 	// Under deferrals.mu:
 	deferral *deferral // of packet, if it is deferred
@@ -57,7 +58,7 @@ func (c *caller) phase() uint64 { return phaseOf(c.state.Load()) }
 // begin notes that the handler is about to be called.
 func (c *caller) begin(p *Packet) {
 	c.number++
-	c.packet, p.caller, p.call = p, c, c.number
+	c.packet, c.by, p.caller, p.call = p, byHandler, c, c.number
 	c.state.Store(c.number<<phaseBits | running)
 }
 
@@ -80,7 +81,7 @@ func (c *caller) comeBack() {
 // the watchdog was quicker, and the owner has to come back.
 func (c *caller) decide(p *Packet) (mine bool, err error) {
 	if p.broken || c.e.overdue.Load() {
-		err = c.w.addUnhandled(p, tooLate)
+		err = c.w.addUnhandled(p, byEnd)
 	} else {
 		c.begin(p)
 		v, returned := c.call(p)
@@ -117,12 +118,12 @@ func (c *caller) exited() (mine bool, err error) {
 // answer takes what the handler, or what stands for it, has decided.
 func (c *caller) answer(p *Packet, v Verdict) error {
 	if !p.deferred {
-		return c.w.add(p, v)
+		return c.w.add(p, v, c.by)
 	}
 	if c.deferrals.returned(c, v) {
 		return nil
 	}
-	return c.w.addID(p.ID(), v) // the time was over before the handler returned
+	return c.w.addID(p.ID(), v, byDeferral) // the time was over before the handler returned
 }
 
 // overruns reports whether a call has been running for limit, as far as the
@@ -144,5 +145,5 @@ func (c *caller) seize(state uint64) (seized bool, err error) {
 	if !ok || deferred {
 		return ok, nil
 	}
-	return true, c.w.addTimeout(c.packet.ID())
+	return true, c.w.addTimeout(c.packet.ID(), c.e.lateness())
 }

@@ -69,6 +69,7 @@ var (
 func (c *caller) panicked(p *Packet, r any) {
 	// What the handler left half done is not sent.
 	p.edit.clear()
+	c.by = byPanic
 	c.w.count.inc(countPanics)
 	e := c.e
 	first := !e.hasPanicked.Swap(true)

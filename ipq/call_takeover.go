@@ -80,7 +80,7 @@ func (d *pool) seize(st *strand, now time.Duration) bool {
 // has been an error.
 func (d *pool) decideUnhandled(w *writer, sh *share, err error) {
 	for ; sh.next < len(sh.index) && err == nil; sh.next++ {
-		err = w.addUnhandled(sh.packet(), tooLate)
+		err = w.addUnhandled(sh.packet(), d.l.e.lateness())
 	}
 	if err == nil {
 		err = w.flush()

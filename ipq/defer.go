@@ -249,7 +249,7 @@ func (s *deferrals) ask(d *Deferred, e *deferral, v Verdict) (err error) {
 // the next packet within the call.
 func (s *deferrals) write(e *deferral, v Verdict) error {
 	e.w.begin(e.msg[:])
-	err := e.w.add(&e.packet, v)
+	err := e.w.add(&e.packet, v, byHandler)
 	if err == nil {
 		err = e.w.flush()
 	}

@@ -27,7 +27,7 @@ func TestPlaceIsFreeAsTheVerdictIsWritten(t *testing.T) {
 				t.Error(err)
 			}
 		},
-		"expired": func(q *Queue, _ *Deferred) { q.loops[0].deferrals.expireSome(forever, ErrExpired) },
+		"expired": func(q *Queue, _ *Deferred) { q.loops[0].deferrals.expireSome(forever, ErrExpired, byDeferral) },
 	} {
 		eachMode(t, func(t *testing.T, workers int) {
 			f := newFake(t)

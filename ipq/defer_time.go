@@ -55,7 +55,7 @@ func (s *deferrals) unlist(e *deferral) {
 func (s *deferrals) expire() {
 	s.expiry.Lock()
 	defer s.expiry.Unlock()
-	for s.expireSome(monotonic(), ErrExpired) {
+	for s.expireSome(monotonic(), ErrExpired, byDeferral) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -66,7 +66,7 @@ func (s *deferrals) expire() {
 
 // expireSome decides up to expiryBatch packets that are due by now, by the
 // verdict that their handlers returned. It reports whether there may be more.
-func (s *deferrals) expireSome(now time.Duration, why error) (more bool) {
+func (s *deferrals) expireSome(now time.Duration, why error, by cause) (more bool) {
 	s.w.begin(s.buf)
 	n := 0
 	s.mu.Lock()
@@ -80,7 +80,7 @@ func (s *deferrals) expireSome(now time.Duration, why error) (more bool) {
 		n++
 		s.places--
 		if s.broken == nil {
-			s.broken = s.w.addID(e.packet.ID(), e.fallback)
+			s.broken = s.w.addID(e.packet.ID(), e.fallback, by)
 		}
 	}
 	s.mu.Unlock()
@@ -113,7 +113,7 @@ func (s *deferrals) end() (stuck bool) {
 	s.mu.Unlock()
 
 	s.expiry.Lock()
-	for s.expireSome(forever, ErrClosed) {
+	for s.expireSome(forever, ErrClosed, byEnd) {
 	}
 	s.expiry.Unlock()
 
@@ -154,7 +154,7 @@ func (s *deferrals) giveUp() {
 		s.places--
 		n++
 		if s.broken == nil {
-			s.broken = s.w.addTimeout(e.packet.ID())
+			s.broken = s.w.addTimeout(e.packet.ID(), byEnd)
 		}
 	}
 	s.mu.Unlock()

@@ -134,7 +134,7 @@ func (d *inline) takeOver(state uint64) bool {
 			continue
 		}
 		d.packets++
-		err = d.w.addUnhandled(p, tooLate)
+		err = d.w.addUnhandled(p, d.e.lateness())
 	}
 	d.l.failed(err)
 	d.write()

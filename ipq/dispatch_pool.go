@@ -139,7 +139,7 @@ func (d *pool) decideHomeless(verdicts []byte) []byte {
 	w := d.l.unhandled
 	w.begin(verdicts[:need])
 	for _, p := range d.homeless {
-		d.l.failed(w.addUnhandled(p, tooLate))
+		d.l.failed(w.addUnhandled(p, d.l.e.lateness()))
 	}
 	d.l.failed(w.flush())
 	d.homeless = d.homeless[:0]

@@ -34,6 +34,14 @@ func (e *engine) patience() time.Duration {
 	return e.cfg.HandlerTimeout
 }
 
+// lateness is why packets are decided that a handler has, or holds up.
+func (e *engine) lateness() cause {
+	if e.overdue.Load() {
+		return byEnd
+	}
+	return byTimeout
+}
+
 var epoch = time.Now()
 
 // monotonic returns the time since the program started. It reads one clock,

@@ -39,7 +39,7 @@ func (h *handling) complain(err error) {
 // HandlePacket implements Handler.
 func (h *handling) HandlePacket(p *Packet) Verdict {
 	if h.handled.Add(1) == int64(h.s.at)+1 {
-		if h.s.end == byHandler {
+		if h.s.end == endByHandler {
 			h.cancel()
 		}
 		close(h.reached)

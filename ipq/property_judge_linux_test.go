@@ -22,6 +22,12 @@ type judge struct {
 	handled []atomic.Bool   // by number: the handler has, or had, the packet
 	later   map[uint32]bool // numbers of deferred packets that were decided in time
 	late    Stats           // what may have been counted as well, because handlers came too late
+
+	by     cause // of the verdict that is being judged
+	unsure bool  // it may as well be byTimeout, byDeferral or byEnd
+	// Verdicts by cause, and those that may have one of three.
+	droppedBy, passedBy         [causes]uint64
+	droppedUnsure, passedUnsure uint64
 }
 
 func newJudge(s *schedule, cfg *Config, queue int) *judge {
@@ -39,8 +45,10 @@ func (j *judge) verdict(_, number uint32, got *fakekernel.Verdict) error {
 	if err := j.order(&p); err != nil {
 		return err
 	}
+	j.by, j.unsure = byHandler, false
 	want, attrs, payload := j.expect(&p, got)
 	j.countKind(want)
+	j.countCause(want)
 	if got.Verdict != want.kernel() {
 		return fmt.Errorf("number %d: verdict %#x, want %v", number, got.Verdict, want)
 	}
@@ -99,6 +107,7 @@ func (j *judge) expect(p *plan, got *fakekernel.Verdict) (Verdict, zerocopy.Attr
 	w := &j.want
 	if p.undecodable() {
 		w.Undecodable++
+		j.by = byUndecodable
 		return j.cfg.onUndecodable(), 0, nil
 	}
 	if p.truncated(j.cfg) {
@@ -116,15 +125,19 @@ func (j *judge) expect(p *plan, got *fakekernel.Verdict) (Verdict, zerocopy.Attr
 		return p.later.verdict, 0, j.editedLater(p)
 	case j.cfg.HandlerTimeout > 0 && marked && mark == timeOutMark:
 		j.timedOut(p)
+		j.unsure = true
 		return j.cfg.OnTimeout, 0, nil
 	case !j.excess(p):
 		v, attrs := j.decision(p)
+		j.unsure = p.later != nil // its handler's verdict, or the same because its time was over
 		return v, attrs, j.edited(p, v)
 	case j.cfg.Overload == AcceptExcess:
 		w.ExcessAccepted++
+		j.by = byOverload
 		return Accept, 0, nil
 	default:
 		w.ExcessDropped++
+		j.by = byOverload
 		return Drop, 0, nil
 	}
 }
@@ -159,6 +172,7 @@ func (j *judge) decision(p *plan) (Verdict, zerocopy.AttrSet) {
 	w := &j.want
 	j.countPanic(p)
 	if p.act != returns {
+		j.by = byPanic
 		return j.cfg.OnPanic, 0
 	}
 	v := p.verdict
@@ -174,9 +188,21 @@ func (j *judge) decision(p *plan) (Verdict, zerocopy.AttrSet) {
 	}
 	if !v.valid() {
 		w.InvalidVerdicts++
-		v = Drop
+		v, j.by = Drop, byInvalid
 	}
 	return v, p.attrs
+}
+
+func (j *judge) countCause(v Verdict) {
+	by, unsure := &j.passedBy, &j.passedUnsure
+	if v&verdictCode == Drop {
+		by, unsure = &j.droppedBy, &j.droppedUnsure
+	}
+	if j.unsure {
+		*unsure++
+	} else {
+		by[j.by]++
+	}
 }
 
 func (j *judge) countKind(v Verdict) {

@@ -56,13 +56,13 @@ const (
 	whenDone      end = iota // by the context, once all packets are decided
 	byContext                // by the context, in the middle
 	byClose                  // by Close, from several goroutines
-	byHandler                // by the context, from a handler
+	endByHandler             // by the context, from a handler
 	byDeadContext            // by a context that has ended before Run
 	ends
 )
 
 func (e end) String() string {
-	return [...]string{"whenDone", "byContext", "byClose", "byHandler", "byDeadContext"}[e]
+	return [...]string{"whenDone", "byContext", "byClose", "endByHandler", "byDeadContext"}[e]
 }
 
 // newSchedule draws a schedule of about that many packets.

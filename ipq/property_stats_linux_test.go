@@ -11,6 +11,8 @@ import (
 func checkStats(s *schedule, got Stats, judges []*judge, kernels []*fakekernel.Kernel) (wrong []string) {
 	var want, late Stats
 	var messages, refused, unknown uint64
+	var droppedBy, passedBy [causes]uint64
+	var droppedUnsure, passedUnsure uint64
 	for i, j := range judges {
 		k, w := kernels[i].Counters(), j.want
 		want.Received += k.Delivered
@@ -31,6 +33,12 @@ func checkStats(s *schedule, got Stats, judges []*judge, kernels []*fakekernel.K
 		want.TimedOut += w.TimedOut
 		want.ExcessAccepted += w.ExcessAccepted
 		want.ExcessDropped += w.ExcessDropped
+		for by := range droppedBy {
+			droppedBy[by] += j.droppedBy[by]
+			passedBy[by] += j.passedBy[by]
+		}
+		droppedUnsure += j.droppedUnsure
+		passedUnsure += j.passedUnsure
 		late.TimedOut += j.late.TimedOut
 		late.Panics += j.late.Panics
 		late.Bypassed += j.late.Bypassed
@@ -73,6 +81,34 @@ func checkStats(s *schedule, got Stats, judges []*judge, kernels []*fakekernel.K
 	check("ExcessDropped", got.ExcessDropped, want.ExcessDropped)
 	if got.Overtook > got.ExcessAccepted || got.Stuck != 0 {
 		wrong = append(wrong, fmt.Sprintf("Stats.Overtook is %d, of %d accepted; Stuck is %d", got.Overtook, got.ExcessAccepted, got.Stuck))
+	}
+	byCause := func(what string, got *Causes, want *[causes]uint64, unsure uint64) {
+		var sum, wantSum uint64
+		for by, place := range causePlaces {
+			n, spare := *place(got), uint64(0)
+			if by := cause(by); what == "PassedBy" && by == byHandler {
+				check(what+", by a handler", n, 0)
+				continue // where it is counted as its kind
+			} else if by == byHandler || by == byPanic || by == byTimeout || by == byDeferral || by == byEnd {
+				spare = unsure
+			}
+			sum, wantSum = sum+n, wantSum+want[by]
+			between(fmt.Sprintf("%s, cause %d", what, by), n, want[by], spare)
+		}
+		between(what+" in all", sum, wantSum, unsure)
+	}
+	byCause("DroppedBy", &got.DroppedBy, &droppedBy, droppedUnsure)
+	byCause("PassedBy", &got.PassedBy, &passedBy, passedUnsure)
+	d := &got.DroppedBy
+	check("Dropped, by all causes", d.Handler+d.Invalid+d.Panic+d.Timeout+d.Deferral+d.Overload+d.Undecodable+d.TooLarge+d.End, got.Dropped)
+	check("TimedOut and what was deferred, by cause", got.TimedOut, min(got.TimedOut, d.Timeout+d.End+got.PassedBy.Timeout+got.PassedBy.End))
+	var sum Counts
+	sum.KernelKnown = true
+	for i := range got.Queues {
+		sum.add(&got.Queues[i].Counts)
+	}
+	if sum != got.Counts {
+		wrong = append(wrong, fmt.Sprintf("the queues' counts come to %+v, not to %+v", sum, got.Counts))
 	}
 	check("Overruns", got.Overruns, want.Overruns)
 	check("Undecodable + OtherMessages", got.Undecodable+got.OtherMessages, messages)

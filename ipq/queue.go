@@ -239,25 +239,31 @@ func (q *Queue) closeWorkers() {
 // Stats returns the counts so far. It may be called at any time, also after
 // Close, and reads the kernel's tables unless Run has returned.
 func (q *Queue) Stats() Stats {
-	s := Stats{KernelKnown: true, ReadBuffer: q.loops[0].sock.ReadBuffer()}
+	s := Stats{Counts: Counts{KernelKnown: true}, Queues: make([]QueueStats, 0, len(q.loops))}
 	for _, l := range q.loops {
-		l.addTo(&s)
+		c := l.counts()
+		s.Counts.add(&c)
+		s.Queues = append(s.Queues, QueueStats{Queue: l.sock.Queue(), Counts: c})
 	}
 	return s
 }
 
-// addTo adds what was counted for one queue, and what the kernel counts.
-func (l *loop) addTo(s *Stats) {
-	for _, c := range l.counts {
-		c.addTo(s)
+// counts returns what was counted for the loop's queue, and what the kernel counts.
+func (l *loop) counts() (c Counts) {
+	for _, x := range l.sets {
+		x.addTo(&c)
 	}
-	l.sizes.addTo(s)
-	s.Stuck += l.to.overrun()
+	l.sizes.addTo(&c)
+	c.Stuck = l.to.overrun()
+	c.ReadBuffer = l.sock.ReadBuffer()
 
 	k := l.sock.Counters()
-	s.KernelKnown = s.KernelKnown && k.Known
-	s.Waiting += k.Waiting
-	s.QueueDropped += k.QueueDropped
-	s.SocketDropped += k.SocketDropped
-	s.Sequence += k.Sequence
+	c.KernelKnown, c.Waiting, c.Sequence = k.Known, k.Waiting, k.Sequence
+	c.QueueDropped, c.SocketDropped = k.QueueDropped, k.SocketDropped
+	if l.e.cfg.FailOpen {
+		c.PassedBy.SocketFull = k.SocketDropped
+	} else {
+		c.DroppedBy.QueueFull, c.DroppedBy.SocketFull = k.QueueDropped, k.SocketDropped
+	}
+	return c
 }

@@ -39,9 +39,9 @@ type loop struct {
 	abandoned atomic.Bool           // see abandon
 	results   chan<- error
 
-	sizes  batchSizes
-	count  *counters   // the loop's own
-	counts []*counters // all that is counted for the queue
+	sizes batchSizes
+	count *counters   // the loop's own
+	sets  []*counters // all that is counted for the queue
 }
 
 // A dispatcher is where received batches go: to the handler, or to the pool.
@@ -86,7 +86,7 @@ func newLoop(e *engine, sock *socket, r *ring.Ring, p *pin) *loop {
 // newCounters returns counters whose counts are the queue's.
 func (l *loop) newCounters() *counters {
 	c := new(counters)
-	l.counts = append(l.counts, c)
+	l.sets = append(l.sets, c)
 	return c
 }
 

@@ -56,7 +56,13 @@ func (l *loop) control(msg []byte) {
 // still waits because the kernel has refused another.
 func (l *loop) decideAgain(e zerocopy.Error) {
 	var b [zerocopy.VerdictLen]byte
-	putInPlace(b[:], l.sock.Queue(), e, l.e.cfg.onUndecodable())
+	v := l.e.cfg.onUndecodable()
+	if v == Drop {
+		l.count.inc(countDroppedRefused)
+	} else {
+		l.count.inc(countPassedRefused)
+	}
+	putInPlace(b[:], l.sock.Queue(), e, v)
 	zerocopy.SetEcho(b[:], secondTry)
 	l.again.Reset()
 	l.again.Add(b[:])

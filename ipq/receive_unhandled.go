@@ -4,11 +4,11 @@ package ipq
 // handler: excess by the policy for it, and what comes when handlers do not
 // return by Config.OnTimeout.
 func (l *loop) receiveUnhandled(fd int) received {
-	why := tooLate
-	if l.e.overdue.Load() {
+	by := l.e.lateness()
+	if by == byEnd {
 		l.to.decided() // so that nothing is overtaken
 	} else if l.e.cfg.Overload != Wait {
-		why = excess
+		by = byOverload
 	}
 	n, errno := l.sock.recv(l.spare.Batch, fd)
 	if errno != 0 {
@@ -24,10 +24,10 @@ func (l *loop) receiveUnhandled(fd int) received {
 			continue
 		}
 		packets++
-		if why == excess && l.e.cfg.Overload == AcceptExcess && !p.broken && l.to.overtakes(p) {
+		if by == byOverload && l.e.cfg.Overload == AcceptExcess && !p.broken && l.to.overtakes(p) {
 			l.count.inc(countOvertook)
 		}
-		l.failed(w.addUnhandled(p, why))
+		l.failed(w.addUnhandled(p, by))
 	}
 	l.count.add(countReceived, packets)
 	l.failed(w.flush())

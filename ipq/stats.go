@@ -1,14 +1,26 @@
 package ipq
 
 import (
-	"math/bits"
-	"sync/atomic"
+	"reflect"
+	"slices"
 )
 
-// Stats are counts since Open, over all queues of a [Queue], and a few states.
-// Counts of user space are exact when Run has returned; while it runs they
-// are taken one after the other and may differ by packets in flight.
+// Stats are the counts of a [Queue]: their sums over its queues, and those of each.
 type Stats struct {
+	Counts
+	Queues []QueueStats // in the order of their numbers
+}
+
+// QueueStats are the counts of one kernel queue.
+type QueueStats struct {
+	Queue uint16 // its number
+	Counts
+}
+
+// Counts are counts since Open, and a few states. Those of user space are exact
+// when Run has returned; while it runs they are taken one after the other and may
+// differ by packets in flight.
+type Counts struct {
 	// Received counts packets read from the kernel, Batches the recvmmsg(2)
 	// calls that brought any.
 	Received, Batches uint64
@@ -24,6 +36,9 @@ type Stats struct {
 	// RefusedVerdicts instead, as Run returns. Others that it refused are among
 	// them as they were written.
 	Accepted, Dropped, Repeated, Stopped, Requeued uint64
+	// DroppedBy says why each packet was dropped, and PassedBy why each was accepted,
+	// or passed by another verdict, without its handler having decided so.
+	DroppedBy, PassedBy Causes
 	// Modified counts verdicts that carried a new payload.
 	Modified uint64
 
@@ -114,118 +129,81 @@ type Stats struct {
 	ReadBuffer int
 }
 
-// A counter is one of the engine's counters. To add one, add it here, its place
-// in counterPlaces, and its field to Stats; whoever has counters then counts it.
-type counter uint8
-
-const (
-	// Of verdicts: a writer counts these, and shows them once they are written.
-	countVerdicts counter = iota
-	countMessages
-	countAccepted // the kinds, in the order of kinds
-	countDropped
-	countRepeated
-	countStopped
-	countRequeued
-	countModified
-	countInvalid
-	countTimedOut
-	countTooLarge
-	countExcessAccepted
-	countExcessDropped
-
-	countReceived
-	countWrites
-	countWriteRetries
-	countTruncated
-	countUndecodable
-	countUnknown
-	countRefused
-	countOther
-	countOverruns
-	countReadRetries
-	countParks
-	countWaits
-	countOvertook
-	countOrphans
-	countPanics
-	countBypassed
-	countBypassFailed
-	countDeferred
-	countDeferExpired
-	countDeferRefused
-
-	ofVerdicts = countExcessDropped + 1
-	ofAll      = countDeferRefused + 1
-)
-
-// counterPlaces says where Stats has each counter.
-var counterPlaces = [ofAll]func(*Stats) *uint64{
-	countVerdicts:       func(s *Stats) *uint64 { return &s.Verdicts },
-	countMessages:       func(s *Stats) *uint64 { return &s.Messages },
-	countAccepted:       func(s *Stats) *uint64 { return &s.Accepted },
-	countDropped:        func(s *Stats) *uint64 { return &s.Dropped },
-	countRepeated:       func(s *Stats) *uint64 { return &s.Repeated },
-	countStopped:        func(s *Stats) *uint64 { return &s.Stopped },
-	countRequeued:       func(s *Stats) *uint64 { return &s.Requeued },
-	countModified:       func(s *Stats) *uint64 { return &s.Modified },
-	countInvalid:        func(s *Stats) *uint64 { return &s.InvalidVerdicts },
-	countTimedOut:       func(s *Stats) *uint64 { return &s.TimedOut },
-	countTooLarge:       func(s *Stats) *uint64 { return &s.TooLarge },
-	countExcessAccepted: func(s *Stats) *uint64 { return &s.ExcessAccepted },
-	countExcessDropped:  func(s *Stats) *uint64 { return &s.ExcessDropped },
-	countReceived:       func(s *Stats) *uint64 { return &s.Received },
-	countWrites:         func(s *Stats) *uint64 { return &s.Writes },
-	countWriteRetries:   func(s *Stats) *uint64 { return &s.WriteRetries },
-	countTruncated:      func(s *Stats) *uint64 { return &s.Truncated },
-	countUndecodable:    func(s *Stats) *uint64 { return &s.Undecodable },
-	countUnknown:        func(s *Stats) *uint64 { return &s.UnknownVerdicts },
-	countRefused:        func(s *Stats) *uint64 { return &s.RefusedVerdicts },
-	countOther:          func(s *Stats) *uint64 { return &s.OtherMessages },
-	countOverruns:       func(s *Stats) *uint64 { return &s.Overruns },
-	countReadRetries:    func(s *Stats) *uint64 { return &s.ReadRetries },
-	countParks:          func(s *Stats) *uint64 { return &s.Parks },
-	countWaits:          func(s *Stats) *uint64 { return &s.Waits },
-	countOvertook:       func(s *Stats) *uint64 { return &s.Overtook },
-	countOrphans:        func(s *Stats) *uint64 { return &s.Orphans },
-	countPanics:         func(s *Stats) *uint64 { return &s.Panics },
-	countBypassed:       func(s *Stats) *uint64 { return &s.Bypassed },
-	countBypassFailed:   func(s *Stats) *uint64 { return &s.BypassFailed },
-	countDeferred:       func(s *Stats) *uint64 { return &s.Deferred },
-	countDeferExpired:   func(s *Stats) *uint64 { return &s.DeferExpired },
-	countDeferRefused:   func(s *Stats) *uint64 { return &s.DeferRefused },
+// Causes count packets by why they got their verdict.
+type Causes struct {
+	// Handler: the handler, or who decided a deferred packet, said so. It is 0 in
+	// [Counts.PassedBy].
+	Handler uint64
+	// Invalid: the handler returned a verdict that no kernel knows, or changed what
+	// must stay ([Packet.EditPayload]).
+	Invalid uint64
+	// Panic: the handler panicked, or called runtime.Goexit: [Config.OnPanic].
+	Panic uint64
+	// Timeout: a handler did not return within [Config.HandlerTimeout], this packet's
+	// or that of one before it: [Config.OnTimeout].
+	Timeout uint64
+	// Deferral: the packet was deferred, and got what its handler returned because
+	// [Config.DeferTimeout] was over.
+	Deferral uint64
+	// Overload: the pool was saturated: [Config.Overload].
+	Overload uint64
+	// Undecodable: the kernel's message could not be read.
+	Undecodable uint64
+	// TooLarge: the socket did not take the packet's new payload.
+	TooLarge uint64
+	// End: the run ended first. After [Config.DrainTimeout] it is OnTimeout, for
+	// deferred packets what their handler returned.
+	End uint64
+	// Refused: the kernel refused the verdict, and was given this one. The packet is
+	// counted by the kind of the refused verdict, too.
+	Refused uint64
+	// QueueFull and SocketFull: the packet did not fit into the kernel's queue, or the
+	// socket's receive buffer. Only DroppedBy has them, and without [Config.FailOpen]:
+	// with it the kernel accepts such packets, and counts those that did not fit into
+	// the buffer only. They were not received, and are in no other count of user space.
+	QueueFull, SocketFull uint64
 }
 
-// counters are a set of all counters. Most sets are written by one goroutine at a
-// time; the padding keeps neighbours apart.
-type counters struct {
-	n [ofAll]atomic.Uint64
-	_ [64]byte
+// Sub returns what was counted since before was taken from the same Queue. States are
+// those of s: Stuck, Waiting, KernelKnown and ReadBuffer.
+func (s Stats) Sub(before Stats) Stats {
+	d := Stats{Counts: s.Counts.sub(&before.Counts), Queues: slices.Clone(s.Queues)}
+	for i := range min(len(d.Queues), len(before.Queues)) {
+		d.Queues[i].Counts = d.Queues[i].sub(&before.Queues[i].Counts)
+	}
+	return d
 }
 
-func (c *counters) inc(k counter)           { c.n[k].Add(1) }
-func (c *counters) add(k counter, n uint64) { c.n[k].Add(n) }
+func (c Counts) sub(before *Counts) Counts {
+	waiting := c.Waiting
+	combine(reflect.ValueOf(&c).Elem(), reflect.ValueOf(before).Elem(), func(a, b uint64) uint64 { return a - min(a, b) })
+	c.Waiting = waiting
+	return c
+}
 
-func (c *counters) addTo(s *Stats) {
-	for k, place := range counterPlaces {
-		*place(s) += c.n[k].Load()
+// add adds the counts of another queue.
+func (c *Counts) add(o *Counts) {
+	combine(reflect.ValueOf(c).Elem(), reflect.ValueOf(o).Elem(), func(a, b uint64) uint64 { return a + b })
+	c.Stuck += o.Stuck
+	c.KernelKnown = c.KernelKnown && o.KernelKnown
+	c.ReadBuffer = o.ReadBuffer
+}
+
+// combine puts f of every two counts that are alike in place of the first.
+func combine(a, b reflect.Value, f func(a, b uint64) uint64) {
+	switch a.Kind() {
+	case reflect.Uint64:
+		a.SetUint(f(a.Uint(), b.Uint()))
+	case reflect.Struct:
+		for i := range a.NumField() {
+			combine(a.Field(i), b.Field(i), f)
+		}
+	case reflect.Array:
+		for i := range a.Len() {
+			combine(a.Index(i), b.Index(i), f)
+		}
 	}
 }
 
 // batchClasses is how many powers of two there are up to maxBatchSize.
 const batchClasses = 11
-
-// batchSizes are the receive loop's side of Stats.BatchSizes, and of Batches,
-// which is their sum.
-type batchSizes [batchClasses]atomic.Uint64
-
-// add counts a batch of n messages.
-func (s *batchSizes) add(n int) { s[bits.Len(uint(n)>>1)].Add(1) }
-
-func (s *batchSizes) addTo(to *Stats) {
-	for i := range s {
-		n := s[i].Load()
-		to.BatchSizes[i] += n
-		to.Batches += n
-	}
-}

@@ -42,8 +42,12 @@ func (w *writer) writeOne(one *ring.Gather, msg []byte) error {
 		return err
 	}
 	w.tally[countTooLarge]++
+	// It was counted as what it would have been.
+	w.tally[kindOf(Verdict(zerocopy.VerdictOf(msg)))]--
+	w.tally[countVerdicts]--
+	v := w.tallied(w.cfg.onUndecodable(), byTooLarge)
 	var plain [zerocopy.VerdictLen]byte
-	zerocopy.PutVerdict(plain[:], w.sock.Queue(), zerocopy.VerdictID(msg), w.cfg.onUndecodable().kernel())
+	zerocopy.PutVerdict(plain[:], w.sock.Queue(), zerocopy.VerdictID(msg), v.kernel())
 	one.Reset()
 	one.Add(plain[:])
 	return w.sock.write(one, w.count)
@@ -69,11 +73,11 @@ func (w *writer) note() {
 	x := &w.recent[w.writes%len(w.recent)]
 	x.seq = h.Seq
 	for i := range x.kinds {
-		k := countAccepted + counter(i)
-		x.kinds[i] = uint32(w.tally[k] - w.sent[k])
+		n := w.tally[countAccepted+counter(i)]
+		x.kinds[i] = uint32(n - w.sent[i])
+		w.sent[i] = n
 	}
 	w.writes++
-	w.sent = w.tally
 }
 
 // uncount takes writes out of the counts that the kernel has refused as a whole:

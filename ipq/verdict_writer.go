@@ -30,7 +30,7 @@ type writer struct {
 
 	series series
 	tally  tally
-	sent   tally // what of tally is written
+	sent   [kinds]uint64 // what of the kinds in tally is written
 
 	// The last writes, for those that the kernel refuses as a whole.
 	recent []wrote
@@ -64,20 +64,20 @@ func (w *writer) begin(buf []byte) {
 
 // add takes the verdict on p, with what was edited of it. It may write earlier
 // ones to make room.
-func (w *writer) add(p *Packet, v Verdict) error {
+func (w *writer) add(p *Packet, v Verdict, by cause) error {
 	if !p.edit.any() {
-		return w.addID(p.ID(), v)
+		return w.addID(p.ID(), v, by)
 	}
 	if p.misedited() && v&verdictCode != Drop {
 		w.tally[countInvalid]++
-		v = Drop
+		v, by = Drop, byInvalid
 	}
-	return w.addAttrs(p.ID(), w.tallied(v), &p.edit)
+	return w.addAttrs(p.ID(), w.tallied(v, by), &p.edit)
 }
 
 // addID takes a verdict on the packet with that id.
-func (w *writer) addID(id uint32, v Verdict) error {
-	v = w.tallied(v)
+func (w *writer) addID(id uint32, v Verdict, by cause) error {
+	v = w.tallied(v, by)
 	if v&verdictMark != 0 {
 		return w.addAttrs(id, v, &edits{})
 	}
@@ -92,56 +92,60 @@ func (w *writer) addID(id uint32, v Verdict) error {
 	return nil
 }
 
-// A reason is why no handler decides a packet.
-type reason uint8
-
-const (
-	tooLate reason = iota // a handler does not return, or the time to drain is over
-	excess                // the pool is saturated
-)
-
-// addUnhandled takes what a packet gets that no handler is called for.
-func (w *writer) addUnhandled(p *Packet, why reason) error {
+// addUnhandled takes what a packet gets that no handler is called for: because of
+// an overload, or because a handler does not return, or the run ends.
+func (w *writer) addUnhandled(p *Packet, by cause) error {
 	switch {
 	case p.broken:
-		return w.addID(p.ID(), w.cfg.onUndecodable())
-	case why == tooLate:
-		return w.addTimeout(p.ID())
+		return w.addID(p.ID(), w.cfg.onUndecodable(), byUndecodable)
+	case by != byOverload:
+		return w.addTimeout(p.ID(), by)
 	case w.cfg.Overload == AcceptExcess:
 		w.tally[countExcessAccepted]++
-		return w.addID(p.ID(), Accept)
+		return w.addID(p.ID(), Accept, by)
 	}
 	w.tally[countExcessDropped]++
-	return w.addID(p.ID(), Drop)
+	return w.addID(p.ID(), Drop, by)
 }
 
 // addTimeout takes what a packet gets when its time is over.
-func (w *writer) addTimeout(id uint32) error {
+func (w *writer) addTimeout(id uint32, by cause) error {
 	w.tally[countTimedOut]++
-	return w.addID(id, w.cfg.OnTimeout)
+	return w.addID(id, w.cfg.OnTimeout, by)
 }
 
 // tallied counts v, and returns it without what the kernel would not take.
-func (w *writer) tallied(v Verdict) Verdict {
+func (w *writer) tallied(v Verdict, by cause) Verdict {
 	v &^= verdictBypass
 	if !v.valid() {
 		w.tally[countInvalid]++
-		v = Drop
+		v, by = Drop, byInvalid
 	}
 	w.tally[countVerdicts]++
-	switch v & verdictCode {
-	case Accept:
-		w.tally[countAccepted]++
-	case Repeat:
-		w.tally[countRepeated]++
-	case Stop:
-		w.tally[countStopped]++
-	case verdictQueue:
-		w.tally[countRequeued]++
-	default:
-		w.tally[countDropped]++
+	kind := kindOf(v)
+	w.tally[kind]++
+	switch {
+	case kind == countDropped:
+		w.tally[countDroppedBy+counter(by)]++
+	case by != byHandler:
+		w.tally[countPassedBy+counter(by)]++
 	}
 	return v
+}
+
+// kindOf returns the counter of v's kind.
+func kindOf(v Verdict) counter {
+	switch v & verdictCode {
+	case Accept:
+		return countAccepted
+	case Repeat:
+		return countRepeated
+	case Stop:
+		return countStopped
+	case verdictQueue:
+		return countRequeued
+	}
+	return countDropped
 }
 
 // endSeries puts the message for the open series, if there is one.
@@ -213,7 +217,7 @@ func (w *writer) flush() error {
 			w.count.add(counter(k), n)
 		}
 	}
-	w.tally, w.sent = tally{}, tally{}
+	w.tally, w.sent = tally{}, [kinds]uint64{}
 	return nil
 }
 
@@ -245,7 +249,7 @@ func (w *writer) write() error {
 	w.list.Reset()
 	if err != nil {
 		// What was not written is not counted; the loop ends, and its queue with it.
-		w.tally, w.sent, w.series = tally{}, tally{}, series{}
+		w.tally, w.sent, w.series = tally{}, [kinds]uint64{}, series{}
 		return err
 	}
 	w.count.inc(countWrites)

@@ -124,6 +124,9 @@ func SetEcho(msg []byte, v uint32) { binary.NativeEndian.PutUint32(msg[12:], v) 
 // the verdict and the id.
 func VerdictID(msg []byte) uint32 { return binary.BigEndian.Uint32(msg[28:]) }
 
+// VerdictOf returns the verdict of such a message, as its header has it.
+func VerdictOf(msg []byte) uint32 { return binary.BigEndian.Uint32(msg[24:]) }
+
 // Pad returns how many zero bytes follow n bytes of payload so that the next
 // message in the same write is aligned: 0 to 3.
 func Pad(n int) int { return -n & 3 }
