@@ -35,6 +35,7 @@ var mayImport = map[string][]string{
 	"internal/flood":    {"golang.org/x/sys"},
 	"internal/nfsock":   {"internal/zerocopy", "internal/netns", "golang.org/x/sys", "github.com/mdlayher/netlink", "github.com/mdlayher/socket"},
 	"internal/netns":    {"golang.org/x/sys"},
+	"internal/nftexpr":  {"golang.org/x/sys", "github.com/google/nftables"},
 	"internal/output":   {},
 	"internal/peers":    {},
 	"internal/plot":     {},
