@@ -29,7 +29,7 @@ var mayImport = map[string][]string{
 	"ring":              {"golang.org/x/sys"},
 	"internal/zerocopy": {},
 	"internal/netlab": {
-		"golang.org/x/sys", "github.com/google/nftables", "github.com/mdlayher/netlink",
+		"internal/nftexpr", "golang.org/x/sys", "github.com/google/nftables", "github.com/mdlayher/netlink",
 		"github.com/vishvananda/netlink", "github.com/vishvananda/netns",
 	},
 	"internal/flood":    {"golang.org/x/sys"},

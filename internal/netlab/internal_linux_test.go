@@ -1,9 +1,6 @@
 package netlab
 
 import (
-	"bytes"
-	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"io/fs"
 	"os"
@@ -11,78 +8,8 @@ import (
 	"testing"
 	"testing/fstest"
 
-	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
 )
-
-// Both forms of a queue rule, as they go to the kernel inside NFTA_LIST_ELEM:
-// NFTA_EXPR_NAME (1), then NFTA_EXPR_DATA (2, nested).
-func TestQueueRuleOnTheWire(t *testing.T) {
-	for _, c := range []struct {
-		name   string
-		rule   Rule
-		native string // NFTA_QUEUE_NUM, NFTA_QUEUE_TOTAL, NFTA_QUEUE_FLAGS: be16
-		target [3]uint16
-	}{
-		{"one", Rule{Queue: 5}, "0005 0001 0000", [3]uint16{5, 1, 0}},
-		{"bypass", Rule{Queue: 5, Queues: 1, Bypass: true}, "0005 0001 0001", [3]uint16{5, 1, 1}},
-		{"balanced", Rule{Queue: 256, Queues: 4}, "0100 0004 0000", [3]uint16{256, 4, 0}},
-		{"fanout", Rule{Queue: 1, Queues: 2, FanoutCPU: true}, "0001 0002 0002", [3]uint16{1, 2, 2}},
-		{"both", Rule{Queues: 65535, Bypass: true, FanoutCPU: true}, "0000 ffff 0003", [3]uint16{0, 65535, 3}},
-		{"last", Rule{Queue: 65535}, "ffff 0001 0000", [3]uint16{65535, 1, 0}},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			v := strings.Fields(c.native)
-			native := unhex(t,
-				"0a00 0100", hex.EncodeToString([]byte("queue\x00")), "0000", // padded to 12
-				"1c00 0280", // 4 + 3 attributes of 8
-				"0600 0100", v[0], "0000",
-				"0600 0200", v[1], "0000",
-				"0600 0300", v[2], "0000")
-			checkWire(t, queueExpr, c.rule, native)
-
-			info := make([]byte, 8)
-			for i, field := range c.target {
-				binary.NativeEndian.PutUint16(info[2*i:], field)
-			}
-			target := unhex(t,
-				"0b00 0100", hex.EncodeToString([]byte("target\x00")), "00", // padded to 12
-				"2400 0280", // 4 + 12 + 8 + 12
-				"0c00 0100", hex.EncodeToString([]byte("NFQUEUE\x00")),
-				"0800 0200", "00000003",
-				"0c00 0300", hex.EncodeToString(info))
-			checkWire(t, targetExpr, c.rule, target)
-		})
-	}
-}
-
-func checkWire(t *testing.T, build func(Rule) (expr.Any, error), r Rule, want []byte) {
-	t.Helper()
-	e, err := build(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, err := expr.Marshal(unix.NFPROTO_INET, e)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(got, want) {
-		t.Errorf("%T\ngot  %x\nwant %x", e, got, want)
-	}
-}
-
-// unhex decodes attributes, which are written here with little-endian headers.
-func unhex(t *testing.T, parts ...string) []byte {
-	t.Helper()
-	if binary.NativeEndian.Uint16([]byte{1, 0}) != 1 {
-		t.Skip("attribute headers are of the machine's byte order, these are little-endian")
-	}
-	b, err := hex.DecodeString(strings.ReplaceAll(strings.Join(parts, ""), " ", ""))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
 
 func TestParseQueueStats(t *testing.T) {
 	got, err := parseQueueStats([]byte("" +

@@ -148,6 +148,7 @@ func TestQueueRuleQueues(t *testing.T) {
 		{"dropped", netlab.Rule{Queue: 5}, 0},
 		{"bypassed", netlab.Rule{Queue: 5, Bypass: true}, 20},
 		{"range", netlab.Rule{Queue: 65000, Queues: 536}, 0},
+		{"most", netlab.Rule{Queues: 65535}, 0},
 		{"fanout bypassed", netlab.Rule{Queue: 8, Queues: 2, FanoutCPU: true, Bypass: true}, 20},
 	} {
 		t.Run(c.name, func(t *testing.T) {

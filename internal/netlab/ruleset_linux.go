@@ -1,7 +1,6 @@
 package netlab
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -9,7 +8,8 @@ import (
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
-	"golang.org/x/sys/unix"
+
+	"github.com/goipq/goipq/internal/nftexpr"
 )
 
 // tables numbers the tables of this process; its id keeps them apart from those
@@ -29,27 +29,17 @@ func tableName() string {
 // next rule. Install before a listener binds: a chain added at an earlier
 // priority while packets wait there makes the kernel queue those again.
 func (n *NS) InstallQueue(rules ...Rule) (*Ruleset, error) {
-	native, err := ProbeQueueExpr(n)
+	native, err := n.probeQueue()
 	if err != nil {
 		return nil, err
 	}
-	toQueue := queueExpr
-	if !native {
-		toQueue = targetExpr
-	}
 	specs := make([]spec, len(rules))
 	for i, r := range rules {
-		action, err := toQueue(r)
+		queue, err := r.queue()
 		if err != nil {
 			return nil, err
 		}
-		specs[i] = spec{r.Hook, r.Priority, r.Match, action}
-	}
-	if !native && len(specs) > 0 {
-		if err := n.try(specs[0].action); errors.Is(err, unix.ENOENT) {
-			return nil, fmt.Errorf("netlab: this kernel has neither nft's queue expression (CONFIG_NFT_QUEUE) nor the "+
-				"NFQUEUE target (CONFIG_NFT_COMPAT with CONFIG_NETFILTER_XT_TARGET_NFQUEUE): %w", err)
-		}
+		specs[i] = spec{r.Hook, r.Priority, r.Match, []expr.Any{queue.Expr(native)}}
 	}
 	set, err := n.install(specs)
 	if err != nil {
@@ -70,10 +60,10 @@ func (n *NS) InstallCounter(hook Hook, priority int32, matches ...Match) (*Rules
 // InstallDrop is like InstallCounter, but drops what it has counted, so that a
 // packet counts for the first Match that selects it.
 func (n *NS) InstallDrop(hook Hook, priority int32, matches ...Match) (*Ruleset, error) {
-	return n.observe(hook, priority, matches, &expr.Verdict{Kind: expr.VerdictDrop})
+	return n.observe(hook, priority, matches, []expr.Any{&expr.Verdict{Kind: expr.VerdictDrop}})
 }
 
-func (n *NS) observe(hook Hook, priority int32, matches []Match, action expr.Any) (*Ruleset, error) {
+func (n *NS) observe(hook Hook, priority int32, matches []Match, action []expr.Any) (*Ruleset, error) {
 	if len(matches) == 0 {
 		matches = []Match{{}}
 	}
@@ -84,13 +74,13 @@ func (n *NS) observe(hook Hook, priority int32, matches []Match, action expr.Any
 	return n.install(specs)
 }
 
-// A spec is a rule of any kind: count what matches, then act unless action is
-// nil.
+// A spec is a rule of any kind: count what matches, then act if there is an
+// action.
 type spec struct {
 	hook     Hook
 	priority int32
 	match    Match
-	action   expr.Any
+	action   []expr.Any
 }
 
 func (n *NS) install(specs []spec) (*Ruleset, error) {
@@ -117,12 +107,8 @@ func (n *NS) install(specs []spec) (*Ruleset, error) {
 		if isNew {
 			nft.AddChain(nftChain)
 		}
-		for _, exprs := range matches {
-			exprs = append(exprs, &expr.Counter{})
-			if s.action != nil {
-				exprs = append(exprs, s.action)
-			}
-			nft.AddRule(&nftables.Rule{Table: table, Chain: nftChain, Exprs: exprs})
+		for _, conditions := range matches {
+			nft.AddRule(nftexpr.Rule(nftChain, slices.Concat(conditions...), []expr.Any{&expr.Counter{}}, s.action))
 			c.owners = append(c.owners, i)
 		}
 	}
@@ -144,15 +130,8 @@ func (r *Ruleset) chain(hook Hook, priority int32) (c *chain, isNew bool) {
 }
 
 func (c *chain) nft(table *nftables.Table) *nftables.Chain {
-	accept := nftables.ChainPolicyAccept
-	return &nftables.Chain{
-		Name:     fmt.Sprintf("%v_%d", c.hook, c.priority),
-		Table:    table,
-		Hooknum:  nftables.ChainHookRef(nftables.ChainHook(c.hook)),
-		Priority: nftables.ChainPriorityRef(nftables.ChainPriority(c.priority)),
-		Type:     nftables.ChainTypeFilter,
-		Policy:   &accept,
-	}
+	name := fmt.Sprintf("%v_%d", c.hook, c.priority)
+	return nftexpr.BaseChain(table, name, nftables.ChainHook(c.hook), nftables.ChainPriority(c.priority))
 }
 
 func (r *Ruleset) nftTable() *nftables.Table {
@@ -187,15 +166,16 @@ func (r *Ruleset) Counters() ([]Counter, error) {
 			return err
 		}
 		for _, c := range r.chains {
-			rules, err := nft.GetRules(table, c.nft(table))
+			seen, err := nftexpr.Counters(nft, c.nft(table))
 			if err != nil {
 				return err
 			}
-			if len(rules) != len(c.owners) {
-				return fmt.Errorf("table %s has %d rules at %v, not the %d installed", r.table, len(rules), c.hook, len(c.owners))
+			if len(seen) != len(c.owners) {
+				return fmt.Errorf("table %s has %d rules at %v, not the %d installed", r.table, len(seen), c.hook, len(c.owners))
 			}
-			for i, rule := range rules {
-				sums[c.owners[i]].add(rule.Exprs)
+			for i, owner := range c.owners {
+				sums[owner].Packets += seen[i].Packets
+				sums[owner].Bytes += seen[i].Bytes
 			}
 		}
 		return nil
@@ -204,13 +184,4 @@ func (r *Ruleset) Counters() ([]Counter, error) {
 		return nil, fmt.Errorf("netlab: read counters: %w", err)
 	}
 	return sums, nil
-}
-
-func (c *Counter) add(exprs []expr.Any) {
-	for _, e := range exprs {
-		if seen, ok := e.(*expr.Counter); ok {
-			c.Packets += seen.Packets
-			c.Bytes += seen.Bytes
-		}
-	}
 }
