@@ -24,7 +24,7 @@ const module = "github.com/goipq/goipq"
 // folders without any line, are free.
 var mayImport = map[string][]string{
 	"ipq":               {"worker", "ring", "internal/zerocopy", "internal/nfsock", "internal/netns", "golang.org/x/sys"},
-	"ipq/bypass":        {"ipq", "internal/netns", "golang.org/x/sys", "github.com/cilium/ebpf", "github.com/google/nftables"},
+	"ipq/bypass":        {"ipq", "internal/nftexpr", "internal/netns", "golang.org/x/sys", "github.com/cilium/ebpf", "github.com/google/nftables"},
 	"worker":            {"github.com/panjf2000/ants/v2"},
 	"ring":              {"golang.org/x/sys"},
 	"internal/zerocopy": {},

@@ -6,9 +6,11 @@ import (
 	"io/fs"
 	"os"
 	"runtime"
+	"slices"
 
 	"github.com/cilium/ebpf"
 	"github.com/goipq/goipq/internal/netns"
+	"github.com/goipq/goipq/internal/nftexpr"
 	"github.com/goipq/goipq/ipq"
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
@@ -62,7 +64,7 @@ func (s *Ruleset) install(r Rules) error {
 	if err := s.absent(); err != nil {
 		return err
 	}
-	own, err := b.probe(r)
+	native, err := s.probe()
 	if err != nil {
 		return err
 	}
@@ -75,7 +77,7 @@ func (s *Ruleset) install(r Rules) error {
 		}
 	}
 	err = s.transact(func(nft *nftables.Conn, table *nftables.Table) {
-		b.add(nft, table, r, own, s.tally)
+		b.add(nft, table, r, native, s.tally)
 	})
 	switch {
 	case errors.Is(err, unix.ENOENT) && b.backend == ConnMark:
@@ -99,7 +101,7 @@ func (s *Ruleset) release() {
 // absent returns an error if the table exists. A transaction that fails because
 // it does may have added chains before it is undone.
 func (s *Ruleset) absent() error {
-	nft, err := s.conn()
+	nft, err := connect(s.netns)
 	if err != nil {
 		return fmt.Errorf("bypass: install rules: %w", err)
 	}
@@ -117,107 +119,87 @@ func (s *Ruleset) absent() error {
 	return nil
 }
 
-// try has the kernel check an expression, and load the module that it takes. It
-// uses a chain at no hook, in a table of this process that the same transaction
-// removes: a failure with hooks would make the kernel drop all packets that wait
-// in queues. The table is of family ip, since the kernel does not find xtables'
-// modules for family inet.
-func try(ns *os.File, e expr.Any) error {
-	probe := &Ruleset{name: fmt.Sprintf("goipq_bypass_probe_%d", os.Getpid()), netns: ns}
-	return probe.commit(func(nft *nftables.Conn) {
-		table := nft.CreateTable(&nftables.Table{Name: probe.name, Family: nftables.TableFamilyIPv4})
-		chain := nft.AddChain(&nftables.Chain{Name: "probe", Table: table})
-		nft.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: []expr.Any{e}})
-		nft.DelTable(table)
-	})
-}
-
 // lacksMatch returns an error if the kernel has no match of that name, and nil
 // when it cannot be asked.
 func lacksMatch(ns *os.File, p *ebpf.Program, name string) error {
-	if err := try(ns, program(p, name)); errors.Is(err, unix.ENOENT) {
+	nft, err := connect(ns)
+	if err != nil {
+		return nil
+	}
+	err = nftexpr.Try(nft, program(p, name))
+	runtime.KeepAlive(ns)
+	if errors.Is(err, unix.ENOENT) {
 		return fmt.Errorf("nft's match %q revision 1: %w", name, err)
 	}
 	return nil
 }
 
 // probe reports whether the kernel has nft's own queue expression, and returns
-// an error if it lacks what EBPF needs.
-func (b *Bypasser) probe(r Rules) (own bool, err error) {
-	ns := b.netns
-	if b.backend == EBPF {
-		if err := lacksMatch(ns, b.table.objects.accept, xtBPF); err != nil {
+// an error if it lacks what the rules need.
+func (s *Ruleset) probe() (native bool, err error) {
+	if b := s.bypasser; b.backend == EBPF {
+		if err := lacksMatch(s.netns, b.table.objects.accept, xtBPF); err != nil {
 			return false, &UnavailableError{EBPF: err}
 		}
 	}
-	if err = try(ns, r.queue(true)); err == nil {
-		return true, nil
+	nft, err := connect(s.netns)
+	if err == nil {
+		native, err = nftexpr.ProbeQueue(nft)
+		runtime.KeepAlive(s)
 	}
-	if !errors.Is(err, unix.ENOENT) {
+	if err != nil {
 		return false, fmt.Errorf("bypass: install rules: %w", err)
 	}
-	if err := try(ns, r.queue(false)); err != nil {
-		return false, fmt.Errorf("bypass: this kernel has neither nft's queue expression (CONFIG_NFT_QUEUE) nor the "+
-			"NFQUEUE target (CONFIG_NFT_COMPAT with CONFIG_NETFILTER_XT_TARGET_NFQUEUE): %w", err)
-	}
-	return false, nil
+	return native, nil
 }
 
 // add adds the chains and rules of a table, which count by the tally.
-func (b *Bypasser) add(nft *nftables.Conn, table *nftables.Table, r Rules, own bool, t *tally) {
+func (b *Bypasser) add(nft *nftables.Conn, table *nftables.Table, r Rules, native bool, t *tally) {
 	base := nft.AddChain(r.chain(table, chainBase, r.Priority))
 	decide := nft.AddChain(&nftables.Chain{Name: chainDecide, Table: table})
-	rule := func(chain *nftables.Chain, parts ...[]expr.Any) {
-		var all []expr.Any
-		for _, part := range parts {
-			all = append(all, part...)
-		}
-		nft.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: all})
-	}
+	rule := func(chain *nftables.Chain, parts ...[]expr.Any) { nft.AddRule(nftexpr.Rule(chain, parts...)) }
 	one := func(e ...expr.Any) []expr.Any { return e }
 	accept, drop := &expr.Verdict{Kind: expr.VerdictAccept}, &expr.Verdict{Kind: expr.VerdictDrop}
-	var selected [][]expr.Any
+	queue := r.queue().Expr(native)
+	var selected [][]nftexpr.Condition
 	for _, m := range r.Match {
-		selected = append(selected, m.exprs()...)
+		selected = append(selected, m.expand()...)
 	}
 	if b.backend == EBPF { // first: each rule on the way to it costs every packet
 		accepts := one(program(t.accept, xtBPF), accept)
 		if len(selected) == 1 { // packets that are not selected are asked no more than once
-			for _, unlike := range negations(selected[0]) {
-				rule(base, unlike, one(accept))
+			for _, condition := range selected[0] {
+				rule(base, condition.Not(), one(accept))
 			}
 			rule(base, accepts)
 		} else {
 			for _, conditions := range selected {
-				rule(base, conditions, accepts)
+				rule(base, slices.Concat(conditions...), accepts)
 			}
 		}
 	}
 	for _, conditions := range selected {
-		rule(base, conditions, one(&expr.Verdict{Kind: expr.VerdictGoto, Chain: chainDecide}))
+		rule(base, slices.Concat(conditions...), one(&expr.Verdict{Kind: expr.VerdictGoto, Chain: chainDecide}))
 	}
 	if b.backend == EBPF { // the programs count
 		rule(decide, one(program(t.drop, xtBPF), drop))
-		rule(decide, one(&expr.Counter{}, r.queue(own)))
+		rule(decide, one(&expr.Counter{}, queue))
 		return
 	}
 	a, d := b.cfg.AcceptMark, b.cfg.DropMark
-	rule(decide, has(loadConnMark(), a), one(&expr.Counter{}, accept))
-	rule(decide, has(loadConnMark(), d), one(&expr.Counter{}, drop))
-	rule(decide, one(&expr.Counter{}, r.queue(own)))
+	packet, conn := nftexpr.PacketMark, nftexpr.ConnMark
+	rule(decide, conn.Is(a, a), one(&expr.Counter{}, accept))
+	rule(decide, conn.Is(d, d), one(&expr.Counter{}, drop))
+	rule(decide, one(&expr.Counter{}, queue))
 	// An accepted packet goes on here, never at the next rule of its chain.
 	settle := nft.AddChain(r.chain(table, chainSettle, r.Priority+1))
-	rule(settle, has(loadMark(), d), change(loadConnMark(), storeConnMark(), a, d), one(drop))
-	rule(settle, has(loadMark(), a), change(loadConnMark(), storeConnMark(), d, a), change(loadMark(), storeMark(), a, 0))
+	rule(settle, packet.Is(d, d), conn.Set(d, a|d), one(drop))
+	rule(settle, packet.Is(a, a), conn.Set(a, a|d), packet.Set(0, a))
 }
 
+// chain returns a chain at the hook.
 func (r Rules) chain(table *nftables.Table, name string, priority int32) *nftables.Chain {
-	accept := nftables.ChainPolicyAccept
-	return &nftables.Chain{
-		Name: name, Table: table, Type: nftables.ChainTypeFilter, Policy: &accept,
-		Hooknum:  nftables.ChainHookRef(nftables.ChainHook(r.Hook)),
-		Priority: nftables.ChainPriorityRef(nftables.ChainPriority(priority)),
-	}
+	return nftexpr.BaseChain(table, name, nftables.ChainHook(r.Hook), nftables.ChainPriority(priority))
 }
 
 // transact makes the table, has more added, and commits it all.
@@ -226,7 +208,7 @@ func (s *Ruleset) transact(add func(*nftables.Conn, *nftables.Table)) error {
 }
 
 func (s *Ruleset) commit(add func(*nftables.Conn)) error {
-	nft, err := s.conn()
+	nft, err := connect(s.netns)
 	if err != nil {
 		return err
 	}
@@ -240,13 +222,13 @@ func (s *Ruleset) nft() *nftables.Table {
 	return &nftables.Table{Name: s.name, Family: nftables.TableFamilyINet}
 }
 
-// conn returns a connection to the ruleset's namespace, which is dialled by each
-// of its calls: s must live as long.
-func (s *Ruleset) conn() (*nftables.Conn, error) {
-	if s.netns == nil {
+// connect returns a connection to a namespace, or to the caller's for nil. Each
+// of its calls dials anew: ns must live as long.
+func connect(ns *os.File) (*nftables.Conn, error) {
+	if ns == nil {
 		return nftables.New()
 	}
-	return nftables.New(nftables.WithNetNSFd(int(s.netns.Fd())))
+	return nftables.New(nftables.WithNetNSFd(int(ns.Fd())))
 }
 
 // Remove deletes the table. The kernel drops every packet that waits in any
@@ -307,18 +289,14 @@ func (s *Ruleset) counts() (counts []Count, err error) {
 	if s.removed {
 		return nil, s.gone()
 	}
-	nft, err := s.conn()
+	nft, err := connect(s.netns)
 	if err != nil {
 		return nil, err
 	}
-	rules, err := nft.GetRules(s.nft(), &nftables.Chain{Name: chainDecide, Table: s.nft()})
+	seen, err := nftexpr.Counters(nft, &nftables.Chain{Name: chainDecide, Table: s.nft()})
 	runtime.KeepAlive(s)
-	for _, rule := range rules {
-		for _, e := range rule.Exprs {
-			if c, ok := e.(*expr.Counter); ok {
-				counts = append(counts, Count{c.Packets, c.Bytes})
-			}
-		}
+	for _, c := range seen {
+		counts = append(counts, Count{c.Packets, c.Bytes})
 	}
 	return counts, err
 }

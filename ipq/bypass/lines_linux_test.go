@@ -156,7 +156,7 @@ func addQueue(t *testing.T, ns *netlab.NS, r Rules) {
 	}
 	r.Queues = 1
 	table := &nftables.Table{Name: defaultTable, Family: nftables.TableFamilyINet}
-	nft.AddRule(&nftables.Rule{Table: table, Chain: &nftables.Chain{Name: chainDecide, Table: table}, Exprs: []expr.Any{r.queue(false)}})
+	nft.AddRule(&nftables.Rule{Table: table, Chain: &nftables.Chain{Name: chainDecide, Table: table}, Exprs: []expr.Any{r.queue().Expr(false)}})
 	if err := nft.Flush(); err != nil {
 		t.Fatal(err)
 	}

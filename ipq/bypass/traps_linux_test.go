@@ -11,6 +11,7 @@ import (
 
 	"github.com/goipq/goipq/internal/netlab"
 	"github.com/goipq/goipq/internal/netlab/labtest"
+	"github.com/goipq/goipq/internal/nftexpr"
 	"github.com/goipq/goipq/ipq"
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
@@ -297,8 +298,7 @@ func masquerade(t *testing.T, router *netlab.NS, link string) {
 		Name: "post", Table: table, Type: nftables.ChainTypeNAT,
 		Hooknum: nftables.ChainHookPostrouting, Priority: nftables.ChainPriorityNATSource,
 	})
-	nft.AddRule(&nftables.Rule{Table: table, Chain: chain,
-		Exprs: append(Match{OutDev: link}.base(), &expr.Masq{})})
+	nft.AddRule(nftexpr.Rule(chain, nftexpr.OutDev(link), []expr.Any{&expr.Masq{}}))
 	if err := nft.Flush(); err != nil {
 		t.Fatal(err)
 	}
