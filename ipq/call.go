@@ -17,8 +17,8 @@ type caller struct {
 	deferrals *deferrals
 
 	// state is the number of the call, shifted by phaseBits, and its phase. Whoever
-	// moves it on from running decides the packet. It is moved to and from deferring
-	// under deferrals.mu only.
+	// moves it on from running decides the packet. It is moved to and from deferring,
+	// and becomes awaited, under deferrals.mu only.
 	state  atomic.Uint64
 	number uint64  // of the call, for the owner
 	packet *Packet // that the handler has
@@ -46,9 +46,12 @@ const (
 	running   = 1
 	overrun   = 2 // a handler is running, whose packet has been decided by the watchdog
 	deferring = 3 // a handler is running, which has called Defer
+	phaseMask = 3
 
-	phaseBits = 2
-	phaseMask = 1<<phaseBits - 1
+	// awaited is set beside the phase while somebody waits for the call to return.
+	awaited = 4
+
+	phaseBits = 3
 )
 
 func phaseOf(state uint64) uint64 { return state & phaseMask }
@@ -74,7 +77,7 @@ func (c *caller) comeBack() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.late.Store(0)
-	c.state.Store(c.number<<phaseBits | idle)
+	c.deferrals.comeBack(c)
 }
 
 // decide has p decided, by the handler if that may be called. If mine is false

@@ -25,7 +25,12 @@ func (c *caller) call(p *Packet) (v Verdict, returned bool) {
 			v, returned = c.e.cfg.OnPanic, true
 		}
 	}()
-	if v = c.e.handler.HandlePacket(p); v&verdictBypass != 0 {
+	h := c.e.handler.Load()
+	if h == nil {
+		c.by = byNoHandler
+		return c.e.cfg.BeforeHandler.or(c.e.cfg.FailOpen), true
+	}
+	if v = (*h).HandlePacket(p); v&verdictBypass != 0 {
 		v = c.e.bypass(p, v, c.w.count)
 	}
 	return v, true

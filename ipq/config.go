@@ -208,6 +208,9 @@ type Config struct {
 	// also accepts packets that cannot be decoded. It does not cover a queue
 	// that nobody listens on: that is the rule's bypass flag.
 	FailOpen bool
+	// BeforeHandler is the verdict on packets that come before there is a handler:
+	// [Queue.Run] may be called without one, and [Queue.SetHandler] then brings it.
+	BeforeHandler ExceptionPolicy
 	// Overload says what becomes of packets that come while the pool is
 	// saturated: [Wait] (the zero value), [AcceptExcess] or [DropExcess].
 	Overload Overload

@@ -88,7 +88,7 @@ func (c *Config) validate() error {
 			return fmt.Errorf("%w: Config.%s is %d: want %d to %d", ErrConfig, f.name, f.v, f.lo, f.hi)
 		}
 	}
-	for name, v := range map[string]Verdict{"OnPanic": c.OnPanic, "OnTimeout": c.OnTimeout} {
+	for name, v := range map[string]Verdict{"OnPanic": c.OnPanic, "OnTimeout": c.OnTimeout, "BeforeHandler": c.BeforeHandler.or(false)} {
 		if !v.valid() || v&verdictBypass != 0 {
 			return fmt.Errorf("%w: Config.%s is %v: want a verdict that the kernel knows, and no bypass", ErrConfig, name, v)
 		}

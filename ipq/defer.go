@@ -18,8 +18,9 @@ type deferrals struct {
 	single runs  // of the writers here: each of their messages decides one packet
 
 	mu        sync.Mutex
-	change    sync.Cond // signalled when undecided falls to 0, and when a caller's copying ends
+	change    sync.Cond // signalled when undecided falls to 0, a caller's copying ends, or an awaited call
 	closed    bool
+	over      bool                   // Run returns
 	places    int                    // in use, of Config.MaxDeferred: until the verdict is about to be written
 	undecided int                    // packets whose verdict is not written yet
 	asking    map[*deferral]struct{} // of them, those whose flow the Bypasser is settling
@@ -139,8 +140,50 @@ func (s *deferrals) leave(c *caller) (mine bool) {
 	if phaseOf(state) == overrun {
 		return false
 	}
-	c.state.Store(state &^ phaseMask) // idle
+	s.toIdle(c, state)
 	return true
+}
+
+// toIdle notes that the call that c is in has returned, and tells who waits for it.
+func (s *deferrals) toIdle(c *caller, state uint64) {
+	c.state.Store(state &^ (phaseMask | awaited))
+	if state&awaited != 0 {
+		s.change.Broadcast()
+	}
+}
+
+// comeBack is toIdle for a call that was seized.
+func (s *deferrals) comeBack(c *caller) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.toIdle(c, c.state.Load())
+}
+
+// await waits until c is not in the call any more that it is in now. It reports
+// false if the run ends first, and leaves the handler running.
+func (s *deferrals) await(c *caller) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	state := c.state.Load()
+	call := state >> phaseBits
+	for state>>phaseBits == call && phaseOf(state) != idle {
+		switch {
+		case s.over:
+			return false
+		case state&awaited != 0 || c.state.CompareAndSwap(state, state|awaited):
+			s.change.Wait()
+		}
+		state = c.state.Load()
+	}
+	return true
+}
+
+// runOver has whoever waits for a call give up.
+func (s *deferrals) runOver() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.over = true
+	s.change.Broadcast()
 }
 
 // conclude ends the time of e, for the reason that its handle will give from now

@@ -86,6 +86,9 @@ func (d *inline) decided() {}
 // overtakes implements dispatcher: there is nothing to overtake.
 func (d *inline) overtakes(*Packet) bool { return false }
 
+// callers implements dispatcher.
+func (d *inline) callers() []*caller { return []*caller{&d.caller} }
+
 // overrun implements dispatcher.
 func (d *inline) overrun() int {
 	if d.phase() == overrun {

@@ -162,5 +162,13 @@ func (d *pool) await() (stuck bool) {
 // decided implements dispatcher.
 func (d *pool) decided() { d.undecided.Wait() }
 
+// callers implements dispatcher.
+func (d *pool) callers() (all []*caller) {
+	for _, st := range d.strands {
+		all = append(all, &st.caller)
+	}
+	return all
+}
+
 // overtakes implements dispatcher.
 func (d *pool) overtakes(p *Packet) bool { return d.flows.overtakes(d.strands, p.FlowHash()) }

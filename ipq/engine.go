@@ -10,9 +10,9 @@ import (
 // in common.
 type engine struct {
 	cfg     Config
-	handler Handler
-	stop    func()               // makes Run end
-	clock   func() time.Duration // by which handlers overrun their time
+	handler atomic.Pointer[Handler] // nil: there is none yet
+	stop    func()                  // makes Run end
+	clock   func() time.Duration    // by which handlers overrun their time
 
 	inherits bool          // Inherit was called
 	detached atomic.Bool   // the queue is left to others

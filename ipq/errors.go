@@ -75,7 +75,7 @@ type OpError struct {
 	// Op is what was tried, one word: "open" a socket, "adopt" that of another
 	// process, "bind" the queue, "configure" it, "pin" its loop to a CPU, "run",
 	// "inherit", "receive" packets, give a "verdict", "drain" the queue, "end"
-	// the run, "unbind" the queue, or hand its "file" on.
+	// the run, "unbind" the queue, hand its "file" on, or replace its "handler".
 	Op    string
 	Queue uint16
 	Err   error

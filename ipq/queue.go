@@ -3,6 +3,8 @@ package ipq
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
 	"sync"
 
 	"github.com/goipq/goipq/worker"
@@ -110,7 +112,8 @@ func (q *Queue) newWorkers() (err error) {
 	return err
 }
 
-// Run has h decide every packet, until ctx ends or [Queue.Close] is called. It
+// Run has h decide every packet, until ctx ends or [Queue.Close] is called. A nil h
+// stands for none yet: see [Queue.SetHandler]. It
 // then makes the kernel queue no more, has the packets decided that are queued
 // already, and unbinds the queue: when Run returns, no packet is waiting for a
 // verdict and no handler is running.
@@ -160,7 +163,50 @@ func (q *Queue) start(h Handler) error {
 	case q.state == serving:
 		return q.loops[0].sock.fail("run", ErrRunning)
 	}
-	q.state, q.handler = serving, h
+	q.state = serving
+	if h != nil {
+		q.handler.Store(&h)
+	}
+	return nil
+}
+
+// SetHandler has h decide the packets from now on, in place of the handler that Run
+// was called with, or as the first one. It may be called at any time before or during
+// Run, from any goroutine.
+//
+// When it returns nil, no call of a former handler is running, and none will begin. No
+// packet is lost or decided twice: those that a former handler had were decided by
+// it. What a former handler has deferred is decided as it would have been.
+//
+// SetHandler waits for calls that are running, except when a handler calls it, which
+// would wait for itself: then it returns nil at once, and calls of former handlers may
+// go on until they return. It returns an error that matches [ErrClosed] after Close or
+// when Run has returned, and [ErrStuck] if Run gave up on a call that it waited for.
+func (q *Queue) SetHandler(h Handler) error {
+	if h == nil {
+		return q.loops[0].sock.fail("handler", fmt.Errorf("%w: there is no nil handler", os.ErrInvalid))
+	}
+	q.mu.Lock()
+	closed := q.closed || q.state == ran
+	if !closed {
+		q.handler.Store(&h)
+	}
+	q.mu.Unlock()
+	if closed {
+		return q.loops[0].sock.fail("handler", ErrClosed)
+	}
+	if inCall() {
+		return nil
+	}
+	// A call that has begun to run before the handler was stored may have the former
+	// one; one that begins later has this one.
+	for _, l := range q.loops {
+		for _, c := range l.to.callers() {
+			if !l.deferrals.await(c) {
+				return l.sock.fail("handler", ErrStuck)
+			}
+		}
+	}
 	return nil
 }
 
@@ -170,6 +216,9 @@ func (q *Queue) finish() {
 	q.state = ran
 	closed := q.closed
 	q.mu.Unlock()
+	for _, l := range q.loops {
+		l.deferrals.runOver()
+	}
 	if closed {
 		_ = q.release() // whose error is Close's
 	}

@@ -62,6 +62,8 @@ type dispatcher interface {
 	// watch is called by the watchdog, now and then, to decide what waits for
 	// handlers that do not return.
 	watch(now time.Duration)
+	// callers returns all that call handlers.
+	callers() []*caller
 	// overrun returns how many handlers are running whose packets the watchdog
 	// has decided.
 	overrun() int

@@ -134,6 +134,8 @@ type Causes struct {
 	// Handler: the handler, or who decided a deferred packet, said so. It is 0 in
 	// [Counts.PassedBy].
 	Handler uint64
+	// NoHandler: there was no handler yet: [Config.BeforeHandler].
+	NoHandler uint64
 	// Invalid: the handler returned a verdict that no kernel knows, or changed what
 	// must stay ([Packet.EditPayload]).
 	Invalid uint64

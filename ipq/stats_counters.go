@@ -102,6 +102,7 @@ type cause uint8
 
 const (
 	byHandler cause = iota
+	byNoHandler
 	byInvalid
 	byPanic
 	byTimeout
@@ -118,6 +119,7 @@ const (
 // the kernel's.
 var causePlaces = [causes]func(*Causes) *uint64{
 	byHandler:     func(c *Causes) *uint64 { return &c.Handler },
+	byNoHandler:   func(c *Causes) *uint64 { return &c.NoHandler },
 	byInvalid:     func(c *Causes) *uint64 { return &c.Invalid },
 	byPanic:       func(c *Causes) *uint64 { return &c.Panic },
 	byTimeout:     func(c *Causes) *uint64 { return &c.Timeout },

@@ -68,6 +68,38 @@ func (v Verdict) Mark() (mark uint32, ok bool) {
 // count in [Stats.BypassFailed]. A [Conn] ignores it.
 func (v Verdict) Bypass() Verdict { return v | verdictBypass }
 
+// An ExceptionPolicy is the verdict on packets that no handler decides, for one of
+// several causes. The zero value goes by [Config.FailOpen]: it accepts them with it,
+// and drops them without. [Always] makes another.
+type ExceptionPolicy struct {
+	verdict Verdict
+	set     bool
+}
+
+// Always returns the policy that gives packets the verdict v, whatever
+// [Config.FailOpen] says. v must be one that the kernel knows, without
+// [Verdict.Bypass]: Open refuses others.
+func Always(v Verdict) ExceptionPolicy { return ExceptionPolicy{v, true} }
+
+// or returns the verdict of the policy.
+func (p ExceptionPolicy) or(failOpen bool) Verdict {
+	switch {
+	case p.set:
+		return p.verdict
+	case failOpen:
+		return Accept
+	}
+	return Drop
+}
+
+// String returns for example "by FailOpen" or "drop".
+func (p ExceptionPolicy) String() string {
+	if p.set {
+		return p.verdict.String()
+	}
+	return "by FailOpen"
+}
+
 // kernel returns the verdict as it stands in struct nfqnl_msg_verdict_hdr.
 func (v Verdict) kernel() uint32 { return uint32(v & kernelBits) }
 
