@@ -118,6 +118,9 @@ func (e *engine) callBypasser(p *Packet, v Verdict) (w Verdict, err error) {
 	if e.cfg.Bypass == nil || p.deferred || code != Accept && code != Drop {
 		return v, errNoBypass
 	}
+	if e.cfg.Observe {
+		return v, nil // it would have been settled
+	}
 	// What stands if it panics with nil, which GODEBUG=panicnil=1 allows and
 	// recover does not show.
 	w, err = v, errBypasserPanicked

@@ -197,6 +197,13 @@ type Config struct {
 	// Bypass settles the flows of verdicts with [Verdict.Bypass] in the kernel.
 	// nil means that such verdicts have no effect on later packets.
 	Bypass Bypasser
+	// Observe lets every packet pass as it came, whatever is decided about it: to try
+	// rules on live traffic. Handlers run, deferred packets wait, time-outs and policies
+	// work, and [Stats] counts what would have been done; edits, marks and other verdicts
+	// are not sent. No flow is settled, so that handlers also see packets that
+	// [Verdict.Bypass] would have spared them. The kernel is told to accept what does not
+	// fit into the queue, as with FailOpen. It is for a [Queue]: Dial refuses it.
+	Observe bool
 	// Logger is told of what deserves attention and has no other way out,
 	// such as a handler's panic. nil means nothing is logged.
 	Logger *slog.Logger

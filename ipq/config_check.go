@@ -136,6 +136,9 @@ func (c *Config) options(queue uint16) *nfsock.Options {
 			o.Flags |= f.flag
 		}
 	}
+	if c.Observe {
+		o.Flags |= zerocopy.FlagFailOpen
+	}
 	return o
 }
 
@@ -150,6 +153,15 @@ var configFlags = []struct {
 	{"Conntrack", zerocopy.FlagConntrack, func(c *Config) bool { return c.Conntrack }},
 	{"UIDGID", zerocopy.FlagUIDGID, func(c *Config) bool { return c.UIDGID }},
 	{"SecCtx", zerocopy.FlagSecCtx, func(c *Config) bool { return c.SecCtx }},
+}
+
+// plain is the verdict on packets of which only the id is known, when it is not to
+// be counted as anything but what it stands for.
+func (c *Config) plain() Verdict {
+	if c.Observe {
+		return Accept
+	}
+	return c.onUndecodable()
 }
 
 // onUndecodable is the verdict on a packet of which only the id could be read.

@@ -51,6 +51,9 @@ func Dial(cfg Config) (*Conn, error) {
 	if cfg.Queues != 1 {
 		return nil, errOneQueue
 	}
+	if cfg.Observe {
+		return nil, errNoObserver
+	}
 	if err := cfg.checkMemory(); err != nil {
 		return nil, err
 	}
@@ -71,6 +74,8 @@ func openConn(cfg *Config, dial dialFunc) (*Conn, error) {
 		buf:  make([]byte, zerocopy.MaxVerdictLen),
 	}, nil
 }
+
+var errNoObserver = fmt.Errorf("%w: a Conn sends what verdicts it is given: Config.Observe is for a Queue", ErrConfig)
 
 var errOneQueue = fmt.Errorf("%w: a Conn serves one queue: Config.Queues must be 0 or 1", ErrConfig)
 

@@ -309,7 +309,7 @@ func (l *loop) counts() (c Counts) {
 	k := l.sock.Counters()
 	c.KernelKnown, c.Waiting, c.Sequence = k.Known, k.Waiting, k.Sequence
 	c.QueueDropped, c.SocketDropped = k.QueueDropped, k.SocketDropped
-	if l.e.cfg.FailOpen {
+	if l.e.cfg.FailOpen || l.e.cfg.Observe {
 		c.PassedBy.SocketFull = k.SocketDropped
 	} else {
 		c.DroppedBy.QueueFull, c.DroppedBy.SocketFull = k.QueueDropped, k.SocketDropped

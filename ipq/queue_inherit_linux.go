@@ -109,7 +109,7 @@ func errnoOf(err error) syscall.Errno {
 func (l *loop) decideUpTo(last uint32) {
 	s := l.sock
 	var b [zerocopy.VerdictLen]byte
-	putUpTo(b[:], s.Queue(), last, l.e.cfg.onUndecodable())
+	putUpTo(b[:], s.Queue(), last, l.e.cfg.plain())
 	zerocopy.SetEcho(b[:], inheritance)
 	l.again.Reset()
 	l.again.Add(b[:])

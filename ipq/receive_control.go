@@ -56,7 +56,7 @@ func (l *loop) control(msg []byte) {
 // still waits because the kernel has refused another.
 func (l *loop) decideAgain(e zerocopy.Error) {
 	var b [zerocopy.VerdictLen]byte
-	v := l.e.cfg.onUndecodable()
+	v := l.e.cfg.plain()
 	if v == Drop {
 		l.count.inc(countDroppedRefused)
 	} else {

@@ -72,12 +72,21 @@ func (w *writer) add(p *Packet, v Verdict, by cause) error {
 		w.tally[countInvalid]++
 		v, by = Drop, byInvalid
 	}
+	if p.edit.payload != nil && v.valid() && v&verdictCode != Drop {
+		w.tally[countModified]++
+	}
+	if w.cfg.Observe {
+		return w.addID(p.ID(), v, by)
+	}
 	return w.addAttrs(p.ID(), w.tallied(v, by), &p.edit)
 }
 
 // addID takes a verdict on the packet with that id.
 func (w *writer) addID(id uint32, v Verdict, by cause) error {
 	v = w.tallied(v, by)
+	if w.cfg.Observe {
+		v = Accept
+	}
 	if v&verdictMark != 0 {
 		return w.addAttrs(id, v, &edits{})
 	}
@@ -176,9 +185,6 @@ func (w *writer) addAttrs(id uint32, v Verdict, e *edits) error {
 		return err
 	}
 	a, payload := e.verdictAttrs(v, w.cfg.KeepChecksums)
-	if payload != nil {
-		w.tally[countModified]++
-	}
 	if err := w.makeRoom(zerocopy.MaxVerdictLen + len(payload)); err != nil {
 		return err
 	}
