@@ -20,10 +20,6 @@ type bypassing struct {
 	share float64
 }
 
-// inspected is how many packets of a flow the handler sees before the kernel
-// decides it: as many as it takes to know what most protocols are about.
-const inspected = 10
-
 func parseBypassing(text string) (b bypassing, err error) {
 	if text == "" {
 		return b, nil
@@ -62,15 +58,6 @@ func (b bypassing) percent() *float64 {
 	}
 	p := 100 * b.share
 	return &p
-}
-
-// bypass says what the kernel decides.
-func (p *parameters) bypass() string {
-	if p.Bypass == nil {
-		return ""
-	}
-	return fmt.Sprintf("; of the flows that the kernel is to accept, %s %%, it sees the first %d packets only",
-		strconv.FormatFloat(*p.Bypass, 'g', 4, 64), inspected)
 }
 
 // A shortcut is the bypass of a site.

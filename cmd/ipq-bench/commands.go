@@ -20,7 +20,7 @@ type subcommand struct {
 // subcommands are in the order of the usage.
 func subcommands() []subcommand {
 	return []subcommand{
-		{"doctor", "doctor [namespace]", "what this kernel, these limits and this user allow, and what to change", doctor},
+		{"doctor", "doctor [namespace]", "what this kernel, these limits and this user allow, and what to change", seeDoctor},
 		{"compare", compareUsage, "two files of -json or of peers: the medians, their ratio, and whether\n        it got slower (exit status 1), for use in CI", compare},
 		{"peers", peersUsage, "goipq beside libnetfilter_queue, go-nfqueue and bare loops in C, under\n        the same load; peers -h lists its flags", runPeers},
 		{"html", htmlUsage, "one page with plots of such files, which needs nothing else", makeHTML},

@@ -1,33 +1,10 @@
 package main
 
 import (
-	"encoding/json"
-	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/goipq/goipq/internal/peers"
 )
-
-// save writes a value as JSON to a new file.
-func save(t *testing.T, value any) string {
-	t.Helper()
-	text, err := json.Marshal(value)
-	if err != nil {
-		t.Fatal(err)
-	}
-	f, err := os.CreateTemp(t.TempDir(), "*.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	if _, err := f.Write(text); err != nil {
-		t.Fatal(err)
-	}
-	return f.Name()
-}
 
 // runCompare returns the output with single spaces.
 func runCompare(t *testing.T, args ...string) (status int, stdout, stderr string) {
@@ -39,24 +16,6 @@ func runCompare(t *testing.T, args ...string) (status int, stdout, stderr string
 		t.Errorf("exit status %d with %q", status, text)
 	}
 	return status, strings.Join(strings.Fields(out.String()), " "), complaint.String()
-}
-
-// comparePeers is a comparison in which goipq's ratio, and everybody's speed,
-// are scaled.
-func comparePeers(ratio, speed float64) *peers.Report {
-	rep := &peers.Report{Kind: peers.Kind, Schema: peers.Schema, Versions: map[string]string{"goipq": "v1"}}
-	c := peers.Contest{Mode: peers.Saturated, Unit: "packets/s", Bases: []string{"go-nfqueue"}, Contestants: []peers.Contestant{
-		{Name: "go-nfqueue"}, {Name: "goipq-inline"},
-	}}
-	for n := range 5 {
-		v := speed * float64(1000+n)
-		c.Contestants[0].Rounds = append(c.Contestants[0].Rounds, peers.Round{Round: n, Value: v})
-		v *= ratio + float64(n)/1000
-		c.Contestants[1].Rounds = append(c.Contestants[1].Rounds, peers.Round{Round: n, Value: v})
-	}
-	c.Summarise()
-	rep.Contests = []peers.Contest{c}
-	return rep
 }
 
 func TestCompare(t *testing.T) {
@@ -146,21 +105,6 @@ func TestCompareRefuses(t *testing.T) {
 	} {
 		if status, out, complaint := runCompare(t, args...); status != exitUsage || !strings.Contains(complaint, want) || out != "" {
 			t.Errorf("%v: exit status %d, %q, want %q", args, status, complaint, want)
-		}
-	}
-}
-
-// With so few rounds the least p there can be is that of the test itself.
-func TestSmallestP(t *testing.T) {
-	for _, n := range []int{1, 3, 4, 5, 8} {
-		var low, high []float64
-		for i := range n {
-			low, high = append(low, float64(i)), append(high, float64(100+i))
-		}
-		c := comparison{alpha: 1}
-		got, want := smallestP(n, n), c.test(series{values: low}, series{values: high}).p
-		if fmt.Sprintf("%.6f", got) != fmt.Sprintf("%.6f", want) {
-			t.Errorf("%d rounds: %v, want %v", n, got, want)
 		}
 	}
 }

@@ -5,20 +5,6 @@ import (
 	"slices"
 )
 
-// A placement says which process runs on which CPUs.
-type placement struct {
-	// Flood has one CPU for each flood process, to which it is pinned.
-	Flood []int `json:"flood_cpus"`
-	// Consumer are the CPUs that this process, the consumer, is kept to.
-	Consumer []int `json:"consumer_cpus"`
-	// Fanout tells that the rule chooses the queue by the CPU that a packet is
-	// sent from, rather than by a hash of its addresses.
-	Fanout bool `json:"fanout_cpu"`
-}
-
-// shared reports whether floods and consumer compete for a CPU.
-func (p placement) shared() bool { return slices.Contains(p.Consumer, p.Flood[0]) }
-
 // place gives each flood a CPU of its own, and the consumer what is left if
 // that is at least one CPU for each queue; otherwise all.
 //
@@ -60,7 +46,7 @@ func place(allowed []int, queues int) placement {
 }
 
 // checkPin says why receive loops cannot have a CPU each.
-func (p placement) checkPin(queues int) error {
+func checkPin(p placement, queues int) error {
 	if len(p.Consumer) < queues {
 		return fmt.Errorf("-pin with -queues %d needs as many CPUs; this process may use %d", queues, len(p.Consumer))
 	}

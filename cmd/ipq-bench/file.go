@@ -33,13 +33,22 @@ func checkWritable(flag, name string) error {
 	return os.Remove(f.Name())
 }
 
-// write writes the report as JSON to the file name.
-func (r *report) write(name string) error {
-	text, err := json.MarshalIndent(r, "", "\t")
+// writeJSON writes a report to the file name.
+func writeJSON(name string, rep *report) error {
+	text, err := json.MarshalIndent(rep, "", "\t")
 	if err != nil {
 		return fmt.Errorf("-json: %w", err)
 	}
 	return writeFile("-json", name, append(text, '\n'))
+}
+
+// writeHTML writes the page of a run to the file name.
+func writeHTML(name string, rep *report) error {
+	text, err := renderPage([]document{{run: rep}})
+	if err != nil {
+		return err
+	}
+	return writeFile("-html", name, text)
 }
 
 // writeFile writes the text to the file name, which flag has given: all of it

@@ -12,14 +12,7 @@ import (
 	"github.com/goipq/goipq/ipq"
 )
 
-// The ways of running handlers that -modes chooses from.
-const (
-	modeInline = "inline"
-	modePool   = "pool"
-	// modeUnqueued is the same path without a queue, to compare with.
-	modeUnqueued = "unqueued"
-)
-
+// modeNames are what -modes chooses from.
 var modeNames = []string{modeUnqueued, modeInline, modePool}
 
 const (

@@ -230,10 +230,10 @@ func TestPlacement(t *testing.T) {
 			t.Errorf("%s: got %+v, want %+v", c.name, got, want)
 		}
 	}
-	if err := place([]int{0, 1}, 3).checkPin(3); err == nil || !strings.Contains(err.Error(), "-queues 3") {
+	if err := checkPin(place([]int{0, 1}, 3), 3); err == nil || !strings.Contains(err.Error(), "-queues 3") {
 		t.Errorf("three receive loops on two CPUs: %v", err)
 	}
-	if err := place([]int{0, 1}, 2).checkPin(2); err != nil {
+	if err := checkPin(place([]int{0, 1}, 2), 2); err != nil {
 		t.Error(err)
 	}
 }

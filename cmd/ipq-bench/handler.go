@@ -12,18 +12,6 @@ import (
 	"github.com/goipq/goipq/ipq"
 )
 
-// The kinds of handlers that -handler chooses from.
-const (
-	handleAccept  = "accept"
-	handleDrop    = "drop"
-	handleMix     = "mix"
-	handleParse   = "parse"
-	handleInspect = "inspect"
-	handleRewrite = "rewrite"
-	handleSpin    = "spin"
-	handleSleep   = "sleep"
-)
-
 // A handling is a -handler: what the consumer does with each packet.
 type handling struct {
 	kind  string
@@ -68,27 +56,6 @@ func (h handling) String() string {
 	return h.kind
 }
 
-// describe completes "it ...".
-func (h handling) describe() string {
-	switch h.kind {
-	case handleDrop:
-		return "drops every packet"
-	case handleMix:
-		return fmt.Sprintf("drops %s %% of the packets, evenly, and accepts the others", strconv.FormatFloat(100*h.share, 'g', 4, 64))
-	case handleParse:
-		return "looks each packet's five-tuple up in a table of " + commas(blockedFlows)
-	case handleInspect:
-		return "searches each payload for all patterns at once"
-	case handleRewrite:
-		return "changes each packet's payload, of TCP every byte, and its checksums with it"
-	case handleSpin:
-		return fmt.Sprintf("computes for %v on each packet", h.time)
-	case handleSleep:
-		return fmt.Sprintf("sleeps for %v on each packet", h.time)
-	}
-	return "accepts every packet"
-}
-
 // handler returns the handler itself. Many goroutines may run it. The patterns
 // are those of inspect.
 func (h handling) handler(patterns [][]byte) ipq.Handler {
@@ -129,10 +96,6 @@ func (m mix) HandlePacket(p *ipq.Packet) ipq.Verdict {
 	}
 	return ipq.Accept
 }
-
-// blockedFlows is how many flows a blocklist knows: more than the nearest cache
-// holds.
-const blockedFlows = 1 << 14
 
 // A blocklist drops flows that are in it. None that is sent is.
 type blocklist map[ipq.Flow]struct{}

@@ -29,20 +29,6 @@ func (l *load) add(kind *[]*flood.Flood, ns *netlab.NS, start func() (*flood.Flo
 	})
 }
 
-// A delivery is what a load has done.
-type delivery struct {
-	Bytes       uint64 `json:"bytes,omitempty"`       // of TCP's payload that was received
-	Connections uint64 `json:"connections,omitempty"` // that were begun, answered and ended
-	Failed      uint64 `json:"failed_connections,omitempty"`
-}
-
-func (d delivery) minus(before delivery) delivery {
-	d.Bytes -= before.Bytes
-	d.Connections -= before.Connections
-	d.Failed -= before.Failed
-	return d
-}
-
 // sent is how many packets the senders counted.
 func (l *load) sent() (sent uint64) {
 	for _, f := range l.senders {

@@ -1,13 +1,52 @@
 package main
 
 import (
-	"fmt"
+	"errors"
 	"net/netip"
+	"syscall"
 	"time"
 
 	"github.com/goipq/goipq/internal/flood"
 	"github.com/goipq/goipq/internal/netlab"
 )
+
+// icmp sends echo requests over the loopback link, and queues them where they
+// are sent.
+type icmp struct{}
+
+// Unless replies are asked for, what the consumer has accepted is dropped on its
+// arrival: the kernel would answer within the consumer's own system call, and
+// the answer costs as much CPU as everything else.
+func (icmp) build(o *options) (*site, error) {
+	return loopback(netlab.Match{Family: o.family(), EchoRequest: true}, !o.Replies)
+}
+
+func (icmp) start(s *site, o *options, on placement, sendBuffer int) (*load, error) {
+	return startFloods(s, o, on, flood.Config{SendBuffer: sendBuffer})
+}
+
+// udp sends datagrams over the loopback link.
+type udp struct{}
+
+func (udp) build(o *options) (*site, error) {
+	s, err := loopback(netlab.Match{Family: o.family(), L4Proto: syscall.IPPROTO_UDP}, !o.Latency)
+	if err != nil || !o.IPv6 {
+		return s, err
+	}
+	// IPv4 has a whole network on loopback, IPv6 one address.
+	if err := s.at.Local(testNet6.String()); err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	return s, nil
+}
+
+func (udp) start(s *site, o *options, on placement, sendBuffer int) (*load, error) {
+	cfg := flood.Config{UDP: true, SendBuffer: sendBuffer}
+	if o.IPv6 {
+		cfg.To = testNet6
+	}
+	return startFloods(s, o, on, cfg)
+}
 
 // loopback returns a network of one namespace, in which what matches is queued
 // as it is sent.
@@ -55,38 +94,6 @@ func startFloods(s *site, o *options, on placement, cfg flood.Config) (*load, er
 		}
 	}
 	return l, nil
-}
-
-// packets describes a flood of packets.
-func (p *parameters) packets() string {
-	size := fmt.Sprintf("%d-byte packets", p.Size)
-	if p.IMIX {
-		size = "packets of 64, 576 and 1500 bytes as 7:4:1"
-	}
-	rate := "at full speed"
-	switch {
-	case p.Trial > 0:
-		rate = "at the rates of the search"
-	case p.Rate > 0:
-		rate = fixed(p.Rate, 0) + "/s"
-	}
-	return fmt.Sprintf("%s%s, %s flows, %s", size, p.over(), commas(uint64(p.Flows)), rate)
-}
-
-// fate says what becomes of datagrams at the end of their path.
-func (p *parameters) fate(where string) string {
-	if p.Latency {
-		return ", timed " + where
-	}
-	return ", dropped " + where
-}
-
-// over says which IP it is when it is not the usual one.
-func (p *parameters) over() string {
-	if p.IPv6 {
-		return " over IPv6"
-	}
-	return ""
 }
 
 // anyAddress is what servers listen on.

@@ -81,33 +81,30 @@ func bench(ctx context.Context, opts options, stdout, stderr io.Writer) int {
 	defer r.close()
 	printHeader(stdout, r.report)
 
-	run, print := r.run, printResults
-	switch {
-	case r.report.Kind == kindSoak:
-		run, print = r.soak, printSoak
-	case r.report.Kind == kindThroughput:
-		run, print = r.searchAll, printThroughput
-	case r.report.Sweep != nil:
-		print = printSweep
+	run := r.run
+	switch r.report.Kind {
+	case kindSoak:
+		run = r.soak
+	case kindThroughput:
+		run = r.searchAll
 	}
 	runErr := run(ctx)
 	r.report.finish(ctx.Err() != nil)
-	print(stdout, r.report)
+	printResults(stdout, r.report)
 	if opts.JSON != "" {
-		runErr = errors.Join(runErr, r.report.write(opts.JSON))
+		runErr = errors.Join(runErr, writeJSON(opts.JSON, r.report))
 	}
 	if opts.HTML != "" {
-		runErr = errors.Join(runErr, r.report.writeHTML(opts.HTML))
+		runErr = errors.Join(runErr, writeHTML(opts.HTML, r.report))
 	}
 	if runErr != nil {
 		return complain(stderr, exitFailed, runErr)
 	}
-	return r.report.status(context.Cause(ctx))
+	return exitStatus(r.report, context.Cause(ctx))
 }
 
-// status is the exit status of a run that ended for that cause, nil if it is
-// complete.
-func (rep *report) status(cause error) int {
+// exitStatus is that of a run that ended for that cause, nil if it is complete.
+func exitStatus(rep *report, cause error) int {
 	var sig caught
 	switch {
 	case !rep.Books.Balanced, slices.ContainsFunc(rep.Soaks, func(k soak) bool { return len(k.Problems) > 0 }):

@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"syscall"
 	"testing"
 )
 
@@ -13,4 +14,27 @@ func TestMain(m *testing.M) {
 		main() // does not return
 	}
 	os.Exit(m.Run())
+}
+
+func TestExitStatus(t *testing.T) {
+	good, bad := sampleReport(1), sampleReport(1)
+	bad.Books.Balanced = false
+	grown := sampleReport(1)
+	grown.Soaks = []soak{{Problems: []string{"the live heap grew"}}}
+	for _, c := range []struct {
+		rep   *report
+		cause error
+		want  int
+	}{
+		{good, nil, 0},
+		{good, caught{syscall.SIGINT}, 130},
+		{good, caught{syscall.SIGTERM}, 143},
+		{bad, nil, 1},
+		{bad, caught{syscall.SIGINT}, 1},
+		{grown, nil, 1},
+	} {
+		if got := exitStatus(c.rep, c.cause); got != c.want {
+			t.Errorf("balanced %v, cause %v: got %d, want %d", c.rep.Books.Balanced, c.cause, got, c.want)
+		}
+	}
 }

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"fmt"
 	"math"
 	"math/bits"
 	"runtime"
+	"time"
 
 	"github.com/goipq/goipq/internal/netlab"
 	"github.com/goipq/goipq/ipq"
@@ -40,7 +42,7 @@ type siteKey struct {
 func newPlan(o options, allowed []int, procs int, pt *point) (*plan, error) {
 	where := place(allowed, o.Queues)
 	if o.Pin {
-		if err := where.checkPin(o.Queues); err != nil {
+		if err := checkPin(where, o.Queues); err != nil {
 			return nil, err
 		}
 	}
@@ -151,4 +153,13 @@ func (o *options) readBuffer() int {
 	}
 	data := 1 << bits.Len(uint(o.Size+320-1))
 	return min(o.MaxQueueLen*(data+256), math.MaxInt32)
+}
+
+// late says that the sender of a paced flood was so late that it made up for it in
+// a burst of half of what the queue holds.
+func (o *options) late(l *life) []string {
+	if burst := l.Lag.Seconds() * o.Rate; o.tcp() || burst <= float64(o.MaxQueueLen)/2 {
+		return nil
+	}
+	return []string{fmt.Sprintf("the sender was up to %v late", l.Lag.Round(100*time.Microsecond))}
 }

@@ -21,9 +21,8 @@ type progress struct {
 	turns  int       // rounds or searches of all modes
 	turn   int       // the one that has begun, from 1 on
 	title  string    // of the round
-	rounds int       // of each mode
-	kind   kinds     // of the scenario
-	queued bool      // this round
+	run    *parameters
+	queued bool // this round
 	last   sample
 	lines  bool // some were printed
 }
@@ -34,7 +33,7 @@ func newProgress(w io.Writer) *progress {
 
 // start begins a run of so many turns, which is to take about so long.
 func (p *progress) start(run *parameters, turns int, total time.Duration) {
-	p.rounds, p.kind = run.Rounds, run.kind()
+	p.run = run
 	p.began, p.turns = time.Now(), turns
 	p.finish = p.began.Add(total)
 }
@@ -47,7 +46,7 @@ func (p *progress) begin(n int, title string, queued bool) {
 	}
 	p.turn++
 	p.queued = queued
-	p.title = fmt.Sprintf("%d/%d %s", n, p.rounds, title)
+	p.title = fmt.Sprintf("%d/%d %s", n, p.run.Rounds, title)
 	if p.live {
 		p.rewrite("warming up")
 	}
@@ -127,10 +126,10 @@ func (p *progress) line(text string, room int, now time.Time) string {
 
 func (p *progress) rates(rd *round) string {
 	text := ""
-	switch p.kind {
-	case onBulk:
+	switch {
+	case p.run.bulk():
 		text = fixed(8e-6*rd.perSecond(rd.Bytes), 0) + " Mbit/s"
-	case onChurn:
+	case p.run.churn():
 		text = fixed(rd.perSecond(rd.Connections), 0) + " connections/s"
 	}
 	switch {
@@ -147,5 +146,26 @@ func (p *progress) rates(rd *round) string {
 	}
 	return fmt.Sprintf("%s verdicts/s of %s offered, %s%s %% lost",
 		fixed(rd.perSecond(rd.Verdicts), 0), fixed(rd.perSecond(rd.Sent), 0),
-		sign, fixed(100*ratio(rd.lost(), rd.Sent), 1))
+		sign, fixed(100*ratio(rd.kernelLost(), rd.Sent), 1))
+}
+
+// tried shows a trial on a terminal.
+func (p *progress) tried(t *trial) {
+	if !p.live {
+		return
+	}
+	verdict := "nothing lost"
+	if !t.Passed {
+		verdict = commas(t.Lost.inKernel()) + " lost"
+	}
+	p.rewrite(fmt.Sprintf("%s/s: %s", fixed(t.Offered, 0), verdict))
+}
+
+// searched ends a search.
+func (p *progress) searched(s *search) {
+	if p.live {
+		return
+	}
+	p.lines = true
+	fmt.Fprintf(p.w, "round %s: %s\n", p.title, s.describe())
 }

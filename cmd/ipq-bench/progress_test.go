@@ -48,3 +48,16 @@ func TestTimeLeftFollowsTheRounds(t *testing.T) {
 		t.Errorf("the run takes %v", all)
 	}
 }
+
+func TestPlainProgress(t *testing.T) {
+	var text strings.Builder
+	p := newProgress(&text)
+	p.start(&parameters{Rounds: usualRounds}, usualRounds, time.Second)
+	p.begin(2, "pool of 2", true)
+	p.done(&sampleReport(1000, 600).Modes[1].Rounds[0])
+	p.end()
+	want := "round 2/5 pool of 2: 300,000 verdicts/s of 600,000 offered, 50.0 % lost, CPU 1,250 ns/packet\n\n"
+	if text.String() != want {
+		t.Errorf("got %q, want %q", text.String(), want)
+	}
+}

@@ -17,6 +17,42 @@ const (
 	tcpPort = 8080
 )
 
+// forwardUDP sends datagrams through a router.
+type forwardUDP struct{}
+
+func (forwardUDP) build(o *options) (*site, error) {
+	match := netlab.Match{Family: o.family(), L4Proto: syscall.IPPROTO_UDP}
+	s, err := route(o, match)
+	if err != nil {
+		return nil, err
+	}
+	s.sinks = []sink{{s.server, netlab.Prerouting, match, !o.Latency}}
+	s.sent = true
+	return s, nil
+}
+
+func (forwardUDP) start(s *site, o *options, on placement, sendBuffer int) (*load, error) {
+	return startFloods(s, o, on, flood.Config{UDP: true, To: o.testNet(), SendBuffer: sendBuffer})
+}
+
+// forwardTCP sends as much as TCP connections take through a router.
+type forwardTCP struct{}
+
+func (forwardTCP) build(o *options) (*site, error) { return routeTCP(o) }
+
+func (forwardTCP) start(s *site, o *options, on placement, _ int) (*load, error) {
+	return startTCP(s, o, on, 0)
+}
+
+// churn makes short TCP connections through a router.
+type churn struct{}
+
+func (churn) build(o *options) (*site, error) { return routeTCP(o) }
+
+func (churn) start(s *site, o *options, on placement, _ int) (*load, error) {
+	return startTCP(s, o, on, churnBytes)
+}
+
 // route returns a network of client, router and server, joined by veth pairs.
 // What matches is queued in the router, where it is forwarded.
 func route(o *options, match netlab.Match) (*site, error) {
@@ -115,12 +151,4 @@ func startTCP(s *site, o *options, on placement, churn int) (*load, error) {
 			CPUs:    on.Flood,
 		})
 	})
-}
-
-// segments says how TCP's super-packets are queued.
-func (p *parameters) segments() string {
-	if p.GSO {
-		return ", super-packets whole"
-	}
-	return ", super-packets in segments"
 }

@@ -7,7 +7,6 @@ import (
 	"runtime"
 	"runtime/debug"
 	"slices"
-	"time"
 
 	"github.com/goipq/goipq/internal/flood"
 )
@@ -32,7 +31,7 @@ func newRunner(opts options, show *progress) (*runner, error) {
 		opts:   opts,
 		sites:  make(map[siteKey]*site),
 		show:   show,
-		report: newReport(&opts, len(allowed)),
+		report: newReport(opts.kind(), thisMachine(len(allowed))),
 	}
 	if err := r.prepare(allowed); err != nil {
 		return nil, errors.Join(err, r.close())
@@ -110,24 +109,19 @@ func (r *runner) build(p *plan) error {
 	return nil
 }
 
-func newReport(o *options, cpus int) *report {
+// thisMachine is what the run is made on and with.
+func thisMachine(cpus int) machine {
 	version := "unknown"
 	if info, ok := debug.ReadBuildInfo(); ok {
 		version = info.Main.Version
 	}
-	return &report{
-		Schema: schema,
-		Kind:   o.kind(),
-		Time:   time.Now().UTC(),
-		Machine: machine{
-			Kernel: kernelRelease(),
-			Arch:   runtime.GOARCH,
-			CPU:    cpuModel(),
-			CPUs:   cpus,
-			Go:     runtime.Version(),
-			Goipq:  version,
-		},
-		Books: newBooks(),
+	return machine{
+		Kernel: kernelRelease(),
+		Arch:   runtime.GOARCH,
+		CPU:    cpuModel(),
+		CPUs:   cpus,
+		Go:     runtime.Version(),
+		Goipq:  version,
 	}
 }
 
@@ -207,15 +201,15 @@ func (r *runner) round(ctx context.Context, p *plan, m *mode, n int) error {
 		return err
 	}
 	rd, ok, err := s.measure(ctx, p.opts.warmUp(), p.opts.window(), r.show)
-	life, endErr := s.end()
+	l, endErr := s.end()
 	if err := errors.Join(err, endErr); err != nil {
 		return err
 	}
-	life.Segmented = p.opts.tcp() && !p.opts.gso()
-	r.report.Books.enter(fmt.Sprintf("round %d, %s", n, title), &life)
+	l.Segmented = p.opts.tcp() && !p.opts.gso()
+	r.report.Books.enter(fmt.Sprintf("round %d, %s", n, title), &l)
 	if ok {
-		rd.Round, rd.Life = n, life
-		rd.Noise = append(rd.Noise, p.opts.late(&life)...)
+		rd.Round, rd.Life = n, l
+		rd.Noise = append(rd.Noise, p.opts.late(&l)...)
 		m.Rounds = append(m.Rounds, rd)
 		r.show.done(&rd)
 	}

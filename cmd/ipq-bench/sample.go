@@ -74,13 +74,25 @@ func between(begin, end sample) round {
 		Machine:   end.machine.minus(begin.machine),
 		Mallocs:   end.mallocs - begin.mallocs,
 		tally:     end.tally.minus(begin.tally),
-		times:     timesBetween(begin.times, end.times),
+		Times:     timesBetween(begin.times, end.times),
 	}
-	rd.Latency = rd.times.latency()
+	rd.Latency = rd.Times.latency()
 	rd.CPU = rd.CPUUser + rd.CPUSystem
-	rd.user = rd.CPUUser + end.loadUser - begin.loadUser
-	rd.Noise = noiseOf(rd.Window, rd.Machine, rd.user)
+	rd.User = rd.CPUUser + end.loadUser - begin.loadUser
+	rd.Noise = noiseOf(rd.Window, rd.Machine, rd.User)
 	return rd
+}
+
+// timesBetween returns what was counted between two readings.
+func timesBetween(begin, end []flood.LatencyCount) times {
+	t := make(times)
+	for _, c := range end {
+		t[c.Upper] += int64(c.Count)
+	}
+	for _, c := range begin {
+		t[c.Upper] -= int64(c.Count)
+	}
+	return t
 }
 
 // tally returns the queue's counts, if there is one.

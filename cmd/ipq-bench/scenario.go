@@ -10,23 +10,13 @@ import (
 
 // A scenario is a private network with a queue in it and a load that passes it.
 type scenario interface {
-	// describe says what is queued where, and load what is sent.
-	describe(p *parameters) string
-	load(p *parameters) string
 	// build makes the network, without any rule.
 	build(o *options) (*site, error)
 	// start starts the load. What was started before an error is in it.
 	start(s *site, o *options, on placement, sendBuffer int) (*load, error)
 }
 
-// The names of scenarios that -scenario chooses from.
-const (
-	scenarioICMP    = "icmp"
-	scenarioUDP     = "udp"
-	scenarioForward = "forward"
-	scenarioChurn   = "churn"
-)
-
+// scenarioNames are what -scenario chooses from.
 var scenarioNames = []string{scenarioICMP, scenarioUDP, scenarioForward, scenarioChurn}
 
 // scenario returns the one that the options choose; they have been checked.
@@ -78,20 +68,8 @@ func (o *options) tcp() bool { return o.TCP || o.Scenario == scenarioChurn }
 // gso tells that TCP's super-packets are queued whole.
 func (o *options) gso() bool { return o.GSO && o.tcp() }
 
-// imix is the packet mix that testers of routers use: of twelve packets seven
-// are small, four middling and one is a full frame. The sizes of Ethernet frames
-// in it, 64, 594 and 1518, less 18 for their headers, would be 46, 576 and 1500;
-// over IPv6 46 bytes have no room for a number, so the small ones have 64. The
-// mean is 354 bytes.
-var imix = []int{64, 576, 64, 64, 576, 64, 1500, 64, 576, 64, 576, 64}
-
 // sizes are what packets have in turn.
-func (o *options) sizes() []int {
-	if o.IMIX {
-		return imix
-	}
-	return []int{o.Size}
-}
+func (o *options) sizes() []int { return sizes(o.IMIX, o.Size) }
 
 func (o *options) family() uint8 {
 	if o.IPv6 {

@@ -104,7 +104,7 @@ func TestSoak(t *testing.T) {
 		if underRace {
 			k.Problems = slices.DeleteFunc(k.Problems, func(p string) bool { return strings.HasPrefix(p, "resident memory") })
 		}
-		if len(k.Problems) > 0 || len(k.Samples) < fewest || k.Life.Verdicts == 0 || k.Duration < rep.Parameters.Soak {
+		if len(k.Problems) > 0 || len(k.Samples) < fewestSamples || k.Life.Verdicts == 0 || k.Duration < rep.Parameters.Soak {
 			t.Errorf("%+v", k)
 		}
 		if u := k.Idle; u.Resident < 1<<20 || u.Heap == 0 || u.Goroutines < 3 || u.Descriptors <= k.Before.Descriptors {

@@ -9,9 +9,6 @@ import (
 )
 
 const (
-	// usualTrials is about how many trials a search takes: of some eight rates, full
-	// speed and one for each bit of a usual resolution, two each or three.
-	usualTrials = 20
 	// leastRate is where a search gives up, in packets a second: what loses packets
 	// at less than that is not slow but broken, or its machine is busy.
 	leastRate = 100
@@ -76,21 +73,6 @@ func (f *finder) find(ctx context.Context) (search, error) {
 	}
 	found.Rate = low
 	return found, nil
-}
-
-// spoiled says that the senders spoiled so many trials that something else must
-// keep their CPUs busy.
-func (s *search) spoiled() []string {
-	void := 0
-	for i := range s.Trials {
-		if s.Trials[i].Void != "" {
-			void++
-		}
-	}
-	if 4*void < len(s.Trials) || void == 0 {
-		return nil
-	}
-	return []string{fmt.Sprintf("the senders offered too little in %d of %s", void, plural(len(s.Trials), "trial"))}
 }
 
 // slow reports whether the senders did not keep the rate.

@@ -69,30 +69,3 @@ func (s *sweeping) points() []point {
 	}
 	return all
 }
-
-// describe lists the values.
-func (s *sweep) describe() string {
-	if s == nil {
-		return ""
-	}
-	var values []string
-	for i := range s.Points {
-		values = append(values, s.Points[i].Value)
-	}
-	return fmt.Sprintf("-%s %s; all of them take turns", s.Parameter, strings.Join(values, ", "))
-}
-
-// title names a mode at a point.
-func (pt *point) title(mode string) string {
-	if pt.Value == "" {
-		return pt.Parameters.title(mode)
-	}
-	return pt.Value + ", " + pt.Parameters.title(mode)
-}
-
-// at is the report of one point of a sweep.
-func (rep *report) at(pt *point) *report {
-	sub := *rep
-	sub.Sweep, sub.Parameters, sub.Setup, sub.Modes = nil, pt.Parameters, pt.Setup, pt.Modes
-	return &sub
-}

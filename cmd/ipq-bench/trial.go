@@ -78,7 +78,7 @@ func (ts *trials) offer(ctx context.Context, target float64) (trial, error) {
 	l.Lost = l.losses()
 	ts.r.report.Books.enter(ts.title, &l)
 	rd := between(begin, end)
-	ts.window, ts.user, ts.machine = ts.window+rd.Window, ts.user+rd.user, ts.machine.plus(rd.Machine)
+	ts.window, ts.user, ts.machine = ts.window+rd.Window, ts.user+rd.User, ts.machine.plus(rd.Machine)
 	t := trial{
 		Target:   target,
 		Offered:  said.rate,

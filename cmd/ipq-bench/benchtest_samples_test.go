@@ -1,0 +1,78 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/goipq/goipq/internal/peers"
+)
+
+// sampleReport has two modes of rounds that differ in their verdicts.
+func sampleReport(scale uint64, verdicts ...uint64) *report {
+	rep := newReport(kindRounds, machine{Kernel: "6.18.44", Arch: "amd64", CPU: "AMD EPYC", CPUs: 2, Go: "go1.26.8", Goipq: "v1.0.0"})
+	rep.Time = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	rep.Parameters = parameters{
+		Modes: []string{modeInline, modePool}, Duration: 6 * time.Second, Rounds: 5,
+		Window: 1200 * time.Millisecond, WarmUp: 300 * time.Millisecond,
+		Scenario: scenarioICMP, Handler: handleAccept, Size: 64, Flows: 1024, Queues: 1, MaxQueueLen: 1024, Batch: 16, Workers: 2,
+	}
+	rep.Setup = setup{
+		Root: true, Rule: "NFQUEUE target",
+		placement:  placement{Flood: []int{0}, Consumer: []int{1}},
+		GOMAXPROCS: 1, ReadBuffer: 851968,
+	}
+	for _, name := range rep.Parameters.Modes {
+		m := mode{Name: name, Rounds: []round{}}
+		for i, n := range verdicts {
+			n *= scale
+			counts := tally{
+				Sent: 2 * n, Ruled: 2 * n, Arrived: n, Accepted: n, Received: n, Batches: n / 16, Verdicts: n, Messages: n / 16, Writes: n / 8,
+				QueueDropped: n - 10, SocketDropped: 10, QueueKnown: true,
+			}
+			rd := round{
+				Round: i + 1, Window: 2 * time.Second, CPU: time.Duration(1250 * n), Mallocs: n / 100,
+				CPUUser: time.Duration(250 * n), CPUSystem: time.Duration(1000 * n), LoadCPU: time.Duration(1200 * n),
+				Machine: machineCPU{System: time.Duration(1800 * n), SoftIRQ: time.Duration(200 * n)},
+				tally:   counts,
+				Life:    life{tally: counts, Queued: true, Counted: true},
+			}
+			rep.Books.enter(name, &rd.Life)
+			m.Rounds = append(m.Rounds, rd)
+		}
+		rep.Modes = append(rep.Modes, m)
+	}
+	rep.finish(false)
+	return rep
+}
+
+// comparePeers is a comparison in which goipq's ratio, and everybody's speed,
+// are scaled.
+func comparePeers(ratio, speed float64) *peers.Report {
+	rep := &peers.Report{Kind: peers.Kind, Schema: peers.Schema, Versions: map[string]string{"goipq": "v1"}}
+	c := peers.Contest{Mode: peers.Saturated, Unit: "packets/s", Bases: []string{"go-nfqueue"}, Contestants: []peers.Contestant{
+		{Name: "go-nfqueue"}, {Name: "goipq-inline"},
+	}}
+	for n := range 5 {
+		v := speed * float64(1000+n)
+		c.Contestants[0].Rounds = append(c.Contestants[0].Rounds, peers.Round{Round: n, Value: v})
+		v *= ratio + float64(n)/1000
+		c.Contestants[1].Rounds = append(c.Contestants[1].Rounds, peers.Round{Round: n, Value: v})
+	}
+	c.Summarise()
+	rep.Contests = []peers.Contest{c}
+	return rep
+}
+
+// wantLines checks that lines are no wider than that, and end where their text does.
+func wantLines(t *testing.T, text string, width int) {
+	t.Helper()
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSuffix(line, "\n"); columns(line) > width {
+			t.Errorf("%d columns, want at most %d: %s", columns(line), width, line)
+		}
+		if strings.TrimRight(line, " ") != line {
+			t.Errorf("spaces at the end of %q", line)
+		}
+	}
+}

@@ -1,0 +1,60 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+)
+
+// How a finding stands.
+const (
+	isFine    = "ok"
+	isLimited = "limited"
+	isMissing = "missing"
+)
+
+// A finding is what doctor says about one thing.
+type finding struct {
+	topic  string
+	state  string
+	text   string // a sentence
+	change string // another: what to do about it; "" when there is nothing
+	vital  bool   // without it goipq cannot work here at all
+}
+
+// printFindings prints a line for each finding, one for what to change about
+// it, and the sum. It reports whether goipq can work here at all.
+func printFindings(w io.Writer, findings []finding) bool {
+	const state, topics = 9, 26 // columns, up to the topic and up to its sentence
+	width := textWidth(w) - topics
+	paragraph := func(head, text string) {
+		for _, line := range wrap(text, width) {
+			fmt.Fprintf(w, "%-*s%s\n", topics, head, line)
+			head = ""
+		}
+	}
+	var vital []string
+	limits := 0
+	for _, f := range findings {
+		paragraph(fmt.Sprintf("%-*s%s", state, f.state, f.topic), f.text)
+		if f.change != "" {
+			paragraph(strings.Repeat(" ", state)+"  to change", f.change)
+		}
+		if f.vital && f.state == isMissing {
+			vital = append(vital, f.topic)
+		}
+		if f.state != isFine {
+			limits++
+		}
+	}
+	fmt.Fprintln(w)
+	switch {
+	case len(vital) > 0:
+		fmt.Fprintf(w, "goipq cannot work here: see %s.\n", enumerate(vital))
+	case limits == 0:
+		fmt.Fprintln(w, "goipq works here, with all that it offers.")
+	default:
+		fmt.Fprintf(w, "goipq works here, with %s limited or missing.\n", plural(limits, "thing"))
+	}
+	return len(vital) == 0
+}

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"errors"
+	"io"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/goipq/goipq/ipq"
+	"github.com/goipq/goipq/ipq/bypass"
+)
+
+func TestDoctorNamesWhatIsLimited(t *testing.T) {
+	flag := func(field string, taken bool, got sighting) finding {
+		for _, f := range queueFlags {
+			if f.field == field {
+				return f.describe(taken, got)
+			}
+		}
+		t.Fatalf("no flag %s", field)
+		return finding{}
+	}
+	refused := &bypass.UnavailableError{EBPF: syscall.EPERM}
+	old := &bypass.UnavailableError{EBPF: syscall.EINVAL}
+	noMarks := &bypass.UnavailableError{ConnMark: syscall.ENOENT}
+	broken := errors.New("it is broken")
+	enough := fullFrames(ipq.DefaultMaxQueueLen)
+	for _, c := range []struct {
+		f      finding
+		state  string
+		change string // a part of it; "" when there must be none
+	}{
+		{describeCPUs(2), isFine, ""},
+		{describeCPUs(1), isLimited, "two CPUs"},
+		{describeUser(true), isFine, ""},
+		{describeUser(false), isLimited, "cap_net_admin"},
+		{describeNamespaces(true, nil), isFine, ""},
+		{describeNamespaces(true, broken), isLimited, "it is broken"},
+		{describeRule(true, false), isFine, ""},
+		{describeRule(false, true), isFine, ""},
+		{describeRule(false, false), isMissing, "CONFIG_NFT_QUEUE"},
+		{describePackets(false, nil), isFine, ""},
+		{describePackets(true, broken), isMissing, ""},
+		{flag("GSO", true, sighting{}), isFine, ""},
+		{flag("Conntrack", false, sighting{}), isMissing, "GLUE_CT"},
+		{flag("UIDGID", true, sighting{uid: true}), isFine, ""},
+		{flag("UIDGID", true, sighting{}), isLimited, ""},
+		{flag("SecCtx", true, sighting{}), isLimited, "SELinux"},
+		{flag("SecCtx", true, sighting{context: true}), isFine, ""},
+		{describeBuffer(true, 1, enough), isFine, ""},
+		{describeBuffer(false, 4<<20, enough), isFine, ""},
+		{describeBuffer(false, 0, enough), isFine, ""},
+		{describeBuffer(false, 212992, 2*212992), isLimited, "net.core.rmem_max=1179648"},
+		{describeBypass(bypass.EBPF, true, nil), isFine, ""},
+		{describeBypass(bypass.EBPF, false, refused), isMissing, "Be root"},
+		{describeBypass(bypass.EBPF, true, old), isMissing, "Linux 5.10"},
+		{describeBypass(bypass.ConnMark, true, noMarks), isMissing, "CONFIG_NF_CONNTRACK_MARK"},
+		{describeBypass(bypass.ConnMark, true, broken), isMissing, ""},
+		{describeRoute(nil), isFine, ""},
+		{describeRoute(broken), isMissing, "CONFIG_VETH"},
+	} {
+		if c.f.state != c.state || !strings.Contains(c.f.change, c.change) || (c.f.change == "") != (c.change == "") {
+			t.Errorf("got %+v, want state %s and %q to change", c.f, c.state, c.change)
+		}
+		var text strings.Builder
+		printFindings(&text, []finding{c.f})
+		wantLines(t, text.String(), 100)
+		// A line a sentence, then an empty one and the sum.
+		if want := 3 + min(len(c.change), 1); strings.Count(text.String(), "\n") != want {
+			t.Errorf("want %d lines:\n%s", want, text.String())
+		}
+	}
+}
+
+// Without what is vital goipq cannot work; without anything else it can.
+func TestDoctorKnowsWhatIsVital(t *testing.T) {
+	for _, c := range []struct {
+		f    finding
+		want bool
+	}{
+		{describeRule(true, false), true},
+		{describeRule(false, false), false},
+		{describePackets(false, errors.New("no")), false},
+		{describePackets(true, errors.New("no")), true},
+		{describeUser(false), true},
+	} {
+		if got := printFindings(io.Discard, []finding{c.f}); got != c.want {
+			t.Errorf("%+v: it works: %v, want %v", c.f, got, c.want)
+		}
+	}
+}

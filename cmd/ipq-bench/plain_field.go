@@ -1,0 +1,38 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+)
+
+// printField prints a label and, beside it, a text. What is wider than width
+// goes on in the lines below.
+func printField(w io.Writer, width int, label, text string) {
+	const indent = 10
+	for i, line := range wrap(text, width-indent) {
+		if i > 0 {
+			label = ""
+		}
+		fmt.Fprintf(w, "%-*s%s\n", indent, label, line)
+	}
+}
+
+// wrap breaks a text at spaces into lines of at most width bytes, as far as its
+// words allow.
+func wrap(text string, width int) []string {
+	var lines []string
+	line := ""
+	for _, word := range strings.Fields(text) {
+		switch {
+		case line == "":
+			line = word
+		case len(line)+1+len(word) <= width:
+			line += " " + word
+		default:
+			lines = append(lines, line)
+			line = word
+		}
+	}
+	return append(lines, line)
+}

@@ -1,0 +1,54 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+)
+
+// commas writes n with a comma between thousands.
+func commas(n uint64) string { return group(strconv.FormatUint(n, 10)) }
+
+// fixed writes x, which is not negative, with that many decimals and a comma
+// between thousands, or "-" for what is not a number.
+func fixed(x float64, decimals int) string {
+	if math.IsNaN(x) {
+		return "-"
+	}
+	whole, fraction, ok := strings.Cut(strconv.FormatFloat(x, 'f', decimals, 64), ".")
+	if ok {
+		return group(whole) + "." + fraction
+	}
+	return group(whole)
+}
+
+func group(digits string) string {
+	for i := len(digits) - 3; i > 0; i -= 3 {
+		digits = digits[:i] + "," + digits[i:]
+	}
+	return digits
+}
+
+// mebibytes writes a number of bytes.
+func mebibytes(n uint64) string { return fixed(float64(n)/(1<<20), 1) + " MiB" }
+
+// plural writes how many there are of a noun: "1 round", "2 searches".
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	if strings.HasSuffix(noun, "ch") {
+		noun += "e"
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// enumerate returns for example "a, b and c".
+func enumerate(words []string) string {
+	last := len(words) - 1
+	if last < 1 {
+		return strings.Join(words, "")
+	}
+	return strings.Join(words[:last], ", ") + " and " + words[last]
+}

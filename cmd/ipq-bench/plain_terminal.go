@@ -1,0 +1,44 @@
+package main
+
+import (
+	"io"
+	"os"
+
+	"github.com/goipq/goipq/internal/output"
+	"golang.org/x/term"
+)
+
+// terminalWidth returns the columns of the terminal that w is, or 0 if it is
+// none, or one that cannot go back to the start of a line.
+func terminalWidth(w io.Writer) int {
+	f := fileOf(w)
+	if name := os.Getenv("TERM"); f == nil || name == "" || name == "dumb" {
+		return 0
+	}
+	width, _, err := term.GetSize(int(f.Fd()))
+	if err != nil {
+		return 0
+	}
+	return width
+}
+
+// fileOf returns the file that w writes to, or nil if there is none.
+func fileOf(w io.Writer) *os.File {
+	switch w := w.(type) {
+	case *os.File:
+		return w
+	case *output.Writer:
+		return w.File()
+	}
+	return nil
+}
+
+// textWidth returns how wide a text on w may be: no wider than the terminal,
+// which does not know where words end.
+func textWidth(w io.Writer) int {
+	const widest, narrowest = 100, 40
+	if width := terminalWidth(w); width > 0 {
+		return min(max(width, narrowest), widest)
+	}
+	return widest
+}

@@ -1,0 +1,144 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/goipq/goipq/internal/plot"
+)
+
+// swept are the metrics that a sweep is drawn of, as far as it has them.
+var swept = []string{
+	verdictRate, arrivedRate, goodput, connectionRate, ofUnqueued, cpuCost, lostShare,
+	latencyP50, latencyP99, latencyP999, connectionP50, connectionP99,
+}
+
+// A sweptFigure is one figure over the points of a sweep.
+type sweptFigure struct {
+	metric
+	of func(*mode) (spread, bool)
+}
+
+// figures are those that at least one point has.
+func figures(s *sweep) []sweptFigure {
+	all := []sweptFigure{{
+		metric{name: throughputRate, label: "packets/s"},
+		func(m *mode) (spread, bool) {
+			if m.Throughput == nil || len(m.Throughput.Searches) == 0 {
+				return spread{}, false
+			}
+			return m.Throughput.Rate, true
+		},
+	}}
+	for _, name := range swept {
+		if name == arrivedRate && !arrivesLess(s) {
+			continue
+		}
+		all = append(all, sweptFigure{metricNamed(name), func(m *mode) (spread, bool) {
+			sp, ok := m.Summary[name]
+			return sp, ok
+		}})
+	}
+	return slices.DeleteFunc(all, func(f sweptFigure) bool {
+		return !slices.ContainsFunc(s.Points, func(p point) bool {
+			return slices.ContainsFunc(p.Modes, func(m mode) bool { _, ok := f.of(&m); return ok })
+		})
+	})
+}
+
+// arrivesLess tells that what arrived is not just what was decided.
+func arrivesLess(s *sweep) bool {
+	return slices.ContainsFunc(s.Points, func(p point) bool {
+		return p.Parameters.Handler != handleAccept || slices.Contains(p.Parameters.Modes, modeUnqueued)
+	})
+}
+
+func (f *sweptFigure) heading() string {
+	if f.name == throughputRate {
+		return "RFC 2544 throughput, packets per second"
+	}
+	return heading(f.metric)
+}
+
+// modesOf are the names of all that were measured, in their order.
+func modesOf(s *sweep) []string {
+	var names []string
+	for _, p := range s.Points {
+		for _, m := range p.Modes {
+			if !slices.Contains(names, m.Name) {
+				names = append(names, m.Name)
+			}
+		}
+	}
+	return names
+}
+
+// sweepDrawings has one for each figure: lines over numbers, bars for names.
+func sweepDrawings(s *sweep) []drawing {
+	var all []drawing
+	for _, f := range figures(s) {
+		title := fmt.Sprintf("%s, by %s", f.heading(), s.Parameter)
+		if s.Numeric {
+			all = append(all, drawChart(f.name, medians, sweepChart(s, &f, title)))
+		} else {
+			all = append(all, drawBars(f.name, medians, sweepBars(s, &f, title)))
+		}
+	}
+	return all
+}
+
+func sweepChart(s *sweep, f *sweptFigure, title string) *plot.Chart {
+	c := &plot.Chart{
+		Title: title,
+		X:     plot.Axis{Label: s.Parameter},
+		Y:     plot.Axis{Label: f.label, FromZero: true},
+	}
+	var least, most float64
+	for i, p := range s.Points {
+		if i == 0 || p.Number < least {
+			least = p.Number
+		}
+		most = max(most, p.Number)
+		c.X.Ticks = append(c.X.Ticks, p.Number)
+	}
+	slices.Sort(c.X.Ticks)
+	// Values that go up by factors are as far apart as those that go up by
+	// steps.
+	if least > 0 && most/least >= 8 {
+		c.X.Scale = plot.Log
+	}
+	for _, name := range modesOf(s) {
+		line := plot.Series{Name: name, Colour: colour(name)}
+		for i := range s.Points {
+			p := &s.Points[i]
+			for j := range p.Modes {
+				if sp, ok := f.of(&p.Modes[j]); ok && p.Modes[j].Name == name {
+					line.Points = append(line.Points, plot.Point{
+						X: p.Number, Y: sp.Median, Low: sp.Min, High: sp.Max,
+						Note: fmt.Sprintf("%s, %s %s: %s (%s to %s)", name, s.Parameter, p.Value,
+							fixed(sp.Median, f.decimals), fixed(sp.Min, f.decimals), fixed(sp.Max, f.decimals)),
+					})
+				}
+			}
+		}
+		slices.SortFunc(line.Points, func(a, b plot.Point) int { return int(a.X - b.X) })
+		if len(line.Points) > 0 {
+			c.Series = append(c.Series, line)
+		}
+	}
+	return c
+}
+
+func sweepBars(s *sweep, f *sweptFigure, title string) *plot.Bars {
+	b := &plot.Bars{Title: title, Label: f.label}
+	for i := range s.Points {
+		p := &s.Points[i]
+		for j := range p.Modes {
+			if sp, ok := f.of(&p.Modes[j]); ok {
+				name := p.Modes[j].Name
+				b.Bars = append(b.Bars, bar(fmt.Sprintf("%s, %s", p.Value, name), name, f.metric, sp))
+			}
+		}
+	}
+	return b
+}

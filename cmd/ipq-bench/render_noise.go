@@ -1,0 +1,72 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+)
+
+// noise says which modes' main figures are not to be relied on, and why.
+func noise(rep *report) []string {
+	points := rep.points()
+	var noise []string
+	for i := range points {
+		pt := &points[i]
+		for j := range pt.Modes {
+			m := &pt.Modes[j]
+			text := m.Summary[throughputRate].Noisy
+			switch main := pt.Parameters.shown(); {
+			case text != "":
+			case rep.Sweep != nil: // there are many
+				text = m.Summary[main.name].Noisy
+			default:
+				text = noiseOfMode(m, main)
+			}
+			if text != "" {
+				noise = append(noise, pt.title(m.Name)+": "+text)
+			}
+		}
+	}
+	return noise
+}
+
+// noiseOfMode says how noisy the figures are: of the main one why, and how many others
+// there are.
+func noiseOfMode(m *mode, main metric) string {
+	var others int
+	for name, s := range m.Summary {
+		if s.Noisy != "" && name != main.name {
+			others++
+		}
+	}
+	text := m.Summary[main.name].Noisy
+	switch {
+	case text == "" && others == 0:
+		return ""
+	case text == "":
+		return fmt.Sprintf("%s, but not %s", plural(others, "figure"), main.label)
+	case others == 0:
+		return main.label + " " + text
+	}
+	return fmt.Sprintf("%s %s; and so are %s more", main.label, text, plural(others, "figure"))
+}
+
+// marked explains the marks of noisy figures, up to a few.
+func marked(noise []string) []string {
+	const most = 3
+	if len(noise) == 0 {
+		return nil
+	}
+	text := "!: not to be relied on. " + strings.Join(noise[:min(most, len(noise))], "; ")
+	if more := len(noise) - most; more > 0 {
+		text += fmt.Sprintf("; and %d more", more)
+	}
+	return []string{text + "."}
+}
+
+// printNoise explains the marks of noisy figures.
+func printNoise(w io.Writer, width int, noise []string) {
+	for _, text := range marked(noise) {
+		printField(w, width, "note", text)
+	}
+}

@@ -1,0 +1,172 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"slices"
+)
+
+// A view is what the notes look at, over all modes with a round.
+type view struct {
+	offered float64 // the least median
+	decided float64 // the least median of verdicts per second
+	lost    float64 // the largest median, in percent
+	wobble  float64 // the largest spread of verdicts per second, against the median
+	busy    float64 // of the modes that lost packets, the least share of one CPU that the consumer got
+
+	guessed               bool
+	lostAll, lostAtSocket uint64
+}
+
+// noticeable is the loss, in percent, from which on a consumer is taken for
+// saturated: a hiccup of the machine loses less.
+const noticeable = 1
+
+// look returns what the notes look at; ok is false when nothing was measured.
+func look(rep *report) (v view, ok bool) {
+	v = view{offered: math.Inf(1), decided: math.Inf(1), busy: math.Inf(1)}
+	for i := range rep.Modes {
+		m := &rep.Modes[i]
+		if len(m.Rounds) == 0 {
+			continue
+		}
+		ok = true
+		if m.Name == modeUnqueued {
+			continue
+		}
+		verdicts, lost := m.Summary[verdictRate], m.Summary[lostShare].Median
+		v.offered = min(v.offered, m.Summary[offeredRate].Median)
+		v.decided = min(v.decided, verdicts.Median)
+		v.lost = max(v.lost, lost)
+		if verdicts.Median > 0 {
+			v.wobble = max(v.wobble, (verdicts.Max-verdicts.Min)/verdicts.Median)
+		}
+		v.guessed = v.guessed || m.guessed()
+		var all round
+		for j := range m.Rounds {
+			rd := &m.Rounds[j]
+			all.CPU += rd.CPU
+			all.Window += rd.Window
+			v.lostAll += rd.kernelLost()
+			v.lostAtSocket += rd.SocketDropped
+		}
+		if lost >= noticeable {
+			v.busy = min(v.busy, ratio(uint64(all.CPU), uint64(all.Window)))
+		}
+	}
+	return v, ok
+}
+
+// notes say how to read the table.
+func notes(rep *report) []string {
+	v, ok := look(rep)
+	if !ok {
+		return []string{"nothing was measured"}
+	}
+	var notes []string
+	note := func(format string, args ...any) { notes = append(notes, fmt.Sprintf(format, args...)) }
+
+	rate := rep.Parameters.Rate
+	queued := slices.ContainsFunc(rep.Modes, func(m mode) bool { return m.Name != modeUnqueued && len(m.Rounds) > 0 })
+	if rep.Parameters.TCP || rep.Parameters.Bypass != nil || !queued {
+		return otherNotes(rep, v, queued)
+	}
+	switch {
+	case rate == 0 && v.lost >= noticeable:
+		note("Lost in the kernel: the queue was full, because the flood offers more than the consumer can "+
+			"decide. That is saturation: its verdicts/s are the most that it carries. What a packet costs at "+
+			"a load that it bears: ipq-bench -rate %d", bearable(v.decided))
+	case rate == 0:
+		if rep.Setup.shared() {
+			note("Next to nothing was lost: floods and consumer share their CPUs, and the floods wait for room. " +
+				"Verdicts/s are what these CPUs carry, sending included.")
+			break
+		}
+		note("Next to nothing was lost: the consumer decides all that the flood can offer, and might carry more.")
+	case v.lost >= noticeable:
+		note("Lost in the kernel: the consumer does not bear this rate. A lower one: -rate %d", bearable(v.decided))
+	}
+	if v.offered < 0.98*rate {
+		note("The flood offered fewer than the %s/s asked for: its CPU, or its socket's buffer, allows no more.",
+			fixed(rate, 0))
+	}
+	end := "to where it is dropped"
+	if rep.Parameters.Latency {
+		end = "to the receiver"
+		note("Latency is from when a datagram was due until the kernel had it at the receiver, that of the sender " +
+			"itself included: compare the mode unqueued. What was lost has none.")
+	}
+	if rep.Parameters.Replies {
+		end = "and answering it"
+	}
+	note("CPU is this process's, user and system, with what the kernel does in its system calls: copying a "+
+		"packet out, and sending it on its way %s.", end)
+	if v.guessed {
+		note("~: the kernel shows this user no count of what it dropped; this is what is missing.")
+	}
+	if share := 100 * ratio(v.lostAtSocket, v.lostAll); v.lost >= noticeable && share >= noticeable {
+		note("%s %% of the loss did not fit into the socket's buffer of %s KiB, before the queue was full: "+
+			"see net.core.rmem_max, or choose a lower -maxlen.",
+			fixed(share, 0), commas(uint64(rep.Setup.ReadBuffer)/1024))
+	}
+	if b := &rep.Books; b.Arrived < b.Accepted+b.Bypassed+b.Passed {
+		note("%s packets went on but did not arrive: the kernel dropped them behind the queue "+
+			"(net.core.netdev_max_backlog).", commas(b.Accepted+b.Bypassed+b.Passed-b.Arrived))
+	}
+	if b := &rep.Books; b.Sent > b.Ruled+b.Bypassed+b.Passed {
+		note("%s packets were sent but did not come to the rule: the kernel dropped them before it.",
+			commas(b.Sent-b.Ruled-b.Bypassed-b.Passed))
+	}
+	switch {
+	case v.busy < 0.5:
+		note("The consumer lost packets while it got only %s %% of a CPU: something else keeps this machine "+
+			"busy, and the figures are worth little.", fixed(100*v.busy, 0))
+	case v.wobble > noisy:
+		note("Verdicts/s vary by %s %% between rounds: something else keeps this machine busy.", fixed(100*v.wobble, 0))
+	}
+	return notes
+}
+
+// otherNotes are those where no packets are offered to a queue, but connections,
+// or where there is none.
+func otherNotes(rep *report, v view, queued bool) []string {
+	var notes []string
+	note := func(format string, args ...any) { notes = append(notes, fmt.Sprintf(format, args...)) }
+	p := &rep.Parameters
+	switch {
+	case !queued:
+		note("This is the path without a queue: what the senders and the kernel can do here.")
+	case p.bulk() && !p.GSO:
+		note("Goodput is what the server has read. Every super-packet was cut into segments before the queue, and " +
+			"each was decided: that is what -gso saves.")
+	case p.bulk():
+		note("Goodput is what the server has read. A packet here is what TCP sends at once, up to 64 KiB.")
+	case p.churn():
+		note("A connection is timed from when it was begun, or due, to the server's end of it: some ten packets, " +
+			"each of them queued.")
+	}
+	if queued && p.Bypass != nil {
+		note("Arrived are what the handler and the bypass have accepted. The bypass works in the system calls of those " +
+			"who send, whose CPU is in the last of the CPU figures; the others are this process's.")
+	}
+	if queued && v.guessed {
+		note("~: the kernel shows this user no count of what it dropped; this is what is missing.")
+	}
+	main := p.main()
+	for i := range rep.Modes {
+		m := &rep.Modes[i]
+		if s := m.Summary[main.name]; s.Median > 0 && (s.Max-s.Min)/s.Median > noisy {
+			note("%s: %s varies by %s %% between rounds: something else keeps this machine busy.",
+				rep.title(m.Name), main.label, fixed(100*(s.Max-s.Min)/s.Median, 0))
+		}
+	}
+	return notes
+}
+
+// bearable returns a round rate of about half the packets a second that a
+// saturated consumer decides.
+func bearable(saturated float64) int {
+	half := saturated / 2
+	unit := math.Pow(10, math.Floor(math.Log10(max(half, 1))))
+	return int(max(1, math.Floor(half/unit)) * unit)
+}

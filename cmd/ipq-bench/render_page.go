@@ -1,0 +1,188 @@
+package main
+
+import (
+	"bytes"
+	_ "embed"
+	"fmt"
+	"html/template"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/goipq/goipq/internal/peers"
+	"github.com/goipq/goipq/internal/plot"
+)
+
+// A page is what page.html shows.
+type page struct {
+	Style    template.CSS
+	Sections []section
+}
+
+// A section is one document.
+type section struct {
+	Title  string
+	Facts  []fact
+	Notes  []string
+	Tables []pageTable
+	Plots  []pagePlot
+}
+
+// A pagePlot is drawn twice, since a phone's screen is narrower than a plot
+// whose texts are large enough there.
+type pagePlot struct {
+	Title, Caption string
+	Wide, Narrow   template.HTML
+}
+
+// The widths of plots in pixels.
+const (
+	wideWidth   = 820
+	narrowWidth = 358 // a phone's 390 less the page's margins
+)
+
+//go:embed page.html
+var pageText string
+
+var pageTemplate = template.Must(template.New("page").Parse(pageText))
+
+// renderPage makes one self-contained page of all documents.
+func renderPage(docs []document) ([]byte, error) {
+	p := page{Style: template.CSS(plot.Style)}
+	for i := range docs {
+		p.Sections = append(p.Sections, sectionOf(&docs[i]))
+	}
+	var text bytes.Buffer
+	if err := pageTemplate.Execute(&text, p); err != nil {
+		return nil, fmt.Errorf("make the page: %w", err)
+	}
+	return text.Bytes(), nil
+}
+
+// drawings returns all plots of a document.
+func drawings(d *document) []drawing {
+	if d.peers != nil {
+		return peerDrawings(d.peers)
+	}
+	return runDrawings(d.run)
+}
+
+// A plotFile is a plot that stands by itself.
+type plotFile struct {
+	name string // made from that of the report's file
+	text []byte
+}
+
+// plotFiles returns all plots of a document.
+func plotFiles(d *document) []plotFile {
+	var all []plotFile
+	base := strings.TrimSuffix(filepath.Base(d.path), ".json")
+	for _, x := range drawings(d) {
+		all = append(all, plotFile{base + "-" + x.name + ".svg", x.svg(wideWidth, true)})
+	}
+	return all
+}
+
+func sectionOf(d *document) section {
+	var s section
+	if d.peers != nil {
+		s = peersSection(d.peers)
+	} else {
+		s = runSection(d.run)
+	}
+	for _, x := range drawings(d) {
+		s.Plots = append(s.Plots, pagePlot{
+			Title: x.title, Caption: x.caption,
+			// The plots escape what they write.
+			Wide:   template.HTML(x.svg(wideWidth, false)),
+			Narrow: template.HTML(x.svg(narrowWidth, false)),
+		})
+	}
+	return s
+}
+
+func peersSection(rep *peers.Report) section {
+	m := machine{Kernel: rep.Machine.Kernel, Arch: rep.Machine.Arch, CPU: rep.Machine.CPU, CPUs: rep.Machine.CPUs, Go: rep.Machine.Go}
+	s := section{
+		Title: "goipq and its peers",
+		Facts: []fact{
+			{"machine", describeMachine(&m)},
+			{"when", rep.Time.UTC().Format(dateFormat)},
+		},
+		Tables: peerTables(rep),
+	}
+	for _, name := range slices.Sorted(maps.Keys(rep.Versions)) {
+		s.Facts = append(s.Facts, fact{name, rep.Versions[name]})
+	}
+	if rep.Interrupted {
+		s.Notes = append(s.Notes, "Interrupted: this is what was measured so far.")
+	}
+	for _, x := range rep.Missing {
+		s.Notes = append(s.Notes, fmt.Sprintf("%s did not take part: %s is not installed (%s).", x.Contestant, x.What, x.Get))
+	}
+	for i := range rep.Contests {
+		c := &rep.Contests[i]
+		if names := c.Noisy(); len(names) > 0 {
+			s.Notes = append(s.Notes, fmt.Sprintf("%s: the rounds differ so much that little can be said of %s.", c.Title, enumerate(names)))
+		}
+		for j := range c.Contestants {
+			if one := &c.Contestants[j]; one.Outran {
+				s.Notes = append(s.Notes, fmt.Sprintf("%s, %s: it decided nearly all that was sent, and might carry more.", c.Mode, one.Title))
+			}
+		}
+	}
+	return s
+}
+
+func runSection(rep *report) section {
+	s := section{
+		Title: subject(rep),
+		Facts: []fact{
+			{"machine", describeMachine(&rep.Machine)},
+			{"goipq", rep.Machine.Goipq},
+			{"when", rep.Time.UTC().Format(dateFormat)},
+		},
+	}
+	s.Facts = append(s.Facts, describe(rep)...)
+	s.Facts = append(s.Facts, fact{"books", rep.Books.describe()})
+	if rep.Interrupted {
+		s.Notes = append(s.Notes, "Interrupted: this is what was measured so far.")
+	}
+	switch {
+	case rep.Sweep != nil:
+		s.Tables = sweepTables(rep.Sweep)
+	case rep.Kind == kindThroughput:
+		s.Tables = append(s.Tables, searchTable(rep))
+	case rep.Kind == kindRounds:
+		s.Notes = append(s.Notes, notes(rep)...)
+		s.Tables = append(s.Tables, figureTable(rep))
+	}
+	for i := range rep.Soaks {
+		s.Notes = append(s.Notes, rep.Soaks[i].Problems...)
+	}
+	s.Notes = append(s.Notes, marked(noise(rep))...)
+	s.Notes = append(s.Notes, rep.Books.Problems...)
+	return s
+}
+
+// subject says what was measured in a few words.
+func subject(rep *report) string {
+	p := &rep.Parameters
+	what := p.Scenario
+	if p.TCP && p.Scenario == scenarioForward {
+		what += ", TCP"
+	}
+	if p.Handler != handleAccept && (rep.Sweep == nil || rep.Sweep.Parameter != "handler") {
+		what += ", " + p.Handler
+	}
+	switch {
+	case rep.Sweep != nil:
+		return what + " by " + rep.Sweep.Parameter
+	case rep.Kind == kindThroughput:
+		return what + ", throughput"
+	case rep.Kind == kindSoak:
+		return what + ", soak"
+	}
+	return what
+}

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"time"
+)
+
+// printHeader says what is about to be done, where.
+func printHeader(w io.Writer, rep *report) {
+	width := textWidth(w)
+	printField(w, width, "machine", describeMachine(&rep.Machine))
+	for _, f := range describe(rep) {
+		printField(w, width, f.Name, f.Text)
+	}
+	fmt.Fprintln(w)
+}
+
+// printResults prints what a run of any kind has found, and the books.
+func printResults(w io.Writer, rep *report) {
+	switch {
+	case rep.Kind == kindSoak:
+		printSoak(w, rep)
+	case rep.Kind == kindThroughput:
+		printThroughput(w, rep)
+	case rep.Sweep != nil:
+		printSweep(w, rep)
+	default:
+		printRounds(w, rep)
+	}
+}
+
+// printRounds prints the table, how to read it, and the books.
+func printRounds(w io.Writer, rep *report) {
+	width := textWidth(w)
+	if rep.Interrupted {
+		fmt.Fprintln(w, "interrupted: these are the figures so far")
+	}
+	printFigures(w, rep)
+	fmt.Fprintln(w)
+	printParts(w, width, rep)
+	for _, text := range notes(rep) {
+		printField(w, width, "note", text)
+	}
+	printBooks(w, width, &rep.Books)
+}
+
+// printParts prints what does not fit into the table: by mode, the losses by
+// cause, the sizes of batches, and what makes figures noisy.
+func printParts(w io.Writer, width int, rep *report) {
+	for i := range rep.Modes {
+		m := &rep.Modes[i]
+		title := rep.title(m.Name) + ": "
+		if len(m.Rounds) > 0 && m.Lost != (losses{Known: true}) {
+			printField(w, width, "loss", title+m.Lost.describe()+"; warm-ups included")
+		}
+		if rep.Parameters.Latency && len(m.Rounds) > 0 {
+			printField(w, width, "sender", title+lateness(m))
+		}
+		if text := m.BatchSizes.describe(); text != "" {
+			printField(w, width, "batches", title+text)
+		}
+		if text := noiseOfMode(m, rep.Parameters.shown()); text != "" {
+			printField(w, width, "noisy", title+text)
+		}
+	}
+}
+
+// lateness says how well the senders kept their schedule.
+func lateness(m *mode) string {
+	var lag time.Duration
+	var missed, untimed uint64
+	for i := range m.Rounds {
+		l := &m.Rounds[i].Life
+		lag, missed, untimed = max(lag, l.Lag), missed+l.MissedTurns, untimed+l.Untimed
+	}
+	text := fmt.Sprintf("up to %v late", lag.Round(time.Microsecond))
+	if missed > 0 {
+		text += fmt.Sprintf("; %s were not sent, and have no latency, because its buffer was full", commas(missed))
+	}
+	if untimed > 0 {
+		text += fmt.Sprintf("; %s arrived that the receiver had no room for", commas(untimed))
+	}
+	return text
+}
+
+// printBooks prints what became of all packets.
+func printBooks(w io.Writer, width int, b *books) {
+	printField(w, width, "books", b.describe())
+	for _, p := range b.Problems {
+		printField(w, width, "", p)
+	}
+}

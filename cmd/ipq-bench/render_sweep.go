@@ -1,0 +1,96 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"slices"
+)
+
+// sweepColumns are the figures that a sweep's table has, as far as they mean
+// something and fit.
+var sweepColumns = []struct{ name, head string }{
+	{ofUnqueued, "% unqueued"},
+	{bypassedShare, "% bypassed"},
+	{lostShare, "lost, %"},
+	{cpuCost, "CPU ns"},
+	{allCost, "all CPU ns"},
+	{batchSize, "batch"},
+	{allocations, "allocs"},
+	{latencyP50, "p50, µs"},
+	{latencyP99, "p99, µs"},
+	{latencyP999, "p99.9, µs"},
+	{connectionP50, "p50, µs"},
+	{connectionP99, "p99, µs"},
+}
+
+// dispensable are those that are left out first where there is no room. The
+// report has them all.
+var dispensable = []string{allocations, batchSize, lostShare, cpuCost}
+
+// printSweep prints a sweep as one table, the modes one below the other.
+func printSweep(w io.Writer, rep *report) {
+	width := textWidth(w)
+	if rep.Interrupted {
+		fmt.Fprintln(w, "interrupted: these are the figures so far")
+	}
+	points := rep.Sweep.Points
+	var names []string
+	for _, c := range sweepColumns {
+		if slices.ContainsFunc(points, func(pt point) bool { return has(&pt, c.name) }) {
+			names = append(names, c.name)
+		}
+	}
+	lines := sweepLines(rep.Sweep, names)
+	for _, name := range dispensable {
+		if columns(slices.MaxFunc(lines, func(a, b string) int { return columns(a) - columns(b) })) <= width {
+			break
+		}
+		names = slices.DeleteFunc(names, func(n string) bool { return n == name })
+		lines = sweepLines(rep.Sweep, names)
+	}
+	printLines(w, lines)
+	fmt.Fprintln(w)
+	printField(w, width, "note", fmt.Sprintf("Medians of %s of %v for each value, which take turns; ± is half of what lies between "+
+		"the least and the most. Costs are those of a packet.", plural(points[0].Parameters.Rounds, "round"), points[0].Parameters.Window))
+	printNoise(w, width, noise(rep))
+	printBooks(w, width, &rep.Books)
+}
+
+// sweepLines returns the lines of the main figure and those that are named.
+func sweepLines(s *sweep, names []string) []string {
+	first := &s.Points[0].Parameters
+	main := first.shown()
+	lines := []string{s.Parameter}
+	heads := []string{"mode", main.label, "±", ""}
+	for _, c := range sweepColumns {
+		if slices.Contains(names, c.name) {
+			heads = append(heads, c.head)
+		}
+	}
+	rows := [][]string{heads}
+	for i, name := range first.Modes {
+		for j := range s.Points {
+			pt := &s.Points[j]
+			m := &pt.Modes[i]
+			lines = append(lines, pt.Value)
+			row := append([]string{pt.Parameters.title(name)}, cells(m, main, true)...)
+			mark := ""
+			if m.Summary[main.name].Noisy != "" {
+				mark = "!"
+			}
+			row = append(row, mark)
+			for _, column := range names {
+				row = append(row, cells(m, metricNamed(column), true)[0])
+			}
+			rows = append(rows, row)
+		}
+	}
+	pad(lines)
+	appendGroup(lines, rows, "")
+	return lines
+}
+
+// has reports whether a figure was measured at the point.
+func has(pt *point, name string) bool {
+	return slices.ContainsFunc(pt.Modes, func(m mode) bool { _, ok := m.Summary[name]; return ok })
+}

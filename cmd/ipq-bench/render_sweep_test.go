@@ -1,0 +1,63 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+// sampleSweep has sampleReport's modes at each of two batches, twice as fast at
+// the second.
+func sampleSweep(verdicts ...uint64) *report {
+	rep := sampleReport(1)
+	rep.Sweep, rep.Modes = &sweep{Parameter: "batch", Numeric: true}, []mode{}
+	for i, value := range []string{"8", "64"} {
+		at := sampleReport(1000*uint64(i+1), verdicts...)
+		rep.Sweep.Points = append(rep.Sweep.Points, point{Value: value, Number: float64(int(8) << (3 * i)), Parameters: at.Parameters, Setup: at.Setup, Modes: at.Modes})
+	}
+	rep.finish(false)
+	return rep
+}
+
+func TestSweepTable(t *testing.T) {
+	rep := sampleSweep(600, 610, 590)
+	var text strings.Builder
+	printSweep(&text, rep)
+	for _, want := range []string{
+		"batch         mode  verdicts/s   ±    lost, %  CPU ns  batch  allocs\n",
+		"8           inline     300,000  2%       50.0   1,250   16.0   0.010\n",
+		"64       pool of 2     600,000  2%       50.0   1,250   16.0   0.010\n",
+	} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("no %q in\n%s", want, text.String())
+		}
+	}
+	noisy := sampleSweep(600, 1200, 560)
+	text.Reset()
+	if printSweep(&text, noisy); !strings.Contains(text.String(), "!: not to be relied on. 8, inline: varies by ") ||
+		!strings.Contains(text.String(), "; and 1 more.") {
+		t.Errorf("noise is not told:\n%s", text.String())
+	}
+}
+
+// A sweep's table fits with everything that can be measured at once.
+func TestSweepWidth(t *testing.T) {
+	rep := sweptReport("spin:100us", "inspect")
+	for i := range rep.Sweep.Points {
+		p := &rep.Sweep.Points[i]
+		p.Parameters.Latency, p.Parameters.Modes = true, []string{modeUnqueued, modePool}
+		p.Modes[0].Name = modeUnqueued
+		for j := range p.Modes {
+			for k := range p.Modes[j].Rounds {
+				p.Modes[j].Rounds[k].Latency = &latency{P50: time.Second / 2, P99: time.Second / 2, P999: time.Second / 2}
+			}
+		}
+	}
+	rep.finish(false)
+	var text strings.Builder
+	printSweep(&text, rep)
+	wantLines(t, text.String(), 100)
+	if !strings.Contains(text.String(), "p99.9, µs") || strings.Contains(text.String(), "allocs") {
+		t.Errorf("the wrong columns are left out:\n%s", text.String())
+	}
+}

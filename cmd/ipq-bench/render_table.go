@@ -1,0 +1,67 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+)
+
+// printFigures prints a row for each metric and, for each mode, a group of
+// columns: the median of its rounds, the least and the most or, where there are
+// many modes, half of what lies between these two as a share of the median.
+//
+// With two modes it is some 80 columns wide, and 100 when there are figures of
+// tens of millions everywhere.
+func printFigures(w io.Writer, rep *report) {
+	lines := []string{""} // below the titles: the heads, then the metrics
+	metrics := rep.Parameters.rows()
+	for _, x := range metrics {
+		lines = append(lines, x.label)
+	}
+	compact := len(rep.Modes) > 2
+	titles := strings.Repeat(" ", pad(lines))
+	for i := range rep.Modes {
+		m := &rep.Modes[i]
+		rows := [][]string{{"median", "min", "max"}}
+		if compact {
+			rows = [][]string{{"median", "±"}}
+		}
+		for _, x := range metrics {
+			rows = append(rows, cells(m, x, compact))
+		}
+		title := fmt.Sprintf(" %s, %s ", rep.title(m.Name), plural(len(m.Rounds), "round"))
+		titles += appendGroup(lines, rows, title)
+	}
+	printLines(w, append([]string{titles}, lines...))
+}
+
+// cells returns the cells of a metric, dashes without a round.
+func cells(m *mode, x metric, compact bool) []string {
+	s, ok := m.Summary[x.name]
+	switch {
+	case !ok && compact:
+		return []string{"-", ""}
+	case !ok:
+		return []string{"-", "-", "-"}
+	}
+	sign := ""
+	if x.loss && m.guessed() {
+		sign = "~"
+	}
+	if compact {
+		return []string{sign + fixed(s.Median, x.decimals), wobble(s)}
+	}
+	return []string{
+		sign + fixed(s.Median, x.decimals),
+		sign + fixed(s.Min, x.decimals),
+		sign + fixed(s.Max, x.decimals),
+	}
+}
+
+// wobble is half of the range as a share of the median.
+func wobble(s spread) string {
+	if s.Median == 0 {
+		return ""
+	}
+	return fixed(50*(s.Max-s.Min)/s.Median, 0) + "%"
+}

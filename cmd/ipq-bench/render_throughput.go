@@ -1,0 +1,106 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"time"
+)
+
+// printThroughput prints the results of searches, and the books.
+func printThroughput(w io.Writer, rep *report) {
+	width := textWidth(w)
+	if rep.Interrupted {
+		fmt.Fprintln(w, "interrupted: these are the searches so far")
+	}
+	points, column := rep.points(), ""
+	if rep.Sweep != nil {
+		column = rep.Sweep.Parameter
+	}
+	lines := []string{column}
+	rows := [][]string{{"mode", "packets/s", "min", "max", "Mbit/s", "trials", "full speed", "arrived", "limit", ""}}
+	var notes []string
+	for i := range points {
+		pt := &points[i]
+		for j := range pt.Modes {
+			m := &pt.Modes[j]
+			lines = append(lines, pt.Value)
+			rows = append(rows, throughputCells(m, &pt.Parameters))
+			if t := m.Throughput; t != nil && t.Rate.Noisy != "" {
+				notes = append(notes, pt.title(m.Name)+": "+t.Rate.Noisy)
+			}
+		}
+	}
+	printTable(w, lines, rows)
+	fmt.Fprintln(w)
+	printSearchNotes(w, width, rep, points, notes)
+	printBooks(w, width, &rep.Books)
+}
+
+// throughputCells are the row of a mode.
+func throughputCells(m *mode, p *parameters) []string {
+	t := m.Throughput
+	if t == nil || len(t.Searches) == 0 {
+		return []string{p.title(m.Name), "-", "-", "-", "-", "-", "-", "-", "-", ""}
+	}
+	var trials int
+	var full, carried []float64
+	for i := range t.Searches {
+		s := &t.Searches[i]
+		trials += len(s.Trials)
+		full = append(full, s.Trials[0].Offered)
+		carried = append(carried, s.Trials[0].Offered*ratio(s.Trials[0].Arrived, s.Trials[0].Sent))
+	}
+	limit, mark := "loss", ""
+	if t.limited() {
+		limit = "sender"
+	}
+	if t.Rate.Noisy != "" {
+		mark = "!"
+	}
+	return []string{
+		p.title(m.Name), fixed(t.Rate.Median, 0), fixed(t.Rate.Min, 0), fixed(t.Rate.Max, 0),
+		fixed(8e-6*t.Rate.Median*meanSize(p), 0), fixed(float64(trials), 0),
+		fixed(spreadOf(full).Median, 0), fixed(spreadOf(carried).Median, 0), limit, mark,
+	}
+}
+
+// meanSize is the mean of the packets' bytes.
+func meanSize(p *parameters) float64 {
+	sum, all := 0, sizes(p.IMIX, p.Size)
+	for _, size := range all {
+		sum += size
+	}
+	return float64(sum) / float64(len(all))
+}
+
+func printSearchNotes(w io.Writer, width int, rep *report, points []point, noise []string) {
+	p := &rep.Parameters
+	var t *throughput
+	limited := false
+	for i := range points {
+		for j := range points[i].Modes {
+			if m := &points[i].Modes[j]; m.Throughput != nil {
+				t, limited = m.Throughput, limited || m.Throughput.limited()
+			}
+		}
+	}
+	if t == nil {
+		printField(w, width, "note", "nothing was measured")
+		return
+	}
+	text := fmt.Sprintf("Throughput as in RFC 2544, section 26.1: the highest offered rate at which not one packet is lost. "+
+		"Trials of %v, searched to %s %%; median, least and most of %s.", t.Trial, fixed(100*t.Resolution, 1), plural(p.Rounds, "search"))
+	if t.Trials > 1 {
+		text += fmt.Sprintf(" A rate has up to %d trials, of which most must lose nothing.", t.Trials)
+	}
+	if t.Trial < time.Minute {
+		text += " The RFC wants trials of 60 s: -trial 60s."
+	}
+	printField(w, width, "note", text)
+	printField(w, width, "note", "Loss is what the senders counted less what the kernel counted at the far end and what the handler "+
+		"dropped. Full speed is what the senders can offer, and what of it arrived.")
+	if limited {
+		printField(w, width, "note", "sender: more than this could not be offered, so that the queue may carry more.")
+	}
+	printNoise(w, width, noise)
+}

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"math"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+)
+
+// A latency is how long things took. Its percentiles are upper bounds, less
+// than 1 % above the value itself.
+type latency struct {
+	Count uint64        `json:"count"`
+	P50   time.Duration `json:"p50_ns"`
+	P90   time.Duration `json:"p90_ns"`
+	P99   time.Duration `json:"p99_ns"`
+	P999  time.Duration `json:"p999_ns"`
+	P9999 time.Duration `json:"p9999_ns"`
+	Max   time.Duration `json:"max_ns"`
+	// Points are the distribution to plot, of all rounds together only: ascending,
+	// and denser towards 100 percent as an HDR plot's axis is.
+	Points []percentile `json:"points,omitempty"`
+}
+
+// A percentile is one point of a latency's distribution.
+type percentile struct {
+	Percent float64       `json:"percent"`
+	Time    time.Duration `json:"ns"`
+}
+
+// times are how many things took how long, the latter as an upper bound.
+type times map[time.Duration]int64
+
+func (t times) add(more times) {
+	for upper, n := range more {
+		t[upper] += n
+	}
+}
+
+// histogram returns all times, in three digits, up to an hour.
+func (t times) histogram() *hdrhistogram.Histogram {
+	h := hdrhistogram.New(1, int64(time.Hour), 3)
+	for upper, n := range t {
+		if n > 0 {
+			h.RecordValues(min(int64(upper), int64(time.Hour)), n)
+		}
+	}
+	return h
+}
+
+// latency sums the times up; nil if there are none.
+func (t times) latency() *latency {
+	h := t.histogram()
+	if h.TotalCount() == 0 {
+		return nil
+	}
+	at := func(percent float64) time.Duration { return time.Duration(h.ValueAtQuantile(percent)) }
+	return &latency{
+		Count: uint64(h.TotalCount()),
+		P50:   at(50), P90: at(90), P99: at(99), P999: at(99.9), P9999: at(99.99),
+		Max: time.Duration(h.Max()),
+	}
+}
+
+// points returns the distribution: five points for each time that what is left
+// to 100 percent halves.
+func (t times) points() []percentile {
+	const perHalf = 5
+	var all []percentile
+	for _, b := range t.histogram().CumulativeDistributionWithTicks(perHalf) {
+		all = append(all, percentile{b.Quantile, time.Duration(b.ValueAt)})
+	}
+	return all
+}
+
+// us is a percentile in microseconds, not a number when nothing was timed.
+func (l *latency) us(of func(*latency) time.Duration) float64 {
+	if l == nil {
+		return math.NaN()
+	}
+	return float64(of(l)) / 1e3
+}
+
+func median(l *latency) time.Duration { return l.P50 }
+
+func p90(l *latency) time.Duration { return l.P90 }
+
+func p99(l *latency) time.Duration { return l.P99 }
+
+func p999(l *latency) time.Duration { return l.P999 }
+
+func p9999(l *latency) time.Duration { return l.P9999 }
+
+func longest(l *latency) time.Duration { return l.Max }

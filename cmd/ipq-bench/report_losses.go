@@ -1,0 +1,92 @@
+package main
+
+import (
+	"strings"
+)
+
+// losses tell where packets ended before the far end. All but Handler are lost
+// by the kernel.
+type losses struct {
+	// QueueFull counts those that came to a queue with no room (queue_dropped),
+	// SocketFull those that did not fit into its socket's buffer
+	// (queue_user_dropped).
+	QueueFull  uint64 `json:"queue_full"`
+	SocketFull uint64 `json:"socket_full"`
+	Handler    uint64 `json:"handler"` // verdicts that drop
+	// BeforeQueue counts what was sent and did not come to the rule,
+	// BehindQueue what was accepted and did not arrive: links and backlogs
+	// were full. Both are 0 for connections, whose senders count no packets.
+	BeforeQueue uint64 `json:"before_queue"`
+	BehindQueue uint64 `json:"behind_queue"`
+	// Known is false where the kernel does not show its counters: QueueFull then
+	// is what is missing.
+	Known bool `json:"known"`
+}
+
+// losses are the packets that did not come to the far end, by cause.
+func (l *life) losses() losses {
+	lost := losses{Handler: l.HandlerDropped, Known: l.QueueKnown}
+	if l.Counted {
+		lost.BeforeQueue = shortfall(l.Ruled+l.Bypassed, l.Sent)
+		lost.BehindQueue = shortfall(l.Arrived, l.Accepted+l.Bypassed)
+	}
+	if !l.Queued {
+		if l.Counted {
+			lost.BehindQueue = shortfall(l.Arrived, l.Ruled)
+		}
+		return lost
+	}
+	lost.SocketFull, lost.QueueFull = l.SocketDropped, l.QueueDropped
+	if !l.QueueKnown {
+		lost.QueueFull = shortfall(l.Received+l.SocketDropped, l.Ruled)
+	}
+	return lost
+}
+
+// shortfall is how many of the expected ones are missing.
+func shortfall(got, want uint64) uint64 { return max(want, got) - got }
+
+// inKernel is how many packets the kernel lost.
+func (l losses) inKernel() uint64 {
+	return l.QueueFull + l.SocketFull + l.BeforeQueue + l.BehindQueue
+}
+
+// plus adds up the losses of two lives.
+func (l losses) plus(more losses) losses {
+	return losses{
+		QueueFull:   l.QueueFull + more.QueueFull,
+		SocketFull:  l.SocketFull + more.SocketFull,
+		Handler:     l.Handler + more.Handler,
+		BeforeQueue: l.BeforeQueue + more.BeforeQueue,
+		BehindQueue: l.BehindQueue + more.BehindQueue,
+		Known:       l.Known && more.Known,
+	}
+}
+
+// describe lists the causes of loss.
+func (l losses) describe() string {
+	var parts []string
+	for _, x := range []struct {
+		n    uint64
+		text string
+	}{
+		{l.QueueFull, "found the queue full"},
+		{l.SocketFull, "its socket's buffer full"},
+		{l.Handler, "dropped by the handler"},
+		{l.BeforeQueue, "lost before the queue"},
+		{l.BehindQueue, "lost behind it"},
+	} {
+		if x.n == 0 {
+			continue
+		}
+		text := commas(x.n) + " " + x.text
+		if !l.Known && x.n == l.QueueFull {
+			text = "~" + text
+		}
+		parts = append(parts, text)
+	}
+	if len(parts) == 0 {
+		return "nothing lost"
+	}
+	return strings.Join(parts, ", ")
+}

@@ -1,0 +1,35 @@
+package main
+
+import (
+	"reflect"
+	"testing"
+)
+
+// Where packets end is told by cause, as far as it is known.
+func TestLossesByCause(t *testing.T) {
+	queued := life{tally: tally{Sent: 100, Ruled: 98, Received: 80, Verdicts: 80, Accepted: 75, HandlerDropped: 5, Arrived: 72,
+		QueueDropped: 15, SocketDropped: 3, QueueKnown: true}, Queued: true, Counted: true, Routed: true}
+	hidden := queued
+	hidden.QueueKnown, hidden.QueueDropped = false, 0
+	bare := life{tally: tally{Sent: 100, Ruled: 98, Arrived: 90, QueueKnown: true}, Counted: true}
+	connections := life{tally: tally{Ruled: 98, Received: 98, Accepted: 98, Verdicts: 98, Arrived: 90, QueueKnown: true}, Queued: true}
+	for name, c := range map[string]struct {
+		l    life
+		want losses
+	}{
+		"queued":      {queued, losses{QueueFull: 15, SocketFull: 3, Handler: 5, BeforeQueue: 2, BehindQueue: 3, Known: true}},
+		"hidden":      {hidden, losses{QueueFull: 15, SocketFull: 3, Handler: 5, BeforeQueue: 2, BehindQueue: 3}},
+		"unqueued":    {bare, losses{BeforeQueue: 2, BehindQueue: 8, Known: true}},
+		"connections": {connections, losses{Known: true}},
+	} {
+		if got := c.l.losses(); !reflect.DeepEqual(got, c.want) {
+			t.Errorf("%s: got %+v, want %+v", name, got, c.want)
+		}
+	}
+	if text := (losses{QueueFull: 1500, Handler: 2}).describe(); text != "~1,500 found the queue full, 2 dropped by the handler" {
+		t.Errorf("got %q", text)
+	}
+	if text := (&batchSizes{0: 1, 4: 3}).describe(); text != "25.0 % of 1, 75.0 % of 16-31 packets" {
+		t.Errorf("got %q", text)
+	}
+}

@@ -1,0 +1,193 @@
+package main
+
+import (
+	"slices"
+	"time"
+)
+
+// schema is the version of the report's format. It changes when a field
+// changes its meaning or goes; fields may be added.
+const schema = 2
+
+// A report is what -json writes: how the run was made, every round's raw
+// figures, and what they sum up to. Times in fields ending in _ns are
+// nanoseconds.
+type report struct {
+	Schema      int        `json:"schema"`
+	Kind        string     `json:"kind"`        // "rounds", "throughput" or "soak"
+	Time        time.Time  `json:"time"`        // when the run began
+	Interrupted bool       `json:"interrupted"` // a signal ended it early
+	Machine     machine    `json:"machine"`
+	Parameters  parameters `json:"parameters"`
+	Setup       setup      `json:"setup"`
+	Modes       []mode     `json:"modes"`           // in the order of -modes; empty with -sweep
+	Sweep       *sweep     `json:"sweep,omitempty"` // with -sweep: its points have the modes
+	Soaks       []soak     `json:"soaks,omitempty"` // with -soak, instead of rounds
+	Books       books      `json:"books"`
+}
+
+// The kinds of runs.
+const (
+	kindRounds     = "rounds"     // windows at one rate, or at full speed
+	kindThroughput = "throughput" // searches for the highest rate without loss
+	kindSoak       = "soak"
+)
+
+// newReport returns the report of a run that begins now.
+func newReport(kind string, on machine) *report {
+	return &report{
+		Schema:  schema,
+		Kind:    kind,
+		Time:    time.Now().UTC(),
+		Machine: on,
+		Books:   books{Balanced: true, LostKnown: true, Problems: []string{}},
+	}
+}
+
+// A machine is what the run was made on and with.
+type machine struct {
+	Kernel string `json:"kernel"` // uname -r
+	Arch   string `json:"arch"`   // GOARCH
+	CPU    string `json:"cpu"`    // model name, "" where the kernel has none
+	CPUs   int    `json:"cpus"`   // that the process may use
+	Go     string `json:"go"`
+	Goipq  string `json:"goipq"` // version of the main module
+}
+
+// A setup is where the run was made.
+type setup struct {
+	// Root tells whether the process has root's rights over the machine, not
+	// only over its namespaces: they raise the socket buffers.
+	Root bool `json:"root"`
+	// Rule is the kind of rule that queues: "nft queue expression", "NFQUEUE
+	// target" or, without a queue, "".
+	Rule string `json:"rule"`
+	placement
+	GOMAXPROCS int `json:"gomaxprocs"`
+	// SendBuffer is the size in bytes of each flood's send buffer; 0: larger
+	// than any queue.
+	SendBuffer int `json:"send_buffer_bytes"`
+	// ReadBuffer is the size in bytes of a queue's socket buffer as granted;
+	// 0 before the first round.
+	ReadBuffer int `json:"read_buffer_bytes"`
+}
+
+// A placement says which process runs on which CPUs.
+type placement struct {
+	// Flood has one CPU for each flood process, to which it is pinned.
+	Flood []int `json:"flood_cpus"`
+	// Consumer are the CPUs that this process, the consumer, is kept to.
+	Consumer []int `json:"consumer_cpus"`
+	// Fanout tells that the rule chooses the queue by the CPU that a packet is
+	// sent from, rather than by a hash of its addresses.
+	Fanout bool `json:"fanout_cpu"`
+}
+
+// shared reports whether floods and consumer compete for a CPU.
+func (p placement) shared() bool { return slices.Contains(p.Consumer, p.Flood[0]) }
+
+// A mode is what was measured of one way of running handlers.
+type mode struct {
+	Name string `json:"mode"` // "inline", "pool" or "unqueued"
+	// Summary has the spread over the rounds of each of metrics, by name; it
+	// is empty without a round.
+	Summary map[string]spread `json:"summary"`
+	Rounds  []round           `json:"rounds"`
+	// Latency, BatchSizes and Lost are those of all rounds together; Lost with
+	// their warm-ups.
+	Latency    *latency   `json:"latency,omitempty"`
+	BatchSizes batchSizes `json:"batch_sizes"`
+	Lost       losses     `json:"lost"`
+	// Throughput has the searches of a run of that kind, which has no rounds.
+	Throughput *throughput `json:"throughput,omitempty"`
+}
+
+// guessed reports whether the kernel did not tell what it dropped.
+func (m *mode) guessed() bool {
+	return slices.ContainsFunc(m.Rounds, func(rd round) bool { return !rd.QueueKnown })
+}
+
+// A sweep is a run over several values of one parameter, whose rounds take
+// turns.
+type sweep struct {
+	Parameter string  `json:"parameter"` // the flag: "batch", "size", "handler" ...
+	Numeric   bool    `json:"numeric"`   // all values are numbers
+	Points    []point `json:"points"`    // in the order of the command line
+}
+
+// A point is one value of the swept parameter, and all that was measured with
+// it: the same as a report without a sweep has.
+type point struct {
+	Value      string     `json:"value"`            // as the flag takes it
+	Number     float64    `json:"number,omitempty"` // if the sweep is numeric
+	Parameters parameters `json:"parameters"`
+	Setup      setup      `json:"setup"`
+	Modes      []mode     `json:"modes"`
+}
+
+// title names a mode at a point.
+func (pt *point) title(mode string) string {
+	if pt.Value == "" {
+		return pt.Parameters.title(mode)
+	}
+	return pt.Value + ", " + pt.Parameters.title(mode)
+}
+
+// points are those of a sweep, or the only one of a run without.
+func (rep *report) points() []point {
+	if rep.Sweep != nil {
+		return rep.Sweep.Points
+	}
+	return []point{{Parameters: rep.Parameters, Setup: rep.Setup, Modes: rep.Modes}}
+}
+
+// title names a mode for people.
+func (rep *report) title(mode string) string { return rep.Parameters.title(mode) }
+
+// total is about how long the whole run takes.
+func (rep *report) total() time.Duration {
+	if rep.Sweep == nil {
+		return rep.Parameters.total()
+	}
+	var sum time.Duration
+	for i := range rep.Sweep.Points {
+		sum += rep.Sweep.Points[i].Parameters.total()
+	}
+	return sum
+}
+
+// finish makes the summaries.
+func (rep *report) finish(interrupted bool) {
+	rep.Interrupted = interrupted
+	if rep.Sweep != nil {
+		for i := range rep.Sweep.Points {
+			pt := &rep.Sweep.Points[i]
+			finish(&pt.Parameters, pt.Modes)
+		}
+	}
+	finish(&rep.Parameters, rep.Modes)
+}
+
+// finish makes the summaries of modes that were measured with these parameters.
+func finish(p *parameters, modes []mode) {
+	setOfUnqueued(p, modes)
+	for i := range modes {
+		m := &modes[i]
+		m.Summary = p.summarise(m)
+		if t := m.Throughput; t != nil && len(t.Searches) > 0 {
+			t.finish()
+			m.Summary[throughputRate] = t.Rate
+		}
+		m.Lost.Known = true
+		all := make(times)
+		for j := range m.Rounds {
+			rd := &m.Rounds[j]
+			m.Lost = m.Lost.plus(rd.Life.Lost)
+			m.BatchSizes.add(rd.BatchSizes, 1)
+			all.add(rd.Times)
+		}
+		if m.Latency = all.latency(); m.Latency != nil {
+			m.Latency.Points = all.points()
+		}
+	}
+}

@@ -1,0 +1,200 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/goipq/goipq/ipq"
+)
+
+// A round is one queue's life. The figures at its top are those of the
+// measured window.
+type round struct {
+	Round   int           `json:"round"`   // counted from 1
+	Partial bool          `json:"partial"` // a signal cut the window short
+	Window  time.Duration `json:"window_ns"`
+	// OfUnqueued is the rate of the scenario's first figure in it as a share of
+	// that of the same round unqueued; 0 without one.
+	OfUnqueued float64       `json:"of_unqueued,omitempty"`
+	CPU        time.Duration `json:"cpu_ns"` // of this process, user and system
+	// CPUUser and CPUSystem are the parts of CPU. The kernel knows the whole
+	// exactly and the parts from samples, one a tick.
+	CPUUser   time.Duration `json:"cpu_user_ns"`
+	CPUSystem time.Duration `json:"cpu_system_ns"`
+	LoadCPU   time.Duration `json:"load_cpu_ns"` // of the processes that send and receive
+	Machine   machineCPU    `json:"machine_cpu"`
+	Mallocs   uint64        `json:"mallocs"` // objects allocated
+	tally
+	Latency *latency `json:"latency,omitempty"` // of churn's connections, or of datagrams with -latency
+	// Noise has a sentence for each thing that disturbed the round.
+	Noise []string `json:"noise,omitempty"`
+	// Times are all that was timed, and User is the time that all processes of the
+	// run spent outside the kernel.
+	Times times         `json:"-"`
+	User  time.Duration `json:"-"`
+	// Life has the counts from opening the queue to unbinding it, the warm-up
+	// included: what the books are made from.
+	Life life `json:"life"`
+}
+
+// A tally counts packets and the calls that they took.
+type tally struct {
+	Sent     uint64 `json:"sent"`     // by the floods
+	Ruled    uint64 `json:"ruled"`    // packets that came to the rule that queues
+	Bypassed uint64 `json:"bypassed"` // packets that the kernel accepted before that
+	Arrived  uint64 `json:"arrived"`  // packets that came to the other end
+	Received uint64 `json:"received"`
+	Batches  uint64 `json:"batches"` // recvmmsg calls that brought any
+	// BatchSizes counts Batches by how many packets they brought: item i those
+	// with 2^i or more, and fewer than 2^(i+1).
+	BatchSizes batchSizes `json:"batch_sizes"`
+	Verdicts   uint64     `json:"verdicts"`
+	Accepted   uint64     `json:"accepted"` // of the verdicts
+	// HandlerDropped counts the verdicts that drop.
+	HandlerDropped uint64 `json:"handler_dropped"`
+	Messages       uint64 `json:"messages"` // netlink messages that carried verdicts
+	Writes         uint64 `json:"writes"`   // sendmsg calls that carried messages
+	Parks          uint64 `json:"parks"`    // a receive loop went to sleep
+	Waits          uint64 `json:"waits"`    // a receive loop waited for a free batch
+	// QueueDropped counts packets that the kernel dropped because the queue
+	// was full; the kernel does not tell everybody, see QueueKnown.
+	// SocketDropped counts those that did not fit into the socket's buffer.
+	QueueDropped  uint64 `json:"queue_dropped"`
+	SocketDropped uint64 `json:"socket_dropped"`
+	QueueKnown    bool   `json:"queue_dropped_known"`
+	Sequence      uint64 `json:"sequence"` // packets that the queue took, if QueueKnown
+	delivery
+}
+
+// A delivery is what a load has done.
+type delivery struct {
+	Bytes       uint64 `json:"bytes,omitempty"`       // of TCP's payload that was received
+	Connections uint64 `json:"connections,omitempty"` // that were begun, answered and ended
+	Failed      uint64 `json:"failed_connections,omitempty"`
+}
+
+func (d delivery) minus(before delivery) delivery {
+	d.Bytes -= before.Bytes
+	d.Connections -= before.Connections
+	d.Failed -= before.Failed
+	return d
+}
+
+// batchSizes are ipq.Stats.BatchSizes.
+type batchSizes [len(ipq.Stats{}.BatchSizes)]uint64
+
+// add adds sign times the counts of more.
+func (b *batchSizes) add(more batchSizes, sign int) {
+	for i, n := range more {
+		b[i] += uint64(sign) * n
+	}
+}
+
+// describe says which share of the batches had which size.
+func (b *batchSizes) describe() string {
+	var all uint64
+	for _, n := range b {
+		all += n
+	}
+	var parts []string
+	for i, n := range b {
+		if n == 0 {
+			continue
+		}
+		size := "1"
+		if i > 0 {
+			size = fmt.Sprintf("%d-%d", 1<<i, 2<<i-1)
+		}
+		parts = append(parts, fmt.Sprintf("%s %% of %s", fixed(100*ratio(n, all), 1), size))
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return strings.Join(parts, ", ") + " packets"
+}
+
+// minus returns the counts since before.
+func (t tally) minus(before tally) tally {
+	t.Sent -= before.Sent
+	t.Ruled -= before.Ruled
+	t.Bypassed -= before.Bypassed
+	t.Arrived -= before.Arrived
+	t.Received -= before.Received
+	t.Batches -= before.Batches
+	t.BatchSizes.add(before.BatchSizes, -1)
+	t.Verdicts -= before.Verdicts
+	t.Accepted -= before.Accepted
+	t.HandlerDropped -= before.HandlerDropped
+	t.Messages -= before.Messages
+	t.Writes -= before.Writes
+	t.Parks -= before.Parks
+	t.Waits -= before.Waits
+	t.QueueDropped -= before.QueueDropped
+	t.SocketDropped -= before.SocketDropped
+	t.Sequence -= before.Sequence
+	t.delivery = t.delivery.minus(before.delivery)
+	return t
+}
+
+// kernelLost is how many packets the kernel dropped on their way to the consumer:
+// exact if QueueKnown, otherwise what is missing.
+func (t *tally) kernelLost() uint64 {
+	if t.QueueKnown {
+		return t.QueueDropped + t.SocketDropped
+	}
+	queued := max(t.Sent-t.Bypassed, t.Ruled) // a window's peek has no Ruled, connections no Sent
+	if queued < t.Received {
+		return 0 // the window began with packets that waited in the queue
+	}
+	return queued - t.Received
+}
+
+// A life is all that happened to one queue.
+type life struct {
+	tally
+	// Queued tells that there was a queue, Counted that the senders counted
+	// their packets, Routed that there were links before the queue, which may
+	// lose some, and Segmented that the queue cut super-packets into segments.
+	Queued    bool `json:"queued"`
+	Counted   bool `json:"counted"`
+	Routed    bool `json:"routed"`
+	Segmented bool `json:"segmented"`
+	// BytesOut and BytesIn are what all connections carried, at their senders
+	// and receivers; Orderly tells that they came to an end in time.
+	BytesOut    uint64 `json:"bytes_out"`
+	BytesIn     uint64 `json:"bytes_in"`
+	Orderly     bool   `json:"orderly"`
+	MissedTurns uint64 `json:"missed_turns"` // packets that a paced flood had no room to send
+	// Lag is the furthest that a paced flood sent a packet behind its time, and
+	// Untimed counts datagrams that arrived at a receiver with no room for them.
+	Lag     time.Duration `json:"lag_ns"`
+	Untimed uint64        `json:"untimed,omitempty"`
+	// Refused counts verdicts that the kernel did not take, Undecodable
+	// messages that goipq could not read: none, or there is a bug.
+	Refused     uint64 `json:"refused_verdicts"`
+	Undecodable uint64 `json:"undecodable"`
+	Lost        losses `json:"lost"` // by cause
+}
+
+// packets is how many the round carried.
+func (r *round) packets() uint64 {
+	if n := r.decided(); n > 0 {
+		return n
+	}
+	return r.Arrived
+}
+
+// decided is how many were decided, by the handler or the bypass.
+func (t *tally) decided() uint64 { return t.Verdicts + t.Bypassed }
+
+func (r *round) perSecond(n uint64) float64 { return float64(n) / r.Window.Seconds() }
+
+// ratio is not a number when there is nothing to divide by.
+func ratio(a, b uint64) float64 {
+	if b == 0 {
+		return math.NaN()
+	}
+	return float64(a) / float64(b)
+}

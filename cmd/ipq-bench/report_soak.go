@@ -1,0 +1,146 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// A usage is what the process holds at a time.
+type usage struct {
+	At          time.Duration `json:"at_ns"`           // since the load began; 0 before it
+	Resident    uint64        `json:"resident_bytes"`  // memory
+	Heap        uint64        `json:"live_heap_bytes"` // what is left after a garbage collection
+	Goroutines  int           `json:"goroutines"`
+	Descriptors int           `json:"descriptors"` // open files and sockets
+}
+
+// A soak is a long run of one mode, and what the process held meanwhile.
+type soak struct {
+	Mode     string        `json:"mode"`
+	Duration time.Duration `json:"duration_ns"` // that it ran under load
+	Before   usage         `json:"before"`      // without the queue
+	Idle     usage         `json:"idle"`        // the queue is served, nothing is sent
+	After    usage         `json:"after"`       // the queue is closed
+	Whole    bool          `json:"whole"`       // no signal cut it short
+	Buffers  uint64        `json:"buffer_bytes"`
+	Samples  []usage       `json:"samples"`
+	Life     life          `json:"life"`
+	Problems []string      `json:"problems"` // a sentence for each thing that did not stay flat
+
+	// Workers are those that the pool starts when there is work for them all, and
+	// Fresh are the bytes of the buffers that packets of this size use, some of them
+	// only when many wait. Both depend on the load of the moment, and so may come
+	// late.
+	Workers int    `json:"-"`
+	Fresh   uint64 `json:"-"`
+}
+
+// fewestSamples is how many a soak must have to be judged: two to a quarter.
+const fewestSamples = 8
+
+// peak is the most resident memory of all samples.
+func (k *soak) peak() uint64 {
+	var most uint64
+	for _, u := range k.Samples {
+		most = max(most, u.Resident)
+	}
+	return most
+}
+
+// quarter returns the samples of the quarter n of four.
+func (k *soak) quarter(n int) []usage {
+	return k.Samples[len(k.Samples)*n/4 : len(k.Samples)*(n+1)/4]
+}
+
+// judge writes down what did not stay flat. The first quarter is warm-up; the
+// medians of the second and the last are compared.
+func (k *soak) judge() {
+	problem := func(format string, args ...any) { k.Problems = append(k.Problems, fmt.Sprintf(format, args...)) }
+	if len(k.Samples) < fewestSamples {
+		if k.Whole {
+			problem("only %s could be taken, too few to judge by", plural(len(k.Samples), "sample"))
+		}
+		return
+	}
+	for _, c := range usageColumns {
+		a, b := middle(k.quarter(1), c.of), middle(k.quarter(3), c.of)
+		if allowed := a + a/100*c.percent + c.slack + c.late(k); b > allowed {
+			problem("%s grew from %s to %s", c.name, c.show(a), c.show(b))
+		}
+	}
+	if most := (k.Idle.Resident + k.Buffers) / 10 * 11; k.peak() > most {
+		problem("resident memory under load came to %s, more than a tenth above the %s when idle plus %s of buffers",
+			mebibytes(k.peak()), mebibytes(k.Idle.Resident), mebibytes(k.Buffers))
+	}
+	if k.After.Goroutines > k.Before.Goroutines {
+		problem("%d goroutines outlived the queue", k.After.Goroutines-k.Before.Goroutines)
+	}
+	if k.After.Descriptors > k.Before.Descriptors {
+		problem("%d descriptors outlived the queue", k.After.Descriptors-k.Before.Descriptors)
+	}
+}
+
+// usageColumns are the parts of a usage, with how much each may grow and still
+// be flat: in percent, for what the allocator rounds, beyond that, for what the
+// Go runtime itself takes now and then, and for what is first used when the load
+// happens to be highest.
+var usageColumns = []struct {
+	name           string
+	of             func(*usage) uint64
+	show           func(uint64) string
+	percent, slack uint64
+	late           func(*soak) uint64
+}{
+	{"resident memory", func(u *usage) uint64 { return u.Resident }, mebibytes, 5, 1 << 20, func(k *soak) uint64 { return k.Fresh }},
+	{"the live heap", func(u *usage) uint64 { return u.Heap }, mebibytes, 5, 128 << 10, none},
+	{"goroutines", func(u *usage) uint64 { return uint64(u.Goroutines) }, commas, 0, 0, func(k *soak) uint64 { return uint64(k.Workers) }},
+	{"descriptors", func(u *usage) uint64 { return uint64(u.Descriptors) }, commas, 0, 0, none},
+}
+
+func none(*soak) uint64 { return 0 }
+
+// middle is the median of a part of some usages.
+func middle(all []usage, of func(*usage) uint64) uint64 {
+	values := make([]uint64, len(all))
+	for i := range all {
+		values[i] = of(&all[i])
+	}
+	slices.Sort(values)
+	return values[len(values)/2]
+}
+
+// describe says whether it stayed flat.
+func (k *soak) describe() string {
+	switch {
+	case len(k.Problems) > 0:
+		return "NOT FLAT: " + strings.Join(k.Problems, "; ")
+	case len(k.Samples) < fewestSamples:
+		return "too short to judge"
+	}
+	return fmt.Sprintf("flat; resident memory came to %s under load, %s when idle, beside %s of buffers",
+		mebibytes(k.peak()), mebibytes(k.Idle.Resident), mebibytes(k.Buffers))
+}
+
+// table returns a row for each part of the usage, and its name: when idle, in
+// each quarter of the run but the first, the most, and when all is over.
+func (k *soak) table() (names []string, rows [][]string) {
+	for _, c := range usageColumns {
+		names = append(names, strings.TrimPrefix(c.name, "the "))
+		row := []string{c.show(c.of(&k.Idle))}
+		for n := 1; n < 4; n++ {
+			if q := k.quarter(n); len(q) > 0 {
+				row = append(row, c.show(middle(q, c.of)))
+			} else {
+				row = append(row, "-")
+			}
+		}
+		var most uint64
+		for i := range k.Samples {
+			most = max(most, c.of(&k.Samples[i]))
+		}
+		rows = append(rows, append(row, c.show(most), c.show(c.of(&k.After))))
+	}
+	return names, rows
+}

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"fmt"
+	"time"
+)
+
+// A throughput is that of RFC 2544, section 26.1: the highest offered rate at
+// which not one packet is lost, found by binary search.
+type throughput struct {
+	// Rate is the spread of the searches' results in packets a second, as sent.
+	Rate spread `json:"rate_per_second"`
+	// Resolution is how near to each other the lowest rate that lost packets
+	// and the highest that did not have come, as a share of the former.
+	Resolution float64       `json:"resolution"`
+	Trial      time.Duration `json:"trial_ns"`
+	// Trials is how many a rate gets: it passes when most of them lose nothing.
+	Trials   int      `json:"trials"`
+	Searches []search `json:"searches"` // one for each round
+}
+
+// A search is one binary search.
+type search struct {
+	Round int     `json:"round"`           // counted from 1
+	Rate  float64 `json:"rate_per_second"` // its result
+	// Limit is what kept the search from going higher: "loss", or "sender" when
+	// more could not be sent, and the result is a lower bound.
+	Limit  string   `json:"limit"`
+	Noise  []string `json:"noise,omitempty"` // a sentence for each thing that disturbed it
+	Trials []trial  `json:"trials"`          // in the order in which they were made
+}
+
+// The limits of a search.
+const (
+	limitLoss   = "loss"
+	limitSender = "sender"
+)
+
+// A trial offers one rate for a time, then waits until all packets have come to
+// their end, and counts.
+type trial struct {
+	Target float64 `json:"target_per_second"` // 0: as many as go
+	// Offered is the rate at which packets were sent, by the senders' own
+	// counts and clocks.
+	Offered  float64 `json:"offered_per_second"`
+	Sent     uint64  `json:"sent"`     // by the senders' own count
+	Arrived  uint64  `json:"arrived"`  // by the kernel's count at the far end
+	Verdicts uint64  `json:"verdicts"` // 0 without a queue
+	Lost     losses  `json:"lost"`
+	Passed   bool    `json:"passed"` // nothing was lost, except by the handler
+	// Lag is the furthest that a packet came behind its time. Senders make up for
+	// what fills a quarter of the queue, and leave the rest.
+	Lag time.Duration `json:"lag_ns"`
+	// Void says why the senders did not offer what they should; such trials were
+	// made anew, unless there were several of a rate.
+	Void string `json:"void,omitempty"`
+}
+
+// finish sums up the searches, of which there is at least one.
+func (t *throughput) finish() {
+	var rates []float64
+	var noise [][]string
+	for i := range t.Searches {
+		rates = append(rates, t.Searches[i].Rate)
+		noise = append(noise, t.Searches[i].Noise)
+	}
+	t.Rate = spreadOf(rates)
+	t.Rate.Noisy = noiseIn(t.Rate, 0, noise)
+}
+
+// limited reports whether the senders could not offer more.
+func (t *throughput) limited() bool {
+	for i := range t.Searches {
+		if t.Searches[i].Limit == limitSender {
+			return true
+		}
+	}
+	return false
+}
+
+// describe says what a search found.
+func (s *search) describe() string {
+	text := fmt.Sprintf("%s packets/s without loss, in %s", fixed(s.Rate, 0), plural(len(s.Trials), "trial"))
+	if s.Limit == limitSender {
+		text += "; the senders offer no more"
+	}
+	return text
+}
+
+// spoiled says that the senders spoiled so many trials that something else must
+// keep their CPUs busy.
+func (s *search) spoiled() []string {
+	void := 0
+	for i := range s.Trials {
+		if s.Trials[i].Void != "" {
+			void++
+		}
+	}
+	if 4*void < len(s.Trials) || void == 0 {
+		return nil
+	}
+	return []string{fmt.Sprintf("the senders offered too little in %d of %s", void, plural(len(s.Trials), "trial"))}
+}
