@@ -41,6 +41,9 @@ var mayImport = map[string][]string{
 	"internal/plot":     {},
 	"examples":          {"ipq", "worker", "ring"},
 	"examples/internal": {"internal/netlab"},
+
+	// The parts of cmd/ipq-bench, the lower ones first.
+	"internal/bench/plain": {"internal/output", "golang.org/x/term"},
 }
 
 func TestImports(t *testing.T) {

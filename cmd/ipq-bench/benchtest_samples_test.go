@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/goipq/goipq/internal/bench/plain"
 	"github.com/goipq/goipq/internal/peers"
 )
 
@@ -68,8 +69,8 @@ func comparePeers(ratio, speed float64) *peers.Report {
 func wantLines(t *testing.T, text string, width int) {
 	t.Helper()
 	for line := range strings.Lines(text) {
-		if line = strings.TrimSuffix(line, "\n"); columns(line) > width {
-			t.Errorf("%d columns, want at most %d: %s", columns(line), width, line)
+		if line = strings.TrimSuffix(line, "\n"); plain.Width(line) > width {
+			t.Errorf("%d columns, want at most %d: %s", plain.Width(line), width, line)
 		}
 		if strings.TrimRight(line, " ") != line {
 			t.Errorf("spaces at the end of %q", line)

@@ -5,6 +5,8 @@ import (
 	"io"
 	"slices"
 	"strings"
+
+	"github.com/goipq/goipq/internal/bench/plain"
 )
 
 // A subcommand is what ipq-bench does instead of measuring, and is named by its
@@ -54,7 +56,7 @@ func asksForHelp(args []string, w io.Writer, name, details string) bool {
 	}
 	for _, c := range subcommands() {
 		if c.name == name {
-			fmt.Fprintf(w, "Usage: ipq-bench %s\n\n%s\n%s", c.usage, strings.Join(wrap(c.does, 90), "\n"), details)
+			fmt.Fprintf(w, "Usage: ipq-bench %s\n\n%s\n%s", c.usage, strings.Join(plain.Wrap(c.does, 90), "\n"), details)
 		}
 	}
 	return true

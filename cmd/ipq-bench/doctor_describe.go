@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/goipq/goipq/internal/bench/plain"
 	"github.com/goipq/goipq/ipq"
 	"github.com/goipq/goipq/ipq/bypass"
 )
@@ -137,12 +138,12 @@ func fullFrames(n int) int { return n * 2304 }
 // full frames takes. limit is net.core.rmem_max, 0 if unknown.
 func describeBuffer(root bool, limit, granted int) finding {
 	want := fullFrames(ipq.DefaultMaxQueueLen)
-	room := fmt.Sprintf("room for %s full frames", commas(uint64(granted/fullFrames(1))))
+	room := fmt.Sprintf("room for %s full frames", plain.Commas(uint64(granted/fullFrames(1))))
 	f := finding{topic: "socket buffer", state: isFine}
 	switch {
 	case granted < want:
 		f.state, f.text = isLimited, fmt.Sprintf("net.core.rmem_max leaves %s, not %s.",
-			room, commas(ipq.DefaultMaxQueueLen))
+			room, plain.Commas(ipq.DefaultMaxQueueLen))
 		// The kernel doubles what is asked for.
 		f.change = fmt.Sprintf("Run sysctl -w net.core.rmem_max=%d, or set a lower MaxQueueLen.", want/2)
 	case root:
@@ -151,7 +152,7 @@ func describeBuffer(root bool, limit, granted int) finding {
 		f.text = fmt.Sprintf("A queue gets %s.", room)
 	default:
 		f.text = fmt.Sprintf("net.core.rmem_max allows Config.MaxQueueLen up to %s with full frames.",
-			commas(uint64(2*limit/fullFrames(1))))
+			plain.Commas(uint64(2*limit/fullFrames(1))))
 	}
 	return f
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/goipq/goipq/internal/bench/plain"
 )
 
 // How a finding stands.
@@ -26,9 +28,9 @@ type finding struct {
 // it, and the sum. It reports whether goipq can work here at all.
 func printFindings(w io.Writer, findings []finding) bool {
 	const state, topics = 9, 26 // columns, up to the topic and up to its sentence
-	width := textWidth(w) - topics
+	width := plain.TextWidth(w) - topics
 	paragraph := func(head, text string) {
-		for _, line := range wrap(text, width) {
+		for _, line := range plain.Wrap(text, width) {
 			fmt.Fprintf(w, "%-*s%s\n", topics, head, line)
 			head = ""
 		}
@@ -50,11 +52,11 @@ func printFindings(w io.Writer, findings []finding) bool {
 	fmt.Fprintln(w)
 	switch {
 	case len(vital) > 0:
-		fmt.Fprintf(w, "goipq cannot work here: see %s.\n", enumerate(vital))
+		fmt.Fprintf(w, "goipq cannot work here: see %s.\n", plain.Enumerate(vital))
 	case limits == 0:
 		fmt.Fprintln(w, "goipq works here, with all that it offers.")
 	default:
-		fmt.Fprintf(w, "goipq works here, with %s limited or missing.\n", plural(limits, "thing"))
+		fmt.Fprintf(w, "goipq works here, with %s limited or missing.\n", plain.Plural(limits, "thing"))
 	}
 	return len(vital) == 0
 }

@@ -6,6 +6,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+
+	"github.com/goipq/goipq/internal/bench/plain"
 )
 
 const (
@@ -112,6 +114,6 @@ func makeMarkdown(args []string, stdout, stderr io.Writer) int {
 	if err := writeFile("-o", *out, text); err != nil {
 		return misuse(stderr, "%v", err)
 	}
-	fmt.Fprintf(stdout, "%s, and %s in %s\n", *out, plural(len(drawings), "plot"), *svg)
+	fmt.Fprintf(stdout, "%s, and %s in %s\n", *out, plain.Plural(len(drawings), "plot"), *svg)
 	return exitOK
 }

@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"strings"
 
+	"github.com/goipq/goipq/internal/bench/plain"
 	"github.com/goipq/goipq/internal/peers"
 )
 
@@ -140,7 +141,7 @@ func isPeers(dir string) bool {
 func runProgram(program string, args []string, stdout, stderr io.Writer) int {
 	cmd := exec.Command(program, args...)
 	cmd.Stdout, cmd.Stderr = stdout, stderr
-	if f := fileOf(stdout); f != nil { // not through a pipe: what cannot be written is the program's to tell
+	if f := plain.FileOf(stdout); f != nil { // not through a pipe: what cannot be written is the program's to tell
 		cmd.Stdout = f
 	}
 	signals := catchSignals()

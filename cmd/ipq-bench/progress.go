@@ -5,6 +5,8 @@ import (
 	"io"
 	"strings"
 	"time"
+
+	"github.com/goipq/goipq/internal/bench/plain"
 )
 
 // showEvery is how often a terminal shows new figures: seldom enough that what
@@ -28,7 +30,7 @@ type progress struct {
 }
 
 func newProgress(w io.Writer) *progress {
-	return &progress{w: w, live: terminalWidth(w) > 0}
+	return &progress{w: w, live: plain.TerminalWidth(w) > 0}
 }
 
 // start begins a run of so many turns, which is to take about so long.
@@ -67,8 +69,8 @@ func (p *progress) done(rd *round) {
 	if !p.live {
 		p.lines = true
 		line := fmt.Sprintf("round %s: %s", p.title, p.rates(rd))
-		cost := fmt.Sprintf(", CPU %s ns/packet", fixed(ratio(uint64(rd.CPU), rd.Verdicts), 0))
-		if rd.Verdicts > 0 && len(line+cost) <= textWidth(p.w) {
+		cost := fmt.Sprintf(", CPU %s ns/packet", plain.Fixed(ratio(uint64(rd.CPU), rd.Verdicts), 0))
+		if rd.Verdicts > 0 && len(line+cost) <= plain.TextWidth(p.w) {
 			line += cost
 		}
 		fmt.Fprintln(p.w, line)
@@ -92,7 +94,7 @@ const clearToEnd = "\x1b[K" // ANSI's EL: erase in line
 func (p *progress) rewrite(text string) {
 	// Behind it stays room for the ^C that a terminal echoes: at its edge that
 	// would begin another line.
-	room := terminalWidth(p.w) - len("^C") - 1
+	room := plain.TerminalWidth(p.w) - len("^C") - 1
 	io.WriteString(p.w, "\r"+p.line(text, room, time.Now())+clearToEnd)
 }
 
@@ -108,7 +110,7 @@ func (p *progress) line(text string, room int, now time.Time) string {
 	bar := ", "
 	// The room of a usual text, so that the bar keeps its width.
 	const usual, shortest, longest = len("1,200,000 verdicts/s of 2,400,000 offered, 50.0 % lost"), 6, 24
-	if n := room - columns(p.title) - len(" [] 10m10s left: ") - usual; n >= shortest {
+	if n := room - plain.Width(p.title) - len(" [] 10m10s left: ") - usual; n >= shortest {
 		n = min(n, longest)
 		done := 1.0
 		if all := p.finish.Sub(p.began); all > 0 {
@@ -128,25 +130,25 @@ func (p *progress) rates(rd *round) string {
 	text := ""
 	switch {
 	case p.run.bulk():
-		text = fixed(8e-6*rd.perSecond(rd.Bytes), 0) + " Mbit/s"
+		text = plain.Fixed(8e-6*rd.perSecond(rd.Bytes), 0) + " Mbit/s"
 	case p.run.churn():
-		text = fixed(rd.perSecond(rd.Connections), 0) + " connections/s"
+		text = plain.Fixed(rd.perSecond(rd.Connections), 0) + " connections/s"
 	}
 	switch {
 	case text != "" && p.queued:
-		return fmt.Sprintf("%s, %s verdicts/s", text, fixed(rd.perSecond(rd.Verdicts), 0))
+		return fmt.Sprintf("%s, %s verdicts/s", text, plain.Fixed(rd.perSecond(rd.Verdicts), 0))
 	case text != "":
 		return text
 	case !p.queued:
-		return fmt.Sprintf("%s arrived/s of %s offered", fixed(rd.perSecond(rd.Arrived), 0), fixed(rd.perSecond(rd.Sent), 0))
+		return fmt.Sprintf("%s arrived/s of %s offered", plain.Fixed(rd.perSecond(rd.Arrived), 0), plain.Fixed(rd.perSecond(rd.Sent), 0))
 	}
 	sign := ""
 	if !rd.QueueKnown {
 		sign = "~"
 	}
 	return fmt.Sprintf("%s verdicts/s of %s offered, %s%s %% lost",
-		fixed(rd.perSecond(rd.Verdicts), 0), fixed(rd.perSecond(rd.Sent), 0),
-		sign, fixed(100*ratio(rd.kernelLost(), rd.Sent), 1))
+		plain.Fixed(rd.perSecond(rd.Verdicts), 0), plain.Fixed(rd.perSecond(rd.Sent), 0),
+		sign, plain.Fixed(100*ratio(rd.kernelLost(), rd.Sent), 1))
 }
 
 // tried shows a trial on a terminal.
@@ -156,9 +158,9 @@ func (p *progress) tried(t *trial) {
 	}
 	verdict := "nothing lost"
 	if !t.Passed {
-		verdict = commas(t.Lost.inKernel()) + " lost"
+		verdict = plain.Commas(t.Lost.inKernel()) + " lost"
 	}
-	p.rewrite(fmt.Sprintf("%s/s: %s", fixed(t.Offered, 0), verdict))
+	p.rewrite(fmt.Sprintf("%s/s: %s", plain.Fixed(t.Offered, 0), verdict))
 }
 
 // searched ends a search.

@@ -6,6 +6,8 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"github.com/goipq/goipq/internal/bench/plain"
 )
 
 // printComparison prints which documents are compared, their figures side by
@@ -27,7 +29,7 @@ func printComparison(w io.Writer, before, after *document, c *comparison, rows [
 		}
 		labels = append(labels, "  "+r.before.label)
 		cells = append(cells, []string{
-			fixed(b, r.before.decimals), fixed(a, r.before.decimals), proportion(b, a),
+			plain.Fixed(b, r.before.decimals), plain.Fixed(a, r.before.decimals), proportion(b, a),
 			fmt.Sprintf("%.3f", r.p), r.verdict + mark,
 		})
 		switch {
@@ -42,18 +44,18 @@ func printComparison(w io.Writer, before, after *document, c *comparison, rows [
 			}
 		}
 	}
-	printTable(w, labels, cells)
+	plain.Table(w, labels, cells)
 	fmt.Fprintln(w)
-	width := textWidth(w)
+	width := plain.TextWidth(w)
 	for _, note := range append(notes, marked(noise)...) {
-		printField(w, width, "note", note)
+		plain.Field(w, width, "note", note)
 	}
 	if len(slower) > 0 {
-		printField(w, width, "slower", fmt.Sprintf("significantly (Mann-Whitney, p < %g) and by %g %% or more: %s",
+		plain.Field(w, width, "slower", fmt.Sprintf("significantly (Mann-Whitney, p < %g) and by %g %% or more: %s",
 			c.alpha, c.threshold, strings.Join(slower, "; ")))
 		return true
 	}
-	printField(w, width, "result", fmt.Sprintf("nothing is slower, significantly (Mann-Whitney, p < %g) and by %g %% or more",
+	plain.Field(w, width, "result", fmt.Sprintf("nothing is slower, significantly (Mann-Whitney, p < %g) and by %g %% or more",
 		c.alpha, c.threshold))
 	return false
 }
@@ -63,17 +65,17 @@ func proportion(before, after float64) string {
 	if before == 0 {
 		return "-"
 	}
-	return fixed(math.Abs(after/before), 3)
+	return plain.Fixed(math.Abs(after/before), 3)
 }
 
 // printDifferences says which documents are compared, and in what beside
 // goipq's speed they differ.
 func printDifferences(w io.Writer, before, after *document) {
-	width := textWidth(w)
-	printField(w, width, "old", before.describe())
-	printField(w, width, "new", after.describe())
+	width := plain.TextWidth(w)
+	plain.Field(w, width, "old", before.describe())
+	plain.Field(w, width, "new", after.describe())
 	for _, d := range differences(before, after) {
-		printField(w, width, "differs", d)
+		plain.Field(w, width, "differs", d)
 	}
 	inBoth := func(of, other *document, name string) {
 		keys := make(map[string]bool)
@@ -87,7 +89,7 @@ func printDifferences(w io.Writer, before, after *document) {
 			}
 		}
 		if len(missing) > 0 {
-			printField(w, width, "only "+name, strings.Join(missing, "; "))
+			plain.Field(w, width, "only "+name, strings.Join(missing, "; "))
 		}
 	}
 	inBoth(before, after, "old")

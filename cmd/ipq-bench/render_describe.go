@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/goipq/goipq/internal/bench/plain"
 	"github.com/goipq/goipq/ipq"
 )
 
@@ -33,7 +34,7 @@ func describeMachine(m *machine) string {
 	if model == "" {
 		model = m.Arch
 	}
-	return fmt.Sprintf("Linux %s, %s, %s, %s", m.Kernel, model, plural(m.CPUs, "CPU"), m.Go)
+	return fmt.Sprintf("Linux %s, %s, %s, %s", m.Kernel, model, plain.Plural(m.CPUs, "CPU"), m.Go)
 }
 
 func describePlace(s *setup) string {
@@ -65,14 +66,14 @@ func describeQueue(p *parameters, s *setup) string {
 	}
 	text := ", by " + article(s.Rule) + "; "
 	if p.Queues == 1 {
-		return text + fmt.Sprintf("room for %s packets", commas(uint64(p.MaxQueueLen)))
+		return text + fmt.Sprintf("room for %s packets", plain.Commas(uint64(p.MaxQueueLen)))
 	}
 	balance := "by the sender's CPU"
 	if !s.Fanout {
 		balance = "by a hash of addresses"
 	}
 	return text + fmt.Sprintf("%d queues chosen %s, each with room for %s packets",
-		p.Queues, balance, commas(uint64(p.MaxQueueLen)))
+		p.Queues, balance, plain.Commas(uint64(p.MaxQueueLen)))
 }
 
 func article(noun string) string {
@@ -99,11 +100,11 @@ func describeLoad(p *parameters) string {
 	case p.churn():
 		rate := "one after the other"
 		if p.Rate > 0 {
-			rate = fixed(p.Rate, 0) + " a second in all"
+			rate = plain.Fixed(p.Rate, 0) + " a second in all"
 		}
 		return fmt.Sprintf("connections%s of %d bytes each way, %d at once, %s", over, churnBytes, p.Flows, rate)
 	case p.bulk():
-		return fmt.Sprintf("%s%s, each as fast as TCP goes, to a server that reads and drops", plural(p.Flows, "connection"), over)
+		return fmt.Sprintf("%s%s, each as fast as TCP goes, to a server that reads and drops", plain.Plural(p.Flows, "connection"), over)
 	}
 	size := fmt.Sprintf("%d-byte packets", p.Size)
 	if p.IMIX {
@@ -114,9 +115,9 @@ func describeLoad(p *parameters) string {
 	case p.Trial > 0:
 		rate = "at the rates of the search"
 	case p.Rate > 0:
-		rate = fixed(p.Rate, 0) + "/s"
+		rate = plain.Fixed(p.Rate, 0) + "/s"
 	}
-	return fmt.Sprintf("%s%s, %s flows, %s, %s", size, over, commas(uint64(p.Flows)), rate, describeEnd(p))
+	return fmt.Sprintf("%s%s, %s flows, %s, %s", size, over, plain.Commas(uint64(p.Flows)), rate, describeEnd(p))
 }
 
 // describeEnd says what becomes of packets at the end of their path.
@@ -180,7 +181,7 @@ func describeHandler(text string) string {
 		}
 		return fmt.Sprintf("drops %s %% of the packets, evenly, and accepts the others", arg)
 	case handleParse:
-		return "looks each packet's five-tuple up in a table of " + commas(blockedFlows)
+		return "looks each packet's five-tuple up in a table of " + plain.Commas(blockedFlows)
 	case handleInspect:
 		return "searches each payload for all patterns at once"
 	case handleRewrite:
@@ -200,13 +201,13 @@ func describeTurns(rep *report) string {
 	for _, name := range p.Modes {
 		titles = append(titles, p.title(name))
 	}
-	modes, total := enumerate(titles), rep.total().Round(time.Second)
+	modes, total := plain.Enumerate(titles), rep.total().Round(time.Second)
 	switch {
 	case p.Soak > 0:
 		return fmt.Sprintf("%s, %v each without a pause", modes, p.Soak)
 	case p.Trial > 0:
 		return fmt.Sprintf("%s, %s each for the highest rate without loss, in trials of %v; about %v in all",
-			modes, plural(p.Rounds, "search"), p.Trial, total)
+			modes, plain.Plural(p.Rounds, "search"), p.Trial, total)
 	}
 	return fmt.Sprintf("%s, %d rounds each: %v warm-up, %v measured; %v a mode, %v in all",
 		modes, p.Rounds, p.WarmUp, p.Window, p.Duration, total)

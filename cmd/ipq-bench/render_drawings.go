@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/goipq/goipq/internal/bench/plain"
 	"github.com/goipq/goipq/internal/plot"
 )
 
@@ -65,10 +66,10 @@ func rateBars(rep *report) (drawing, bool) {
 }
 
 func bar(name, mode string, x metric, s spread) plot.Bar {
-	text := fixed(s.Median, x.decimals)
+	text := plain.Fixed(s.Median, x.decimals)
 	return plot.Bar{
 		Name: name, Colour: colour(mode), Value: s.Median, Low: s.Min, High: s.Max, Text: text,
-		Note: fmt.Sprintf("%s: %s (%s to %s)", name, text, fixed(s.Min, x.decimals), fixed(s.Max, x.decimals)),
+		Note: fmt.Sprintf("%s: %s (%s to %s)", name, text, plain.Fixed(s.Min, x.decimals), plain.Fixed(s.Max, x.decimals)),
 	}
 }
 
@@ -171,7 +172,7 @@ func roundsChart(rep *report) (drawing, bool) {
 			if v := x.of(rd); !math.IsNaN(v) {
 				s.Points = append(s.Points, plot.Point{
 					X: float64(rd.Round), Y: v, Low: v, High: v,
-					Note: fmt.Sprintf("%s, round %d: %s", s.Name, rd.Round, fixed(v, x.decimals)),
+					Note: fmt.Sprintf("%s, round %d: %s", s.Name, rd.Round, plain.Fixed(v, x.decimals)),
 				})
 			}
 		}
@@ -190,7 +191,7 @@ func batchChart(rep *report) (drawing, bool) {
 	c := &plot.Chart{
 		Title: "Packets for each receive call",
 		X: plot.Axis{Label: "packets, from this many on", Scale: plot.Log, Format: func(v float64) string {
-			return fixed(v, 0)
+			return plain.Fixed(v, 0)
 		}},
 		Y: plot.Axis{Label: "calls, %", FromZero: true},
 	}
@@ -215,7 +216,7 @@ func batchChart(rep *report) (drawing, bool) {
 			share := 100 * float64(n) / float64(sum)
 			s.Points = append(s.Points, plot.Point{
 				X: float64(from), Y: share, Low: share, High: share,
-				Note: fmt.Sprintf("%s: %s %% of calls brought %d to %d", s.Name, fixed(share, 1), from, 2*from-1),
+				Note: fmt.Sprintf("%s: %s %% of calls brought %d to %d", s.Name, plain.Fixed(share, 1), from, 2*from-1),
 			})
 		}
 		c.Series = append(c.Series, s)

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 
+	"github.com/goipq/goipq/internal/bench/plain"
 	"github.com/goipq/goipq/internal/peers"
 	"github.com/goipq/goipq/internal/plot"
 )
@@ -38,7 +39,7 @@ func peerBar(c *peers.Contest, one *peers.Contestant) plot.Bar {
 	text := plot.SI(v.Median)
 	if len(c.Bases) > 0 {
 		if ratio, ok := one.Ratios[c.Bases[0]]; ok && one.Name != c.Bases[0] {
-			text += fmt.Sprintf("  × %s", fixed(ratio.Median, 2))
+			text += fmt.Sprintf("  × %s", plain.Fixed(ratio.Median, 2))
 		}
 	}
 	colour := 0 // whom goipq is compared with
@@ -47,6 +48,6 @@ func peerBar(c *peers.Contest, one *peers.Contestant) plot.Bar {
 	}
 	return plot.Bar{
 		Name: one.Title, Colour: colour, Value: v.Median, Low: v.Min, High: v.Max, Text: text,
-		Note: fmt.Sprintf("%s: %s %s (%s to %s)", one.Title, fixed(v.Median, 0), c.Unit, fixed(v.Min, 0), fixed(v.Max, 0)),
+		Note: fmt.Sprintf("%s: %s %s (%s to %s)", one.Title, plain.Fixed(v.Median, 0), c.Unit, plain.Fixed(v.Min, 0), plain.Fixed(v.Max, 0)),
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/goipq/goipq/internal/bench/plain"
 	"github.com/goipq/goipq/internal/plot"
 )
 
@@ -116,7 +117,7 @@ func sweepChart(s *sweep, f *sweptFigure, title string) *plot.Chart {
 					line.Points = append(line.Points, plot.Point{
 						X: p.Number, Y: sp.Median, Low: sp.Min, High: sp.Max,
 						Note: fmt.Sprintf("%s, %s %s: %s (%s to %s)", name, s.Parameter, p.Value,
-							fixed(sp.Median, f.decimals), fixed(sp.Min, f.decimals), fixed(sp.Max, f.decimals)),
+							plain.Fixed(sp.Median, f.decimals), plain.Fixed(sp.Min, f.decimals), plain.Fixed(sp.Max, f.decimals)),
 					})
 				}
 			}

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"text/template"
+
+	"github.com/goipq/goipq/internal/bench/plain"
 )
 
 // A quoter reads what a template quotes: reports, in the template's folder.
@@ -162,7 +164,7 @@ func (q *quoter) value(name, group, label string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return fixed(s.median(), s.decimals), nil
+	return plain.Fixed(s.median(), s.decimals), nil
 }
 
 // spread is the median with the least and the most.
@@ -172,7 +174,7 @@ func (q *quoter) spread(name, group, label string) (string, error) {
 		return "", err
 	}
 	all := spreadOf(append([]float64(nil), s.values...))
-	return fmt.Sprintf("%s (%s–%s)", fixed(all.Median, s.decimals), fixed(all.Min, s.decimals), fixed(all.Max, s.decimals)), nil
+	return fmt.Sprintf("%s (%s–%s)", plain.Fixed(all.Median, s.decimals), plain.Fixed(all.Min, s.decimals), plain.Fixed(all.Max, s.decimals)), nil
 }
 
 func (q *quoter) find(name, group, label string) (*series, error) {

@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/goipq/goipq/internal/bench/plain"
 )
 
 // markdown writes the table as GitHub reads it.
@@ -63,7 +65,7 @@ func (q *quoter) profile(name, which string) (string, error) {
 	}
 	t := pageTable{Head: []string{"function", "% of its CPU time"}}
 	for _, s := range shares {
-		t.Rows = append(t.Rows, []pageCell{{Text: "`" + s.Function + "`"}, {Text: fixed(s.Percent, 1)}})
+		t.Rows = append(t.Rows, []pageCell{{Text: "`" + s.Function + "`"}, {Text: plain.Fixed(s.Percent, 1)}})
 	}
 	return strings.TrimRight(t.markdown(), "\n"), nil
 }
@@ -103,7 +105,7 @@ func (q *quoter) tried(name string) (string, error) {
 		}
 		t.Rows = append(t.Rows, []pageCell{
 			{Text: a.Change}, {Text: "`" + a.Flags + "`"}, {Text: strings.ReplaceAll(a.Figure, "_", " ")},
-			{Text: fixed(a.Ratio.Median, 2), Below: fixed(a.Ratio.Low, 2) + " to " + fixed(a.Ratio.High, 2)}, {Text: kept},
+			{Text: plain.Fixed(a.Ratio.Median, 2), Below: plain.Fixed(a.Ratio.Low, 2) + " to " + plain.Fixed(a.Ratio.High, 2)}, {Text: kept},
 		})
 	}
 	return strings.TrimRight(t.markdown(), "\n"), nil

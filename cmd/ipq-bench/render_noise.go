@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/goipq/goipq/internal/bench/plain"
 )
 
 // noise says which modes' main figures are not to be relied on, and why.
@@ -44,11 +46,11 @@ func noiseOfMode(m *mode, main metric) string {
 	case text == "" && others == 0:
 		return ""
 	case text == "":
-		return fmt.Sprintf("%s, but not %s", plural(others, "figure"), main.label)
+		return fmt.Sprintf("%s, but not %s", plain.Plural(others, "figure"), main.label)
 	case others == 0:
 		return main.label + " " + text
 	}
-	return fmt.Sprintf("%s %s; and so are %s more", main.label, text, plural(others, "figure"))
+	return fmt.Sprintf("%s %s; and so are %s more", main.label, text, plain.Plural(others, "figure"))
 }
 
 // marked explains the marks of noisy figures, up to a few.
@@ -67,6 +69,6 @@ func marked(noise []string) []string {
 // printNoise explains the marks of noisy figures.
 func printNoise(w io.Writer, width int, noise []string) {
 	for _, text := range marked(noise) {
-		printField(w, width, "note", text)
+		plain.Field(w, width, "note", text)
 	}
 }

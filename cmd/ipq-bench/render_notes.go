@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"slices"
+
+	"github.com/goipq/goipq/internal/bench/plain"
 )
 
 // A view is what the notes look at, over all modes with a round.
@@ -88,7 +90,7 @@ func notes(rep *report) []string {
 	}
 	if v.offered < 0.98*rate {
 		note("The flood offered fewer than the %s/s asked for: its CPU, or its socket's buffer, allows no more.",
-			fixed(rate, 0))
+			plain.Fixed(rate, 0))
 	}
 	end := "to where it is dropped"
 	if rep.Parameters.Latency {
@@ -107,22 +109,22 @@ func notes(rep *report) []string {
 	if share := 100 * ratio(v.lostAtSocket, v.lostAll); v.lost >= noticeable && share >= noticeable {
 		note("%s %% of the loss did not fit into the socket's buffer of %s KiB, before the queue was full: "+
 			"see net.core.rmem_max, or choose a lower -maxlen.",
-			fixed(share, 0), commas(uint64(rep.Setup.ReadBuffer)/1024))
+			plain.Fixed(share, 0), plain.Commas(uint64(rep.Setup.ReadBuffer)/1024))
 	}
 	if b := &rep.Books; b.Arrived < b.Accepted+b.Bypassed+b.Passed {
 		note("%s packets went on but did not arrive: the kernel dropped them behind the queue "+
-			"(net.core.netdev_max_backlog).", commas(b.Accepted+b.Bypassed+b.Passed-b.Arrived))
+			"(net.core.netdev_max_backlog).", plain.Commas(b.Accepted+b.Bypassed+b.Passed-b.Arrived))
 	}
 	if b := &rep.Books; b.Sent > b.Ruled+b.Bypassed+b.Passed {
 		note("%s packets were sent but did not come to the rule: the kernel dropped them before it.",
-			commas(b.Sent-b.Ruled-b.Bypassed-b.Passed))
+			plain.Commas(b.Sent-b.Ruled-b.Bypassed-b.Passed))
 	}
 	switch {
 	case v.busy < 0.5:
 		note("The consumer lost packets while it got only %s %% of a CPU: something else keeps this machine "+
-			"busy, and the figures are worth little.", fixed(100*v.busy, 0))
+			"busy, and the figures are worth little.", plain.Fixed(100*v.busy, 0))
 	case v.wobble > noisy:
-		note("Verdicts/s vary by %s %% between rounds: something else keeps this machine busy.", fixed(100*v.wobble, 0))
+		note("Verdicts/s vary by %s %% between rounds: something else keeps this machine busy.", plain.Fixed(100*v.wobble, 0))
 	}
 	return notes
 }
@@ -157,7 +159,7 @@ func otherNotes(rep *report, v view, queued bool) []string {
 		m := &rep.Modes[i]
 		if s := m.Summary[main.name]; s.Median > 0 && (s.Max-s.Min)/s.Median > noisy {
 			note("%s: %s varies by %s %% between rounds: something else keeps this machine busy.",
-				rep.title(m.Name), main.label, fixed(100*(s.Max-s.Min)/s.Median, 0))
+				rep.title(m.Name), main.label, plain.Fixed(100*(s.Max-s.Min)/s.Median, 0))
 		}
 	}
 	return notes

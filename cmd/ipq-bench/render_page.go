@@ -2,6 +2,9 @@ package main
 
 import (
 	"bytes"
+
+	"github.com/goipq/goipq/internal/bench/plain"
+
 	_ "embed"
 	"fmt"
 	"html/template"
@@ -124,7 +127,7 @@ func peersSection(rep *peers.Report) section {
 	for i := range rep.Contests {
 		c := &rep.Contests[i]
 		if names := c.Noisy(); len(names) > 0 {
-			s.Notes = append(s.Notes, fmt.Sprintf("%s: the rounds differ so much that little can be said of %s.", c.Title, enumerate(names)))
+			s.Notes = append(s.Notes, fmt.Sprintf("%s: the rounds differ so much that little can be said of %s.", c.Title, plain.Enumerate(names)))
 		}
 		for j := range c.Contestants {
 			if one := &c.Contestants[j]; one.Outran {

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/goipq/goipq/internal/bench/plain"
 	"github.com/goipq/goipq/internal/peers"
 )
 
@@ -63,7 +64,7 @@ func searchTable(rep *report) pageTable {
 
 // searchCell says what a search found, and what kept it from finding more.
 func searchCell(s *search) pageCell {
-	c := pageCell{Text: fixed(s.Rate, 0), Below: "more is lost"}
+	c := pageCell{Text: plain.Fixed(s.Rate, 0), Below: "more is lost"}
 	if s.Limit == limitSender {
 		c.Text, c.Below = "≥ "+c.Text, "more cannot be sent"
 	}
@@ -74,8 +75,8 @@ func searchCell(s *search) pageCell {
 }
 
 func spreadCell(s spread, decimals int) pageCell {
-	c := pageCell{Text: fixed(s.Median, decimals)}
-	if low, high := fixed(s.Min, decimals), fixed(s.Max, decimals); low != high {
+	c := pageCell{Text: plain.Fixed(s.Median, decimals)}
+	if low, high := plain.Fixed(s.Min, decimals), plain.Fixed(s.Max, decimals); low != high {
 		c.Below = low + " to " + high
 	}
 	if s.Noisy != "" {

@@ -4,14 +4,16 @@ import (
 	"fmt"
 	"io"
 	"time"
+
+	"github.com/goipq/goipq/internal/bench/plain"
 )
 
 // printHeader says what is about to be done, where.
 func printHeader(w io.Writer, rep *report) {
-	width := textWidth(w)
-	printField(w, width, "machine", describeMachine(&rep.Machine))
+	width := plain.TextWidth(w)
+	plain.Field(w, width, "machine", describeMachine(&rep.Machine))
 	for _, f := range describe(rep) {
-		printField(w, width, f.Name, f.Text)
+		plain.Field(w, width, f.Name, f.Text)
 	}
 	fmt.Fprintln(w)
 }
@@ -32,7 +34,7 @@ func printResults(w io.Writer, rep *report) {
 
 // printRounds prints the table, how to read it, and the books.
 func printRounds(w io.Writer, rep *report) {
-	width := textWidth(w)
+	width := plain.TextWidth(w)
 	if rep.Interrupted {
 		fmt.Fprintln(w, "interrupted: these are the figures so far")
 	}
@@ -40,7 +42,7 @@ func printRounds(w io.Writer, rep *report) {
 	fmt.Fprintln(w)
 	printParts(w, width, rep)
 	for _, text := range notes(rep) {
-		printField(w, width, "note", text)
+		plain.Field(w, width, "note", text)
 	}
 	printBooks(w, width, &rep.Books)
 }
@@ -52,16 +54,16 @@ func printParts(w io.Writer, width int, rep *report) {
 		m := &rep.Modes[i]
 		title := rep.title(m.Name) + ": "
 		if len(m.Rounds) > 0 && m.Lost != (losses{Known: true}) {
-			printField(w, width, "loss", title+m.Lost.describe()+"; warm-ups included")
+			plain.Field(w, width, "loss", title+m.Lost.describe()+"; warm-ups included")
 		}
 		if rep.Parameters.Latency && len(m.Rounds) > 0 {
-			printField(w, width, "sender", title+lateness(m))
+			plain.Field(w, width, "sender", title+lateness(m))
 		}
 		if text := m.BatchSizes.describe(); text != "" {
-			printField(w, width, "batches", title+text)
+			plain.Field(w, width, "batches", title+text)
 		}
 		if text := noiseOfMode(m, rep.Parameters.shown()); text != "" {
-			printField(w, width, "noisy", title+text)
+			plain.Field(w, width, "noisy", title+text)
 		}
 	}
 }
@@ -76,18 +78,18 @@ func lateness(m *mode) string {
 	}
 	text := fmt.Sprintf("up to %v late", lag.Round(time.Microsecond))
 	if missed > 0 {
-		text += fmt.Sprintf("; %s were not sent, and have no latency, because its buffer was full", commas(missed))
+		text += fmt.Sprintf("; %s were not sent, and have no latency, because its buffer was full", plain.Commas(missed))
 	}
 	if untimed > 0 {
-		text += fmt.Sprintf("; %s arrived that the receiver had no room for", commas(untimed))
+		text += fmt.Sprintf("; %s arrived that the receiver had no room for", plain.Commas(untimed))
 	}
 	return text
 }
 
 // printBooks prints what became of all packets.
 func printBooks(w io.Writer, width int, b *books) {
-	printField(w, width, "books", b.describe())
+	plain.Field(w, width, "books", b.describe())
 	for _, p := range b.Problems {
-		printField(w, width, "", p)
+		plain.Field(w, width, "", p)
 	}
 }

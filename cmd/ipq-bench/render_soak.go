@@ -4,11 +4,13 @@ import (
 	"fmt"
 	"io"
 	"time"
+
+	"github.com/goipq/goipq/internal/bench/plain"
 )
 
 // printSoak prints what the process held in each mode, and the books.
 func printSoak(w io.Writer, rep *report) {
-	width := textWidth(w)
+	width := plain.TextWidth(w)
 	if rep.Interrupted {
 		fmt.Fprintln(w, "interrupted: this is what was seen so far")
 	}
@@ -17,9 +19,9 @@ func printSoak(w io.Writer, rep *report) {
 		if i > 0 {
 			fmt.Fprintln(w)
 		}
-		fmt.Fprintf(w, "%s, %v, %s\n", rep.title(k.Mode), k.Duration.Round(time.Millisecond), plural(len(k.Samples), "sample"))
+		fmt.Fprintf(w, "%s, %v, %s\n", rep.title(k.Mode), k.Duration.Round(time.Millisecond), plain.Plural(len(k.Samples), "sample"))
 		names, rows := k.table()
-		printTable(w, append([]string{""}, names...),
+		plain.Table(w, append([]string{""}, names...),
 			append([][]string{{"idle", "2nd quarter", "3rd", "4th", "most", "closed"}}, rows...))
 	}
 	fmt.Fprintln(w)
@@ -29,7 +31,7 @@ func printSoak(w io.Writer, rep *report) {
 		if i > 0 {
 			label = ""
 		}
-		printField(w, width, label, rep.title(k.Mode)+": "+k.describe())
+		plain.Field(w, width, label, rep.title(k.Mode)+": "+k.describe())
 	}
 	printBooks(w, width, &rep.Books)
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"slices"
+
+	"github.com/goipq/goipq/internal/bench/plain"
 )
 
 // sweepColumns are the figures that a sweep's table has, as far as they mean
@@ -29,7 +31,7 @@ var dispensable = []string{allocations, batchSize, lostShare, cpuCost}
 
 // printSweep prints a sweep as one table, the modes one below the other.
 func printSweep(w io.Writer, rep *report) {
-	width := textWidth(w)
+	width := plain.TextWidth(w)
 	if rep.Interrupted {
 		fmt.Fprintln(w, "interrupted: these are the figures so far")
 	}
@@ -42,16 +44,16 @@ func printSweep(w io.Writer, rep *report) {
 	}
 	lines := sweepLines(rep.Sweep, names)
 	for _, name := range dispensable {
-		if columns(slices.MaxFunc(lines, func(a, b string) int { return columns(a) - columns(b) })) <= width {
+		if plain.Width(slices.MaxFunc(lines, func(a, b string) int { return plain.Width(a) - plain.Width(b) })) <= width {
 			break
 		}
 		names = slices.DeleteFunc(names, func(n string) bool { return n == name })
 		lines = sweepLines(rep.Sweep, names)
 	}
-	printLines(w, lines)
+	plain.Lines(w, lines)
 	fmt.Fprintln(w)
-	printField(w, width, "note", fmt.Sprintf("Medians of %s of %v for each value, which take turns; ± is half of what lies between "+
-		"the least and the most. Costs are those of a packet.", plural(points[0].Parameters.Rounds, "round"), points[0].Parameters.Window))
+	plain.Field(w, width, "note", fmt.Sprintf("Medians of %s of %v for each value, which take turns; ± is half of what lies between "+
+		"the least and the most. Costs are those of a packet.", plain.Plural(points[0].Parameters.Rounds, "round"), points[0].Parameters.Window))
 	printNoise(w, width, noise(rep))
 	printBooks(w, width, &rep.Books)
 }
@@ -85,8 +87,8 @@ func sweepLines(s *sweep, names []string) []string {
 			rows = append(rows, row)
 		}
 	}
-	pad(lines)
-	appendGroup(lines, rows, "")
+	plain.Pad(lines)
+	plain.AppendGroup(lines, rows, "")
 	return lines
 }
 

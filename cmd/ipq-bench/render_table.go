@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/goipq/goipq/internal/bench/plain"
 )
 
 // printFigures prints a row for each metric and, for each mode, a group of
@@ -19,7 +21,7 @@ func printFigures(w io.Writer, rep *report) {
 		lines = append(lines, x.label)
 	}
 	compact := len(rep.Modes) > 2
-	titles := strings.Repeat(" ", pad(lines))
+	titles := strings.Repeat(" ", plain.Pad(lines))
 	for i := range rep.Modes {
 		m := &rep.Modes[i]
 		rows := [][]string{{"median", "min", "max"}}
@@ -29,10 +31,10 @@ func printFigures(w io.Writer, rep *report) {
 		for _, x := range metrics {
 			rows = append(rows, cells(m, x, compact))
 		}
-		title := fmt.Sprintf(" %s, %s ", rep.title(m.Name), plural(len(m.Rounds), "round"))
-		titles += appendGroup(lines, rows, title)
+		title := fmt.Sprintf(" %s, %s ", rep.title(m.Name), plain.Plural(len(m.Rounds), "round"))
+		titles += plain.AppendGroup(lines, rows, title)
 	}
-	printLines(w, append([]string{titles}, lines...))
+	plain.Lines(w, append([]string{titles}, lines...))
 }
 
 // cells returns the cells of a metric, dashes without a round.
@@ -49,12 +51,12 @@ func cells(m *mode, x metric, compact bool) []string {
 		sign = "~"
 	}
 	if compact {
-		return []string{sign + fixed(s.Median, x.decimals), wobble(s)}
+		return []string{sign + plain.Fixed(s.Median, x.decimals), wobble(s)}
 	}
 	return []string{
-		sign + fixed(s.Median, x.decimals),
-		sign + fixed(s.Min, x.decimals),
-		sign + fixed(s.Max, x.decimals),
+		sign + plain.Fixed(s.Median, x.decimals),
+		sign + plain.Fixed(s.Min, x.decimals),
+		sign + plain.Fixed(s.Max, x.decimals),
 	}
 }
 
@@ -63,5 +65,5 @@ func wobble(s spread) string {
 	if s.Median == 0 {
 		return ""
 	}
-	return fixed(50*(s.Max-s.Min)/s.Median, 0) + "%"
+	return plain.Fixed(50*(s.Max-s.Min)/s.Median, 0) + "%"
 }

@@ -4,11 +4,13 @@ import (
 	"fmt"
 	"io"
 	"time"
+
+	"github.com/goipq/goipq/internal/bench/plain"
 )
 
 // printThroughput prints the results of searches, and the books.
 func printThroughput(w io.Writer, rep *report) {
-	width := textWidth(w)
+	width := plain.TextWidth(w)
 	if rep.Interrupted {
 		fmt.Fprintln(w, "interrupted: these are the searches so far")
 	}
@@ -30,7 +32,7 @@ func printThroughput(w io.Writer, rep *report) {
 			}
 		}
 	}
-	printTable(w, lines, rows)
+	plain.Table(w, lines, rows)
 	fmt.Fprintln(w)
 	printSearchNotes(w, width, rep, points, notes)
 	printBooks(w, width, &rep.Books)
@@ -58,9 +60,9 @@ func throughputCells(m *mode, p *parameters) []string {
 		mark = "!"
 	}
 	return []string{
-		p.title(m.Name), fixed(t.Rate.Median, 0), fixed(t.Rate.Min, 0), fixed(t.Rate.Max, 0),
-		fixed(8e-6*t.Rate.Median*meanSize(p), 0), fixed(float64(trials), 0),
-		fixed(spreadOf(full).Median, 0), fixed(spreadOf(carried).Median, 0), limit, mark,
+		p.title(m.Name), plain.Fixed(t.Rate.Median, 0), plain.Fixed(t.Rate.Min, 0), plain.Fixed(t.Rate.Max, 0),
+		plain.Fixed(8e-6*t.Rate.Median*meanSize(p), 0), plain.Fixed(float64(trials), 0),
+		plain.Fixed(spreadOf(full).Median, 0), plain.Fixed(spreadOf(carried).Median, 0), limit, mark,
 	}
 }
 
@@ -85,22 +87,22 @@ func printSearchNotes(w io.Writer, width int, rep *report, points []point, noise
 		}
 	}
 	if t == nil {
-		printField(w, width, "note", "nothing was measured")
+		plain.Field(w, width, "note", "nothing was measured")
 		return
 	}
 	text := fmt.Sprintf("Throughput as in RFC 2544, section 26.1: the highest offered rate at which not one packet is lost. "+
-		"Trials of %v, searched to %s %%; median, least and most of %s.", t.Trial, fixed(100*t.Resolution, 1), plural(p.Rounds, "search"))
+		"Trials of %v, searched to %s %%; median, least and most of %s.", t.Trial, plain.Fixed(100*t.Resolution, 1), plain.Plural(p.Rounds, "search"))
 	if t.Trials > 1 {
 		text += fmt.Sprintf(" A rate has up to %d trials, of which most must lose nothing.", t.Trials)
 	}
 	if t.Trial < time.Minute {
 		text += " The RFC wants trials of 60 s: -trial 60s."
 	}
-	printField(w, width, "note", text)
-	printField(w, width, "note", "Loss is what the senders counted less what the kernel counted at the far end and what the handler "+
+	plain.Field(w, width, "note", text)
+	plain.Field(w, width, "note", "Loss is what the senders counted less what the kernel counted at the far end and what the handler "+
 		"dropped. Full speed is what the senders can offer, and what of it arrived.")
 	if limited {
-		printField(w, width, "note", "sender: more than this could not be offered, so that the queue may carry more.")
+		plain.Field(w, width, "note", "sender: more than this could not be offered, so that the queue may carry more.")
 	}
 	printNoise(w, width, noise)
 }

@@ -1,6 +1,10 @@
 package main
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/goipq/goipq/internal/bench/plain"
+)
 
 // The books hold what became of every packet sent, over all rounds, warm-ups
 // and interrupted rounds included.
@@ -50,12 +54,12 @@ func (b *books) enter(title string, l *life) {
 	switch {
 	case !l.Counted: // nobody but the rule has counted connections' packets
 	case l.Sent != l.Ruled+l.Bypassed && !l.Routed, l.Sent < l.Ruled+l.Bypassed:
-		disagree("the floods sent %s, the rules counted %s", commas(l.Sent), commas(l.Ruled+l.Bypassed))
+		disagree("the floods sent %s, the rules counted %s", plain.Commas(l.Sent), plain.Commas(l.Ruled+l.Bypassed))
 	}
 	b.checkBytes(l, disagree)
 	if !l.Queued {
 		if l.Arrived > l.Ruled {
-			disagree("%s passed, %s arrived", commas(l.Ruled), commas(l.Arrived))
+			disagree("%s passed, %s arrived", plain.Commas(l.Ruled), plain.Commas(l.Arrived))
 		}
 		return
 	}
@@ -65,29 +69,29 @@ func (b *books) enter(title string, l *life) {
 		// those, except what found the queue full.
 		if l.QueueKnown && l.Received+l.SocketDropped != l.Sequence {
 			disagree("the queue took %s, but %s were received and %s lost at its socket",
-				commas(l.Sequence), commas(l.Received), commas(l.SocketDropped))
+				plain.Commas(l.Sequence), plain.Commas(l.Received), plain.Commas(l.SocketDropped))
 		}
 	case l.QueueKnown && accounted != l.Ruled:
 		disagree("the rule queued %s, but %s were received and %s lost",
-			commas(l.Ruled), commas(l.Received), commas(l.kernelLost()))
+			plain.Commas(l.Ruled), plain.Commas(l.Received), plain.Commas(l.kernelLost()))
 	case accounted > l.Ruled:
-		disagree("the rule queued %s, but %s were received or lost", commas(l.Ruled), commas(accounted))
+		disagree("the rule queued %s, but %s were received or lost", plain.Commas(l.Ruled), plain.Commas(accounted))
 	}
 	if l.Verdicts != l.Received {
-		disagree("%s received, %s decided", commas(l.Received), commas(l.Verdicts))
+		disagree("%s received, %s decided", plain.Commas(l.Received), plain.Commas(l.Verdicts))
 	}
 	if l.Accepted+l.HandlerDropped != l.Verdicts {
 		disagree("%s decided, but %s accepted and %s dropped",
-			commas(l.Verdicts), commas(l.Accepted), commas(l.HandlerDropped))
+			plain.Commas(l.Verdicts), plain.Commas(l.Accepted), plain.Commas(l.HandlerDropped))
 	}
 	if l.Arrived > l.Accepted+l.Bypassed {
-		disagree("%s accepted, %s arrived", commas(l.Accepted+l.Bypassed), commas(l.Arrived))
+		disagree("%s accepted, %s arrived", plain.Commas(l.Accepted+l.Bypassed), plain.Commas(l.Arrived))
 	}
 	if l.Refused > 0 {
-		disagree("the kernel refused %s verdicts", commas(l.Refused))
+		disagree("the kernel refused %s verdicts", plain.Commas(l.Refused))
 	}
 	if l.Undecodable > 0 {
-		disagree("%s messages could not be decoded", commas(l.Undecodable))
+		disagree("%s messages could not be decoded", plain.Commas(l.Undecodable))
 	}
 }
 
@@ -95,10 +99,10 @@ func (b *books) enter(title string, l *life) {
 func (b *books) checkBytes(l *life, disagree func(string, ...any)) {
 	switch {
 	case l.BytesIn > l.BytesOut:
-		disagree("%s bytes were sent, %s received", commas(l.BytesOut), commas(l.BytesIn))
+		disagree("%s bytes were sent, %s received", plain.Commas(l.BytesOut), plain.Commas(l.BytesIn))
 	case l.Orderly && l.BytesIn != l.BytesOut:
 		disagree("all connections have ended, but of %s bytes only %s were received",
-			commas(l.BytesOut), commas(l.BytesIn))
+			plain.Commas(l.BytesOut), plain.Commas(l.BytesIn))
 	}
 }
 
@@ -118,18 +122,18 @@ func (b *books) sum() string {
 	}
 	text := ""
 	if b.Sent > 0 || b.Ruled == 0 {
-		text = commas(b.Sent) + " sent, "
+		text = plain.Commas(b.Sent) + " sent, "
 	}
 	text += fmt.Sprintf("%s queued by the rule: %s received, %s decided, %s%s lost in the kernel",
-		commas(b.Ruled), commas(b.Received), commas(b.Verdicts), sign, commas(b.Lost))
+		plain.Commas(b.Ruled), plain.Commas(b.Received), plain.Commas(b.Verdicts), sign, plain.Commas(b.Lost))
 	if b.Bypassed > 0 {
-		text += fmt.Sprintf("; %s bypassed the queue", commas(b.Bypassed))
+		text += fmt.Sprintf("; %s bypassed the queue", plain.Commas(b.Bypassed))
 	}
 	if b.Passed > 0 {
-		text += fmt.Sprintf("; %s passed unqueued", commas(b.Passed))
+		text += fmt.Sprintf("; %s passed unqueued", plain.Commas(b.Passed))
 	}
 	if b.Bytes > 0 {
-		text += fmt.Sprintf("; %s bytes of TCP arrived", commas(b.Bytes))
+		text += fmt.Sprintf("; %s bytes of TCP arrived", plain.Commas(b.Bytes))
 	}
 	return text
 }

@@ -2,6 +2,8 @@ package main
 
 import (
 	"strings"
+
+	"github.com/goipq/goipq/internal/bench/plain"
 )
 
 // losses tell where packets ended before the far end. All but Handler are lost
@@ -79,7 +81,7 @@ func (l losses) describe() string {
 		if x.n == 0 {
 			continue
 		}
-		text := commas(x.n) + " " + x.text
+		text := plain.Commas(x.n) + " " + x.text
 		if !l.Known && x.n == l.QueueFull {
 			text = "~" + text
 		}

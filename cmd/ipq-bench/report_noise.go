@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"time"
+
+	"github.com/goipq/goipq/internal/bench/plain"
 )
 
 // A machineCPU is what all CPUs of the machine did in a window, as /proc/stat
@@ -59,7 +61,7 @@ func noiseOf(window time.Duration, all machineCPU, user time.Duration) (noise []
 		{all.Steal, stealAllowed, "the hypervisor took %s %% of a CPU"},
 	} {
 		if x.taken > fewestTicks && x.taken.Seconds() > x.allowed*window.Seconds() {
-			noise = append(noise, fmt.Sprintf(x.text, fixed(100*x.taken.Seconds()/window.Seconds(), 0)))
+			noise = append(noise, fmt.Sprintf(x.text, plain.Fixed(100*x.taken.Seconds()/window.Seconds(), 0)))
 		}
 	}
 	return noise
@@ -72,7 +74,7 @@ func noiseOf(window time.Duration, all machineCPU, user time.Duration) (noise []
 func noiseIn(s spread, decimals int, noise [][]string) string {
 	wide := s.Max-s.Min > math.Pow10(1-decimals)
 	if wobble := (s.Max - s.Min) / s.Median; wide && len(noise) > 2 && s.Median > 0 && wobble > noisy {
-		return fmt.Sprintf("varies by %s %% between rounds", fixed(100*wobble, 0))
+		return fmt.Sprintf("varies by %s %% between rounds", plain.Fixed(100*wobble, 0))
 	}
 	disturbed, said := 0, ""
 	for _, n := range noise {

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/goipq/goipq/internal/bench/plain"
 	"github.com/goipq/goipq/ipq"
 )
 
@@ -107,7 +108,7 @@ func (b *batchSizes) describe() string {
 		if i > 0 {
 			size = fmt.Sprintf("%d-%d", 1<<i, 2<<i-1)
 		}
-		parts = append(parts, fmt.Sprintf("%s %% of %s", fixed(100*ratio(n, all), 1), size))
+		parts = append(parts, fmt.Sprintf("%s %% of %s", plain.Fixed(100*ratio(n, all), 1), size))
 	}
 	if len(parts) == 0 {
 		return ""

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/goipq/goipq/internal/bench/plain"
 )
 
 // A usage is what the process holds at a time.
@@ -60,7 +62,7 @@ func (k *soak) judge() {
 	problem := func(format string, args ...any) { k.Problems = append(k.Problems, fmt.Sprintf(format, args...)) }
 	if len(k.Samples) < fewestSamples {
 		if k.Whole {
-			problem("only %s could be taken, too few to judge by", plural(len(k.Samples), "sample"))
+			problem("only %s could be taken, too few to judge by", plain.Plural(len(k.Samples), "sample"))
 		}
 		return
 	}
@@ -72,7 +74,7 @@ func (k *soak) judge() {
 	}
 	if most := (k.Idle.Resident + k.Buffers) / 10 * 11; k.peak() > most {
 		problem("resident memory under load came to %s, more than a tenth above the %s when idle plus %s of buffers",
-			mebibytes(k.peak()), mebibytes(k.Idle.Resident), mebibytes(k.Buffers))
+			plain.Mebibytes(k.peak()), plain.Mebibytes(k.Idle.Resident), plain.Mebibytes(k.Buffers))
 	}
 	if k.After.Goroutines > k.Before.Goroutines {
 		problem("%d goroutines outlived the queue", k.After.Goroutines-k.Before.Goroutines)
@@ -93,10 +95,10 @@ var usageColumns = []struct {
 	percent, slack uint64
 	late           func(*soak) uint64
 }{
-	{"resident memory", func(u *usage) uint64 { return u.Resident }, mebibytes, 5, 1 << 20, func(k *soak) uint64 { return k.Fresh }},
-	{"the live heap", func(u *usage) uint64 { return u.Heap }, mebibytes, 5, 128 << 10, none},
-	{"goroutines", func(u *usage) uint64 { return uint64(u.Goroutines) }, commas, 0, 0, func(k *soak) uint64 { return uint64(k.Workers) }},
-	{"descriptors", func(u *usage) uint64 { return uint64(u.Descriptors) }, commas, 0, 0, none},
+	{"resident memory", func(u *usage) uint64 { return u.Resident }, plain.Mebibytes, 5, 1 << 20, func(k *soak) uint64 { return k.Fresh }},
+	{"the live heap", func(u *usage) uint64 { return u.Heap }, plain.Mebibytes, 5, 128 << 10, none},
+	{"goroutines", func(u *usage) uint64 { return uint64(u.Goroutines) }, plain.Commas, 0, 0, func(k *soak) uint64 { return uint64(k.Workers) }},
+	{"descriptors", func(u *usage) uint64 { return uint64(u.Descriptors) }, plain.Commas, 0, 0, none},
 }
 
 func none(*soak) uint64 { return 0 }
@@ -120,7 +122,7 @@ func (k *soak) describe() string {
 		return "too short to judge"
 	}
 	return fmt.Sprintf("flat; resident memory came to %s under load, %s when idle, beside %s of buffers",
-		mebibytes(k.peak()), mebibytes(k.Idle.Resident), mebibytes(k.Buffers))
+		plain.Mebibytes(k.peak()), plain.Mebibytes(k.Idle.Resident), plain.Mebibytes(k.Buffers))
 }
 
 // table returns a row for each part of the usage, and its name: when idle, in

@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"time"
+
+	"github.com/goipq/goipq/internal/bench/plain"
 )
 
 // A throughput is that of RFC 2544, section 26.1: the highest offered rate at
@@ -80,7 +82,7 @@ func (t *throughput) limited() bool {
 
 // describe says what a search found.
 func (s *search) describe() string {
-	text := fmt.Sprintf("%s packets/s without loss, in %s", fixed(s.Rate, 0), plural(len(s.Trials), "trial"))
+	text := fmt.Sprintf("%s packets/s without loss, in %s", plain.Fixed(s.Rate, 0), plain.Plural(len(s.Trials), "trial"))
 	if s.Limit == limitSender {
 		text += "; the senders offer no more"
 	}
@@ -99,5 +101,5 @@ func (s *search) spoiled() []string {
 	if 4*void < len(s.Trials) || void == 0 {
 		return nil
 	}
-	return []string{fmt.Sprintf("the senders offered too little in %d of %s", void, plural(len(s.Trials), "trial"))}
+	return []string{fmt.Sprintf("the senders offered too little in %d of %s", void, plain.Plural(len(s.Trials), "trial"))}
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math"
 	"slices"
+
+	"github.com/goipq/goipq/internal/bench/plain"
 )
 
 const (
@@ -92,7 +94,7 @@ func (f *finder) try(ctx context.Context, target float64) (passed bool, offered 
 			return false, 0, trials, err
 		}
 		if t.Void == "" && f.slow(t.Offered, target) {
-			t.Void = fmt.Sprintf("the senders offered %s/s", fixed(t.Offered, 0))
+			t.Void = fmt.Sprintf("the senders offered %s/s", plain.Fixed(t.Offered, 0))
 		}
 		trials = append(trials, t)
 		if t.Void != "" && void < maxVoid {

@@ -1,4 +1,4 @@
-package main
+package plain
 
 import (
 	"io"
@@ -8,10 +8,10 @@ import (
 	"golang.org/x/term"
 )
 
-// terminalWidth returns the columns of the terminal that w is, or 0 if it is
+// TerminalWidth returns the columns of the terminal that w is, or 0 if it is
 // none, or one that cannot go back to the start of a line.
-func terminalWidth(w io.Writer) int {
-	f := fileOf(w)
+func TerminalWidth(w io.Writer) int {
+	f := FileOf(w)
 	if name := os.Getenv("TERM"); f == nil || name == "" || name == "dumb" {
 		return 0
 	}
@@ -22,8 +22,8 @@ func terminalWidth(w io.Writer) int {
 	return width
 }
 
-// fileOf returns the file that w writes to, or nil if there is none.
-func fileOf(w io.Writer) *os.File {
+// FileOf returns the file that w writes to, or nil if there is none.
+func FileOf(w io.Writer) *os.File {
 	switch w := w.(type) {
 	case *os.File:
 		return w
@@ -33,11 +33,11 @@ func fileOf(w io.Writer) *os.File {
 	return nil
 }
 
-// textWidth returns how wide a text on w may be: no wider than the terminal,
+// TextWidth returns how wide a text on w may be: no wider than the terminal,
 // which does not know where words end.
-func textWidth(w io.Writer) int {
+func TextWidth(w io.Writer) int {
 	const widest, narrowest = 100, 40
-	if width := terminalWidth(w); width > 0 {
+	if width := TerminalWidth(w); width > 0 {
 		return min(max(width, narrowest), widest)
 	}
 	return widest

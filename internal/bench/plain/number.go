@@ -1,4 +1,4 @@
-package main
+package plain
 
 import (
 	"fmt"
@@ -7,12 +7,12 @@ import (
 	"strings"
 )
 
-// commas writes n with a comma between thousands.
-func commas(n uint64) string { return group(strconv.FormatUint(n, 10)) }
+// Commas writes n with a comma between thousands.
+func Commas(n uint64) string { return group(strconv.FormatUint(n, 10)) }
 
-// fixed writes x, which is not negative, with that many decimals and a comma
+// Fixed writes x, which is not negative, with that many decimals and a comma
 // between thousands, or "-" for what is not a number.
-func fixed(x float64, decimals int) string {
+func Fixed(x float64, decimals int) string {
 	if math.IsNaN(x) {
 		return "-"
 	}
@@ -30,11 +30,11 @@ func group(digits string) string {
 	return digits
 }
 
-// mebibytes writes a number of bytes.
-func mebibytes(n uint64) string { return fixed(float64(n)/(1<<20), 1) + " MiB" }
+// Mebibytes writes a number of bytes.
+func Mebibytes(n uint64) string { return Fixed(float64(n)/(1<<20), 1) + " MiB" }
 
-// plural writes how many there are of a noun: "1 round", "2 searches".
-func plural(n int, noun string) string {
+// Plural writes how many there are of a noun: "1 round", "2 searches".
+func Plural(n int, noun string) string {
 	if n == 1 {
 		return "1 " + noun
 	}
@@ -44,8 +44,8 @@ func plural(n int, noun string) string {
 	return fmt.Sprintf("%d %ss", n, noun)
 }
 
-// enumerate returns for example "a, b and c".
-func enumerate(words []string) string {
+// Enumerate returns for example "a, b and c".
+func Enumerate(words []string) string {
 	last := len(words) - 1
 	if last < 1 {
 		return strings.Join(words, "")

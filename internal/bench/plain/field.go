@@ -1,4 +1,4 @@
-package main
+package plain
 
 import (
 	"fmt"
@@ -6,11 +6,11 @@ import (
 	"strings"
 )
 
-// printField prints a label and, beside it, a text. What is wider than width
+// Field prints a label and, beside it, a text. What is wider than width
 // goes on in the lines below.
-func printField(w io.Writer, width int, label, text string) {
+func Field(w io.Writer, width int, label, text string) {
 	const indent = 10
-	for i, line := range wrap(text, width-indent) {
+	for i, line := range Wrap(text, width-indent) {
 		if i > 0 {
 			label = ""
 		}
@@ -18,9 +18,9 @@ func printField(w io.Writer, width int, label, text string) {
 	}
 }
 
-// wrap breaks a text at spaces into lines of at most width bytes, as far as its
+// Wrap breaks a text at spaces into lines of at most width bytes, as far as its
 // words allow.
-func wrap(text string, width int) []string {
+func Wrap(text string, width int) []string {
 	var lines []string
 	line := ""
 	for _, word := range strings.Fields(text) {

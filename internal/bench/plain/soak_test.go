@@ -1,0 +1,3 @@
+package plain
+
+import _ "github.com/goipq/goipq/internal/soak"
