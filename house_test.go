@@ -44,6 +44,11 @@ var mayImport = map[string][]string{
 
 	// The parts of cmd/ipq-bench, the lower ones first.
 	"internal/bench/plain": {"internal/output", "golang.org/x/term"},
+	"internal/bench/report": {
+		"internal/bench/plain", "internal/peers", "ipq",
+		"github.com/HdrHistogram/hdrhistogram-go", "github.com/aclements/go-moremath",
+	},
+	"internal/bench/benchtest": {"internal/bench/plain", "internal/bench/report", "internal/peers"},
 }
 
 func TestImports(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/goipq/goipq/internal/bench/report"
 	"github.com/goipq/goipq/internal/netlab"
 	"github.com/goipq/goipq/ipq"
 	"github.com/goipq/goipq/ipq/bypass"
@@ -37,12 +38,12 @@ func (o *options) checkBypass(map[string]bool) error {
 		return nil
 	}
 	switch o.Handler.kind {
-	case handleDrop, handleMix, handleRewrite:
+	case report.HandleDrop, report.HandleMix, report.HandleRewrite:
 		return fmt.Errorf("-bypass is for handlers that accept packets as they are: -handler %v has the kernel decide nothing alike", o.Handler)
 	}
 	switch {
-	case o.Scenario == scenarioChurn:
-		return fmt.Errorf("-bypass is for flows of more than %d packets: not for -scenario churn", inspected)
+	case o.Scenario == report.ScenarioChurn:
+		return fmt.Errorf("-bypass is for flows of more than %d packets: not for -scenario churn", report.Inspected)
 	case o.Soak > 0:
 		return errors.New("-bypass and -soak exclude each other")
 	case o.tcp() && !o.GSO:
@@ -149,7 +150,7 @@ func (c *shortcut) join(cfg *ipq.Config, h ipq.Handler) (ipq.Handler, error) {
 		return h, nil
 	}
 	cfg.Bypass = c.Bypasser
-	inspector, err := c.Inspect(s.handler, bypass.Inspection{Packets: inspected})
+	inspector, err := c.Inspect(s.handler, bypass.Inspection{Packets: report.Inspected})
 	return &settler{s.handler, s.share, inspector}, err
 }
 

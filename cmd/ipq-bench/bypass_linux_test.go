@@ -8,11 +8,13 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/goipq/goipq/internal/bench/benchtest"
+	"github.com/goipq/goipq/internal/bench/report"
 	"github.com/goipq/goipq/internal/netlab"
 )
 
 // runBypass runs with these arguments and returns the report.
-func runBypass(t *testing.T, args string) *report {
+func runBypass(t *testing.T, args string) *report.Report {
 	t.Helper()
 	if !netlab.Privileged() {
 		t.Skip("an ordinary user may not load eBPF programs")
@@ -20,7 +22,7 @@ func runBypass(t *testing.T, args string) *report {
 	file := filepath.Join(t.TempDir(), "report.json")
 	cmd := command(append(strings.Fields(args), "-duration", "600ms", "-rounds", "2", "-json", file)...)
 	stdout := mustRun(t, cmd)
-	wantLines(t, stdout, 100)
+	benchtest.WantLines(t, stdout, 100)
 	return readReport(t, file)
 }
 
@@ -49,7 +51,7 @@ func TestBypass(t *testing.T) {
 				// The flows take turns, and at least so many packets of those
 				// that are settled came to the queue: more, if they came before
 				// the handler had seen the last of them.
-				if most := l.Sent*settled/flows + settled; l.Bypassed > 0 && l.Bypassed+inspected*settled > most {
+				if most := l.Sent*settled/flows + settled; l.Bypassed > 0 && l.Bypassed+report.Inspected*settled > most {
 					t.Errorf("of %d packets, %d of settled flows, %d were bypassed", l.Sent, most, l.Bypassed)
 				}
 				if l.Received+l.Bypassed != l.Sent || l.Arrived != l.Sent {
@@ -64,12 +66,12 @@ func TestBypass(t *testing.T) {
 // not queued.
 func TestBypassOfConnections(t *testing.T) {
 	rep := runBypass(t, "-scenario forward -tcp -flows 4 -bypass 100")
-	if len(rep.Modes) != 2 || rep.Modes[0].Name != modeUnqueued {
+	if len(rep.Modes) != 2 || rep.Modes[0].Name != report.ModeUnqueued {
 		t.Fatalf("%d modes, first %s", len(rep.Modes), rep.Modes[0].Name)
 	}
 	for _, rd := range rep.Modes[1].Rounds {
 		l := &rd.Life
-		if l.Received < 4*inspected || l.Bypassed < l.Received || rd.Bytes == 0 || rd.OfUnqueued <= 0 {
+		if l.Received < 4*report.Inspected || l.Bypassed < l.Received || rd.Bytes == 0 || rd.OfUnqueued <= 0 {
 			t.Errorf("%+v", l)
 		}
 	}
@@ -88,7 +90,7 @@ func TestBypassIsSwept(t *testing.T) {
 		var bypassed uint64
 		for _, rd := range pt.Modes[0].Rounds {
 			bypassed += rd.Life.Bypassed
-			if share := 100 * ratio(rd.Life.Bypassed, rd.Life.Sent); share > pt.Number {
+			if share := 100 * report.Ratio(rd.Life.Bypassed, rd.Life.Sent); share > pt.Number {
 				t.Errorf("-bypass %s: %v %% were bypassed", pt.Value, share)
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/goipq/goipq/internal/bench/report"
 	"github.com/goipq/goipq/ipq"
 )
 
@@ -20,7 +21,7 @@ func TestBypassFlag(t *testing.T) {
 		if err != nil || o.Bypass != want {
 			t.Errorf("%s: %+v, %v", args, o.Bypass, err)
 		}
-		if compared := slices.Contains(o.Modes, modeUnqueued); compared != want.on {
+		if compared := slices.Contains(o.Modes, report.ModeUnqueued); compared != want.on {
 			t.Errorf("%s: modes %v", args, o.Modes)
 		}
 	}

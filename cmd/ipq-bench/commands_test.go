@@ -3,6 +3,8 @@ package main
 import (
 	"strings"
 	"testing"
+
+	"github.com/goipq/goipq/internal/bench/benchtest"
 )
 
 // A command that is asked for help gives it, and does nothing else. (peers
@@ -25,9 +27,9 @@ func TestHelpOfCommands(t *testing.T) {
 		if status != exitOK || !strings.Contains(stdout.String(), "Usage: ipq-bench "+c.usage) || stderr.Len() > 0 {
 			t.Errorf("%s -h: exit status %d, %q, %q", c.name, status, stdout.String(), stderr.String())
 		}
-		wantLines(t, stdout.String(), 100)
+		benchtest.WantLines(t, stdout.String(), 100)
 	}
-	wantLines(t, usage.String(), 100)
+	benchtest.WantLines(t, usage.String(), 100)
 	if _, ok := findSubcommand([]string{"-rate", "doctor"}); ok {
 		t.Error("the value of a flag is taken for a command")
 	}

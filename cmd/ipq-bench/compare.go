@@ -3,6 +3,8 @@ package main
 import (
 	"flag"
 	"io"
+
+	"github.com/goipq/goipq/internal/bench/report"
 )
 
 // compare prints two reports' figures side by side. Its exit status is 1 when
@@ -11,33 +13,33 @@ func compare(args []string, stdout, stderr io.Writer) int {
 	if asksForHelp(args, stdout, "compare", compareDetails) {
 		return exitOK
 	}
-	var c comparison
+	var c report.Comparison
 	fs := flag.NewFlagSet("compare", flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
-	fs.Float64Var(&c.alpha, "alpha", 0.05, "")
-	fs.Float64Var(&c.threshold, "threshold", 5, "")
+	fs.Float64Var(&c.Alpha, "alpha", 0.05, "")
+	fs.Float64Var(&c.Threshold, "threshold", 5, "")
 	if err := fs.Parse(args); err != nil {
 		return misuse(stderr, "compare: %v (usage: %s)", err, compareUsage)
 	}
 	switch {
 	case fs.NArg() != 2:
 		return misuse(stderr, "compare needs two files, an old one and a new one (usage: %s)", compareUsage)
-	case !(c.alpha > 0 && c.alpha < 1):
-		return misuse(stderr, "-alpha %v is not between 0 and 1", c.alpha)
-	case !(c.threshold >= 0 && c.threshold < 100):
-		return misuse(stderr, "-threshold %v is not between 0 and 100 percent", c.threshold)
+	case !(c.Alpha > 0 && c.Alpha < 1):
+		return misuse(stderr, "-alpha %v is not between 0 and 1", c.Alpha)
+	case !(c.Threshold >= 0 && c.Threshold < 100):
+		return misuse(stderr, "-threshold %v is not between 0 and 100 percent", c.Threshold)
 	}
-	var docs [2]document
+	var docs [2]report.Document
 	for i, path := range fs.Args() {
 		var err error
-		if docs[i], err = readDocument(path); err == nil {
-			err = docs[i].usable()
+		if docs[i], err = report.Read(path); err == nil {
+			err = docs[i].Usable()
 		}
 		if err != nil {
 			return misuse(stderr, "%v", err)
 		}
 	}
-	rows, err := c.match(docs[0].series(), docs[1].series())
+	rows, err := c.Match(docs[0].Series(), docs[1].Series())
 	if err != nil {
 		return misuse(stderr, "%s and %s cannot be compared: %v", fs.Arg(0), fs.Arg(1), err)
 	}

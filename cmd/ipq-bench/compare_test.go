@@ -4,6 +4,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/goipq/goipq/internal/bench/benchtest"
+	"github.com/goipq/goipq/internal/bench/report"
 )
 
 // runCompare returns the output with single spaces.
@@ -11,7 +14,7 @@ func runCompare(t *testing.T, args ...string) (status int, stdout, stderr string
 	t.Helper()
 	var out, complaint strings.Builder
 	status = compare(args, &out, &complaint)
-	wantLines(t, out.String(), 100)
+	benchtest.WantLines(t, out.String(), 100)
 	if text := complaint.String(); text != "" && (status != exitUsage || strings.Count(text, "\n") != 1) {
 		t.Errorf("exit status %d with %q", status, text)
 	}
@@ -19,7 +22,7 @@ func runCompare(t *testing.T, args ...string) (status int, stdout, stderr string
 }
 
 func TestCompare(t *testing.T) {
-	rounds := func(percent uint64) *report { return sampleReport(10*percent, 600, 610, 620, 630, 640) }
+	rounds := func(percent uint64) *report.Report { return benchtest.Report(10*percent, 600, 610, 620, 630, 640) }
 	base := save(t, rounds(100))
 	elsewhere := rounds(100)
 	elsewhere.Machine.Kernel, elsewhere.Parameters.Batch, elsewhere.Machine.Goipq = "7.0.0", 64, "v2.0.0"
@@ -39,7 +42,7 @@ func TestCompare(t *testing.T) {
 		{"not certain", save(t, rounds(80)), []string{"-alpha", "0.001"}, exitUsage, "", ""},
 		{"elsewhere", save(t, elsewhere), nil, exitOK, "differs machine kernel: 6.18.44, now 7.0.0", "machine goipq"},
 		{"other setting", save(t, elsewhere), nil, exitOK, "differs parameter batch: 16, now 64", ""},
-		{"less in common", save(t, func() *report { unqueued.Modes = unqueued.Modes[:1]; return unqueued }()), nil, exitFailed, "only old pool", ""},
+		{"less in common", save(t, func() *report.Report { unqueued.Modes = unqueued.Modes[:1]; return unqueued }()), nil, exitFailed, "only old pool", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			status, out, complaint := runCompare(t, append(c.flags, base, c.new)...)
@@ -52,10 +55,10 @@ func TestCompare(t *testing.T) {
 
 // The path without a queue is not goipq: when it gets slower, so did the machine.
 func TestCompareDoesNotJudgeTheMachine(t *testing.T) {
-	rep := func(scale uint64) *report {
-		rep := sampleReport(scale, 600, 610, 620, 630, 640)
-		rep.Parameters.Modes = []string{modeUnqueued, modePool}
-		rep.Modes[0].Name = modeUnqueued
+	rep := func(scale uint64) *report.Report {
+		rep := benchtest.Report(scale, 600, 610, 620, 630, 640)
+		rep.Parameters.Modes = []string{report.ModeUnqueued, report.ModePool}
+		rep.Modes[0].Name = report.ModeUnqueued
 		return rep
 	}
 	now := rep(500)
@@ -69,27 +72,27 @@ func TestCompareDoesNotJudgeTheMachine(t *testing.T) {
 // Of a comparison with peers, goipq's ratios are judged: they do not fall when
 // all are slower alike.
 func TestComparePeers(t *testing.T) {
-	old := save(t, comparePeers(4, 1))
-	if status, out, _ := runCompare(t, old, save(t, comparePeers(4, 0.5))); status != exitOK || !strings.Contains(out, "worse") {
+	old := save(t, benchtest.Peers(4, 1))
+	if status, out, _ := runCompare(t, old, save(t, benchtest.Peers(4, 0.5))); status != exitOK || !strings.Contains(out, "worse") {
 		t.Errorf("a slower machine: exit status %d\n%s", status, out)
 	}
-	if status, out, _ := runCompare(t, old, save(t, comparePeers(3, 1))); status != exitFailed ||
+	if status, out, _ := runCompare(t, old, save(t, benchtest.Peers(3, 1))); status != exitFailed ||
 		!strings.Contains(out, "saturated, goipq-inline, over go-nfqueue") {
 		t.Errorf("a slower goipq: exit status %d\n%s", status, out)
 	}
-	if status, _, complaint := runCompare(t, old, save(t, sampleReport(1, 1, 2, 3, 4, 5))); status != exitUsage ||
+	if status, _, complaint := runCompare(t, old, save(t, benchtest.Report(1, 1, 2, 3, 4, 5))); status != exitUsage ||
 		!strings.Contains(complaint, "in common") {
 		t.Errorf("two kinds of report: exit status %d, %s", status, complaint)
 	}
 }
 
 func TestCompareRefuses(t *testing.T) {
-	good := save(t, sampleReport(1000, 600, 610, 620, 630, 640))
-	few := save(t, sampleReport(1000, 600, 610, 620))
-	unbalanced := sampleReport(1000, 600, 610, 620, 630, 640)
+	good := save(t, benchtest.Report(1000, 600, 610, 620, 630, 640))
+	few := save(t, benchtest.Report(1000, 600, 610, 620))
+	unbalanced := benchtest.Report(1000, 600, 610, 620, 630, 640)
 	unbalanced.Books.Balanced = false
-	soaked := sampleReport(1)
-	soaked.Kind = kindSoak
+	soaked := benchtest.Report(1)
+	soaked.Kind = report.KindSoak
 	for want, args := range map[string][]string{
 		"two files":               {good},
 		"not defined":             {"-x", good, good},

@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"slices"
+
+	"github.com/goipq/goipq/internal/bench/report"
 )
 
 // place gives each flood a CPU of its own, and the consumer what is left if
@@ -16,12 +18,12 @@ import (
 // floods' CPUs must differ in that. Where the allowed ones do not reach all
 // queues, there are as many floods as can be, and the kernel balances by the
 // hash of addresses.
-func place(allowed []int, queues int) placement {
+func place(allowed []int, queues int) report.Placement {
 	each := 1
 	if len(allowed) >= 4*queues {
 		each = 2
 	}
-	var p placement
+	var p report.Placement
 	p.Fanout = queues > 1
 	taken := make([]int, queues)
 	for _, cpu := range allowed {
@@ -46,7 +48,7 @@ func place(allowed []int, queues int) placement {
 }
 
 // checkPin says why receive loops cannot have a CPU each.
-func checkPin(p placement, queues int) error {
+func checkPin(p report.Placement, queues int) error {
 	if len(p.Consumer) < queues {
 		return fmt.Errorf("-pin with -queues %d needs as many CPUs; this process may use %d", queues, len(p.Consumer))
 	}

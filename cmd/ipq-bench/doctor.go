@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"slices"
 
+	"github.com/goipq/goipq/internal/bench/report"
 	"github.com/goipq/goipq/internal/netlab"
 )
 
@@ -41,7 +42,7 @@ func seeDoctor(args []string, stdout, stderr io.Writer) int {
 
 // tryRoute makes the network of -scenario forward.
 func tryRoute() error {
-	s, err := forwardUDP{}.build(&options{Scenario: scenarioForward, Size: 64})
+	s, err := forwardUDP{}.build(&options{Scenario: report.ScenarioForward, Size: 64})
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/goipq/goipq/internal/bench/benchtest"
 	"github.com/goipq/goipq/ipq"
 	"github.com/goipq/goipq/ipq/bypass"
 )
@@ -65,7 +66,7 @@ func TestDoctorNamesWhatIsLimited(t *testing.T) {
 		}
 		var text strings.Builder
 		printFindings(&text, []finding{c.f})
-		wantLines(t, text.String(), 100)
+		benchtest.WantLines(t, text.String(), 100)
 		// A line a sentence, then an empty one and the sum.
 		if want := 3 + min(len(c.change), 1); strings.Count(text.String(), "\n") != want {
 			t.Errorf("want %d lines:\n%s", want, text.String())

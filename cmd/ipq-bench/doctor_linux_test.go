@@ -8,6 +8,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/goipq/goipq/internal/bench/benchtest"
 )
 
 func TestDoctor(t *testing.T) {
@@ -54,7 +56,7 @@ func asOrdinaryUser(t *testing.T, cmd *exec.Cmd) *exec.Cmd {
 func runDoctor(t *testing.T, cmd *exec.Cmd) string {
 	t.Helper()
 	text := mustRun(t, cmd)
-	wantLines(t, text, 100)
+	benchtest.WantLines(t, text, 100)
 	for _, want := range []string{"queue rule", "IPv4", "FailOpen", "GSO", "Conntrack", "UIDGID", "SecCtx", "socket buffer"} {
 		if strings.Count(text, " "+want+" ") != 1 {
 			t.Errorf("%s is not said once in\n%s", want, text)

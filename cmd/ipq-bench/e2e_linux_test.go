@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/goipq/goipq/internal/bench/benchtest"
+	"github.com/goipq/goipq/internal/bench/report"
 	"github.com/goipq/goipq/internal/netlab"
 )
 
@@ -41,7 +43,7 @@ func skipWithoutNamespaces(t *testing.T, stderr string) {
 }
 
 // checkReport checks what holds for every complete run.
-func checkReport(t *testing.T, rep *report, stdout string) {
+func checkReport(t *testing.T, rep *report.Report, stdout string) {
 	t.Helper()
 	if rep.Schema == 0 || rep.Interrupted || rep.Machine.Kernel == "" || rep.Setup.ReadBuffer == 0 {
 		t.Errorf("report %+v", rep)
@@ -55,7 +57,7 @@ func checkReport(t *testing.T, rep *report, stdout string) {
 		if len(m.Rounds) != usualRounds {
 			t.Errorf("%s: %d rounds, want %d", m.Name, len(m.Rounds), usualRounds)
 		}
-		var all round
+		var all report.Round
 		for _, rd := range m.Rounds {
 			if rd.Partial || rd.Window < rep.Parameters.Window || rd.Life.Sent < rd.Sent {
 				t.Errorf("%s: round %+v", m.Name, rd)
@@ -69,15 +71,15 @@ func checkReport(t *testing.T, rep *report, stdout string) {
 		if all.CPU == 0 || all.Sent == 0 || all.Verdicts == 0 || all.Writes == 0 || all.Batches == 0 {
 			t.Errorf("%s: nothing was measured: %+v", m.Name, all)
 		}
-		for _, x := range rep.Parameters.rows() {
-			if s, ok := m.Summary[x.name]; !ok || s.Min > s.Median || s.Median > s.Max {
-				t.Errorf("%s: %s is %+v", m.Name, x.name, s)
+		for _, x := range rep.Parameters.Rows() {
+			if s, ok := m.Summary[x.Name]; !ok || s.Min > s.Median || s.Median > s.Max {
+				t.Errorf("%s: %s is %+v", m.Name, x.Name, s)
 			}
 		}
 	}
-	for _, x := range rep.Parameters.rows() {
-		if !strings.Contains(stdout, "\n"+x.label) {
-			t.Errorf("the table has no row %q", x.label)
+	for _, x := range rep.Parameters.Rows() {
+		if !strings.Contains(stdout, "\n"+x.Label) {
+			t.Errorf("the table has no row %q", x.Label)
 		}
 	}
 	for _, want := range []string{"inline, 5 rounds", "pool of ", "books     balanced: ", "round 5/5 inline: "} {
@@ -85,7 +87,7 @@ func checkReport(t *testing.T, rep *report, stdout string) {
 			t.Errorf("no %q in the output", want)
 		}
 	}
-	wantLines(t, stdout, 100)
+	benchtest.WantLines(t, stdout, 100)
 	if t.Failed() {
 		t.Log(stdout)
 	}
@@ -115,7 +117,7 @@ func TestRun(t *testing.T) {
 	if text, err := os.ReadFile(page); err != nil || !strings.Contains(string(text), "<svg ") {
 		t.Errorf("a page of %d bytes without plots: %v", len(text), err)
 	}
-	if rep.Machine.CPUs > 1 && rep.Setup.shared() {
+	if rep.Machine.CPUs > 1 && rep.Setup.Shared() {
 		t.Errorf("the flood runs on CPUs %v, the consumer on %v", rep.Setup.Flood, rep.Setup.Consumer)
 	}
 	if rep.Parameters.Workers != max(2, rep.Setup.GOMAXPROCS) || rep.Setup.GOMAXPROCS > len(rep.Setup.Consumer) {

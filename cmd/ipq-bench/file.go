@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"github.com/goipq/goipq/internal/bench/report"
 )
 
 // checkWritable finds out, before a run, whether its report can be written to
@@ -34,7 +36,7 @@ func checkWritable(flag, name string) error {
 }
 
 // writeJSON writes a report to the file name.
-func writeJSON(name string, rep *report) error {
+func writeJSON(name string, rep *report.Report) error {
 	text, err := json.MarshalIndent(rep, "", "\t")
 	if err != nil {
 		return fmt.Errorf("-json: %w", err)
@@ -43,8 +45,8 @@ func writeJSON(name string, rep *report) error {
 }
 
 // writeHTML writes the page of a run to the file name.
-func writeHTML(name string, rep *report) error {
-	text, err := renderPage([]document{{run: rep}})
+func writeHTML(name string, rep *report.Report) error {
+	text, err := renderPage([]report.Document{{Run: rep}})
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,9 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"github.com/goipq/goipq/internal/bench/benchtest"
+	"github.com/goipq/goipq/internal/bench/report"
 )
 
 // save writes a value as JSON to a new file.
@@ -29,7 +32,7 @@ func save(t *testing.T, value any) string {
 	return f.Name()
 }
 
-func readReport(t *testing.T, name string) *report {
+func readReport(t *testing.T, name string) *report.Report {
 	t.Helper()
 	text, err := os.ReadFile(name)
 	if err != nil {
@@ -37,7 +40,7 @@ func readReport(t *testing.T, name string) *report {
 	}
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
-	var rep report
+	var rep report.Report
 	if err := d.Decode(&rep); err != nil {
 		t.Fatalf("%v in %s", err, text)
 	}
@@ -45,7 +48,7 @@ func readReport(t *testing.T, name string) *report {
 }
 
 func TestReportRoundTrip(t *testing.T) {
-	rep := sampleReport(1000, 600, 1200, 560)
+	rep := benchtest.Report(1000, 600, 1200, 560)
 	name := filepath.Join(t.TempDir(), "report.json")
 	if err := writeJSON(name, rep); err != nil {
 		t.Fatal(err)
@@ -58,7 +61,7 @@ func TestReportRoundTrip(t *testing.T) {
 		Schema int
 		Modes  []struct {
 			Mode    string
-			Summary map[string]spread
+			Summary map[string]report.Spread
 			Rounds  []map[string]any
 		}
 	}
@@ -93,7 +96,7 @@ func TestJSONFileIsCheckedBefore(t *testing.T) {
 		if err := checkWritable("-json", os.DevNull); err != nil {
 			t.Error(err)
 		}
-		if err := writeJSON(os.DevNull, new(report)); err != nil {
+		if err := writeJSON(os.DevNull, new(report.Report)); err != nil {
 			t.Error(err)
 		}
 	}
@@ -109,7 +112,7 @@ func TestJSONFileBehindLink(t *testing.T) {
 	if err := os.Symlink(file, link); err != nil {
 		t.Skip(err)
 	}
-	if err := writeJSON(link, sampleReport(1)); err != nil {
+	if err := writeJSON(link, benchtest.Report(1)); err != nil {
 		t.Fatal(err)
 	}
 	if got := readReport(t, file); got.Schema == 0 {

@@ -9,11 +9,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/goipq/goipq/internal/bench/report"
 	"github.com/goipq/goipq/ipq"
 )
 
 // modeNames are what -modes chooses from.
-var modeNames = []string{modeUnqueued, modeInline, modePool}
+var modeNames = []string{report.ModeUnqueued, report.ModeInline, report.ModePool}
 
 const (
 	// usualRounds is how often each mode is measured: enough for a median that
@@ -68,11 +69,11 @@ type options struct {
 func (o *options) kind() string {
 	switch {
 	case o.Soak > 0:
-		return kindSoak
+		return report.KindSoak
 	case o.RFC2544:
-		return kindThroughput
+		return report.KindThroughput
 	}
-	return kindRounds
+	return report.KindRounds
 }
 
 // window is the measured time of one round.
@@ -93,8 +94,8 @@ func newFlagSet(o *options, t *texts) *flag.FlagSet {
 	fs := flag.NewFlagSet("ipq-bench", flag.ContinueOnError)
 	fs.SetOutput(io.Discard) // errors are printed once, by main
 	fs.Usage = func() {}
-	fs.StringVar(&o.Scenario, "scenario", scenarioICMP, "`what` is sent where: icmp or udp on loopback, forward through a router,\nor churn, which is short TCP connections through it")
-	fs.StringVar(&t.handler, "handler", handleAccept, "what is `done` with each packet: accept, drop, mix:P (drop P percent), parse,\ninspect, rewrite, spin:TIME or sleep:TIME")
+	fs.StringVar(&o.Scenario, "scenario", report.ScenarioICMP, "`what` is sent where: icmp or udp on loopback, forward through a router,\nor churn, which is short TCP connections through it")
+	fs.StringVar(&t.handler, "handler", report.HandleAccept, "what is `done` with each packet: accept, drop, mix:P (drop P percent), parse,\ninspect, rewrite, spin:TIME or sleep:TIME")
 	fs.StringVar(&t.patterns, "patterns", "", "`file` of what -handler inspect looks for, one pattern a line;\nwithout, a list that is built in")
 	fs.StringVar(&t.bypass, "bypass", "", "`percent` of the flows that the kernel is to decide after their first 10 packets,\nthrough package bypass; 0 has it look for flows and find none")
 	fs.BoolVar(&o.IPv6, "6", false, "IPv6 instead of IPv4")
@@ -120,7 +121,7 @@ func newFlagSet(o *options, t *texts) *flag.FlagSet {
 	fs.BoolVar(&o.Pin, "pin", false, "pin each receive loop to one CPU of the consumer's (the floods always are)")
 	fs.IntVar(&o.MaxQueueLen, "maxlen", 0, fmt.Sprintf("`packets` that the kernel may hold in each queue; 0 means its own default, %d,\nand %d for -rfc2544, where a stall of a few ms would decide otherwise", ipq.DefaultMaxQueueLen, searchMaxQueueLen))
 	fs.BoolVar(&o.Replies, "replies", false, "let the kernel answer the echo requests, which it does in the consumer's time")
-	fs.StringVar(&t.modes, "modes", modeInline+","+modePool, "`list` of what to measure: inline, pool, and unqueued, which is the\nsame path without a queue")
+	fs.StringVar(&t.modes, "modes", report.ModeInline+","+report.ModePool, "`list` of what to measure: inline, pool, and unqueued, which is the\nsame path without a queue")
 	fs.StringVar(&o.JSON, "json", "", "write every figure to this `file` as well")
 	fs.StringVar(&o.HTML, "html", "", "write a page with plots to this `file` as well, which needs nothing else")
 	return fs
@@ -166,7 +167,7 @@ func parseOnce(args []string) (o options, err error) {
 	}
 	set := given(fs)
 	if o.Latency && !set["modes"] {
-		t.modes = modeUnqueued + "," + t.modes // to compare with
+		t.modes = report.ModeUnqueued + "," + t.modes // to compare with
 	}
 	o.Modes = strings.Split(t.modes, ",")
 	if o.MaxQueueLen == 0 {
@@ -182,12 +183,12 @@ func parseOnce(args []string) (o options, err error) {
 		return o, err
 	}
 	if o.Bypass.on && !set["modes"] {
-		o.Modes = []string{modeUnqueued, modeInline} // to compare with
+		o.Modes = []string{report.ModeUnqueued, report.ModeInline} // to compare with
 	}
-	if set["patterns"] && o.Handler.kind != handleInspect {
+	if set["patterns"] && o.Handler.kind != report.HandleInspect {
 		return o, errors.New("-patterns is for -handler inspect")
 	}
-	if o.Handler.kind == handleInspect {
+	if o.Handler.kind == report.HandleInspect {
 		if o.Patterns, err = readPatterns(t.patterns); err != nil {
 			return o, err
 		}
@@ -227,7 +228,7 @@ func (o *options) check() error {
 	if o.Soak != 0 && (o.Soak < minSoak || o.Soak > maxSoak) {
 		return fmt.Errorf("-soak %v is not between %v and %v", o.Soak, minSoak, maxSoak)
 	}
-	if o.Soak > 0 && slices.Contains(o.Modes, modeUnqueued) {
+	if o.Soak > 0 && slices.Contains(o.Modes, report.ModeUnqueued) {
 		return errors.New("-soak watches queues: the mode unqueued has none")
 	}
 	if o.BusyPoll < 0 || o.BusyPoll > time.Second {

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/goipq/goipq/internal/bench/report"
 )
 
 const (
@@ -25,7 +27,7 @@ func (o *options) checkMeasures(set map[string]bool) error {
 		least = timedSize6
 	}
 	switch {
-	case o.Scenario != scenarioUDP && (o.Scenario != scenarioForward || o.TCP):
+	case o.Scenario != report.ScenarioUDP && (o.Scenario != report.ScenarioForward || o.TCP):
 		return errors.New("-latency times datagrams: -scenario udp, or forward without -tcp; churn always times its connections")
 	case o.Rate == 0:
 		return errors.New("-latency needs a -rate: at full speed nothing is due at a time, and all of it waits")

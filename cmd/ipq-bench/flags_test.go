@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/goipq/goipq/internal/bench/benchtest"
+	"github.com/goipq/goipq/internal/bench/report"
 	"github.com/goipq/goipq/ipq"
 )
 
@@ -18,22 +20,22 @@ func TestFlagDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := options{
-		Scenario:    scenarioICMP,
-		Handler:     handling{kind: handleAccept},
+		Scenario:    report.ScenarioICMP,
+		Handler:     handling{kind: report.HandleAccept},
 		GSO:         true,
 		Duration:    6 * time.Second,
 		Rounds:      usualRounds,
 		Size:        64,
 		Queues:      1,
 		MaxQueueLen: ipq.DefaultMaxQueueLen,
-		Modes:       []string{modeInline, modePool},
+		Modes:       []string{report.ModeInline, report.ModePool},
 		Trial:       time.Second, Resolution: 1, Tries: 3,
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
-	p := parameters{Modes: got.Modes, Rounds: usualRounds, Window: got.window(), WarmUp: got.warmUp()}
-	if total := p.total().Round(time.Second); total != 15*time.Second {
+	p := report.Parameters{Modes: got.Modes, Rounds: usualRounds, Window: got.window(), WarmUp: got.warmUp()}
+	if total := p.Total().Round(time.Second); total != 15*time.Second {
 		t.Errorf("a run without flags takes about %v, want 15s", total)
 	}
 }
@@ -45,9 +47,9 @@ func TestFlagsAreTaken(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := options{
-		Scenario: scenarioICMP, Handler: handling{kind: handleSpin, time: 2 * time.Microsecond}, GSO: true, Flows: 7, Rounds: 3,
+		Scenario: report.ScenarioICMP, Handler: handling{kind: report.HandleSpin, time: 2 * time.Microsecond}, GSO: true, Flows: 7, Rounds: 3,
 		Duration: 6 * time.Second, Size: 1400, Batch: 64, Workers: 3, Queues: 2, Replies: true,
-		BusyPoll: 50 * time.Microsecond, Pin: true, MaxQueueLen: 128, Modes: []string{modePool}, JSON: "f",
+		BusyPoll: 50 * time.Microsecond, Pin: true, MaxQueueLen: 128, Modes: []string{report.ModePool}, JSON: "f",
 		Trial: 250 * time.Millisecond, RFC2544: true, Resolution: 0.5, Tries: 5,
 	}
 	if !reflect.DeepEqual(got, want) {
@@ -66,12 +68,12 @@ func TestSearchFlagDefaults(t *testing.T) {
 
 func TestMeasureFlagsAreTaken(t *testing.T) {
 	got, err := parseFlags(strings.Fields("-scenario udp -latency -rate 1e5 -duration 1s"))
-	if want := []string{modeUnqueued, modeInline, modePool}; err != nil || !got.Latency || got.Rate != 100_000 ||
+	if want := []string{report.ModeUnqueued, report.ModeInline, report.ModePool}; err != nil || !got.Latency || got.Rate != 100_000 ||
 		got.Duration != time.Second || !slices.Equal(got.Modes, want) {
 		t.Errorf("%+v, %v", got, err)
 	}
 	got, err = parseFlags(strings.Fields("-scenario udp -latency -rate 1e5 -modes pool"))
-	if err != nil || !slices.Equal(got.Modes, []string{modePool}) {
+	if err != nil || !slices.Equal(got.Modes, []string{report.ModePool}) {
 		t.Errorf("modes %v, %v", got.Modes, err)
 	}
 }
@@ -87,8 +89,8 @@ func TestSweepFlag(t *testing.T) {
 	}{
 		{"-sweep batch=1,64 -maxlen 9", []string{"1", "64"}, true, func(o *options) any { return [2]int{o.Batch, o.MaxQueueLen} }, []any{[2]int{1, 9}, [2]int{64, 9}}},
 		{"-sweep handler=drop,mix:10", []string{"drop", "mix:10"}, false, func(o *options) any { return o.Handler.String() }, []any{"drop", "mix:10"}},
-		{"-sweep workers=2,3", []string{"2", "3"}, true, func(o *options) any { return o.Modes[0] }, []any{modePool, modePool}},
-		{"-sweep workers=2 -modes inline,pool", []string{"2"}, true, func(o *options) any { return o.Modes[0] }, []any{modeInline}},
+		{"-sweep workers=2,3", []string{"2", "3"}, true, func(o *options) any { return o.Modes[0] }, []any{report.ModePool, report.ModePool}},
+		{"-sweep workers=2 -modes inline,pool", []string{"2"}, true, func(o *options) any { return o.Modes[0] }, []any{report.ModeInline}},
 		{"-sweep rate=1e3,2e3 -latency -scenario udp", []string{"1e3", "2e3"}, true, func(o *options) any { return o.Rate }, []any{1e3, 2e3}},
 		{"-sweep size=64,1500 -rfc2544", []string{"64", "1500"}, true, func(o *options) any { return o.RFC2544 }, []any{true, true}},
 	} {
@@ -202,7 +204,7 @@ func TestHelpNamesEveryFlag(t *testing.T) {
 			t.Errorf("the usage does not explain -%s", name)
 		}
 	}
-	wantLines(t, usage.String(), 100)
+	benchtest.WantLines(t, usage.String(), 100)
 }
 
 func TestPlacement(t *testing.T) {
@@ -225,7 +227,7 @@ func TestPlacement(t *testing.T) {
 		{"more queues than CPUs", []int{0, 1}, 3, []int{0, 1}, []int{0, 1}, false},
 	} {
 		got := place(c.allowed, c.queues)
-		want := placement{Flood: c.flood, Consumer: c.consumer, Fanout: c.fanout}
+		want := report.Placement{Flood: c.flood, Consumer: c.consumer, Fanout: c.fanout}
 		if !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: got %+v, want %+v", c.name, got, want)
 		}

@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/goipq/goipq/internal/bench/report"
 	"github.com/goipq/goipq/ipq"
 )
 
@@ -23,17 +24,17 @@ func parseHandling(text string) (handling, error) {
 	kind, arg, hasArg := strings.Cut(text, ":")
 	h := handling{kind: kind}
 	switch kind {
-	case handleAccept, handleDrop, handleParse, handleInspect, handleRewrite:
+	case report.HandleAccept, report.HandleDrop, report.HandleParse, report.HandleInspect, report.HandleRewrite:
 		if hasArg {
 			return h, fmt.Errorf("-handler %s takes nothing after it, but there is %q", kind, ":"+arg)
 		}
-	case handleMix:
+	case report.HandleMix:
 		percent, err := strconv.ParseFloat(strings.TrimSuffix(arg, "%"), 64)
 		if err != nil || !(percent >= 0 && percent <= 100) {
 			return h, fmt.Errorf("-handler %s: want mix:P with P from 0 to 100 percent to drop, such as mix:10", text)
 		}
 		h.share = percent / 100
-	case handleSpin, handleSleep:
+	case report.HandleSpin, report.HandleSleep:
 		d, err := time.ParseDuration(arg)
 		if err != nil || d <= 0 || d > time.Second {
 			return h, fmt.Errorf("-handler %s: want %s:TIME up to 1s, such as %s:50us", text, kind, kind)
@@ -48,9 +49,9 @@ func parseHandling(text string) (handling, error) {
 // String returns the handling as -handler reads it.
 func (h handling) String() string {
 	switch h.kind {
-	case handleMix:
+	case report.HandleMix:
 		return h.kind + ":" + strconv.FormatFloat(100*h.share, 'g', -1, 64)
-	case handleSpin, handleSleep:
+	case report.HandleSpin, report.HandleSleep:
 		return h.kind + ":" + h.time.String()
 	}
 	return h.kind
@@ -60,23 +61,23 @@ func (h handling) String() string {
 // are those of inspect.
 func (h handling) handler(patterns [][]byte) ipq.Handler {
 	switch h.kind {
-	case handleDrop:
+	case report.HandleDrop:
 		return ipq.HandlerFunc(func(*ipq.Packet) ipq.Verdict { return ipq.Drop })
-	case handleMix:
+	case report.HandleMix:
 		return mix(h.share)
-	case handleParse:
+	case report.HandleParse:
 		return newBlocklist()
-	case handleInspect:
+	case report.HandleInspect:
 		return newInspector(patterns)
-	case handleRewrite:
+	case report.HandleRewrite:
 		return ipq.HandlerFunc(rewrite)
-	case handleSpin:
+	case report.HandleSpin:
 		return ipq.HandlerFunc(func(*ipq.Packet) ipq.Verdict {
 			for end := time.Now().Add(h.time); time.Now().Before(end); {
 			}
 			return ipq.Accept
 		})
-	case handleSleep:
+	case report.HandleSleep:
 		return ipq.HandlerFunc(func(*ipq.Packet) ipq.Verdict {
 			time.Sleep(h.time)
 			return ipq.Accept
@@ -101,8 +102,8 @@ func (m mix) HandlePacket(p *ipq.Packet) ipq.Verdict {
 type blocklist map[ipq.Flow]struct{}
 
 func newBlocklist() blocklist {
-	b := make(blocklist, blockedFlows)
-	for i := range uint16(blockedFlows) {
+	b := make(blocklist, report.BlockedFlows)
+	for i := range uint16(report.BlockedFlows) {
 		b[ipq.Flow{
 			Src:      netip.AddrFrom4([4]byte{192, 0, 2, 1}), // TEST-NET-1
 			Dst:      netip.AddrFrom4([4]byte{198, 51, 100, byte(i)}),

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/goipq/goipq/internal/bench/report"
 	"github.com/goipq/goipq/internal/flood"
 	"github.com/goipq/goipq/internal/netlab"
 )
@@ -55,7 +56,7 @@ func (l *load) cpu() (user, system time.Duration) {
 	return user, system
 }
 
-func (l *load) delivered() (d delivery) {
+func (l *load) delivered() (d report.Delivery) {
 	for _, f := range l.senders {
 		st := f.Stats()
 		d.Connections += st.Finished

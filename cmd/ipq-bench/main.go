@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/goipq/goipq/internal/bench/report"
 	"github.com/goipq/goipq/internal/flood"
 	"github.com/goipq/goipq/internal/netlab"
 	"github.com/goipq/goipq/internal/output"
@@ -83,13 +84,13 @@ func bench(ctx context.Context, opts options, stdout, stderr io.Writer) int {
 
 	run := r.run
 	switch r.report.Kind {
-	case kindSoak:
+	case report.KindSoak:
 		run = r.soak
-	case kindThroughput:
+	case report.KindThroughput:
 		run = r.searchAll
 	}
 	runErr := run(ctx)
-	r.report.finish(ctx.Err() != nil)
+	r.report.Finish(ctx.Err() != nil)
 	printResults(stdout, r.report)
 	if opts.JSON != "" {
 		runErr = errors.Join(runErr, writeJSON(opts.JSON, r.report))
@@ -104,10 +105,10 @@ func bench(ctx context.Context, opts options, stdout, stderr io.Writer) int {
 }
 
 // exitStatus is that of a run that ended for that cause, nil if it is complete.
-func exitStatus(rep *report, cause error) int {
+func exitStatus(rep *report.Report, cause error) int {
 	var sig caught
 	switch {
-	case !rep.Books.Balanced, slices.ContainsFunc(rep.Soaks, func(k soak) bool { return len(k.Problems) > 0 }):
+	case !rep.Books.Balanced, slices.ContainsFunc(rep.Soaks, func(k report.Soak) bool { return len(k.Problems) > 0 }):
 		return exitFailed
 	case errors.As(cause, &sig):
 		return sig.status()

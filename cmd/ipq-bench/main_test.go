@@ -4,6 +4,9 @@ import (
 	"os"
 	"syscall"
 	"testing"
+
+	"github.com/goipq/goipq/internal/bench/benchtest"
+	"github.com/goipq/goipq/internal/bench/report"
 )
 
 // runMain marks a process of this test binary that is to be the command.
@@ -17,12 +20,12 @@ func TestMain(m *testing.M) {
 }
 
 func TestExitStatus(t *testing.T) {
-	good, bad := sampleReport(1), sampleReport(1)
+	good, bad := benchtest.Report(1), benchtest.Report(1)
 	bad.Books.Balanced = false
-	grown := sampleReport(1)
-	grown.Soaks = []soak{{Problems: []string{"the live heap grew"}}}
+	grown := benchtest.Report(1)
+	grown.Soaks = []report.Soak{{Problems: []string{"the live heap grew"}}}
 	for _, c := range []struct {
-		rep   *report
+		rep   *report.Report
 		cause error
 		want  int
 	}{

@@ -9,15 +9,18 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/goipq/goipq/internal/bench/benchtest"
+	"github.com/goipq/goipq/internal/bench/report"
 )
 
 // measure runs the command for a short time and returns its report.
-func measure(t *testing.T, args string) (rep *report, stdout string) {
+func measure(t *testing.T, args string) (rep *report.Report, stdout string) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "report.json")
 	cmd := command(append(strings.Fields(args), "-json", file)...)
 	stdout = mustRun(t, cmd)
-	wantLines(t, stdout, 100)
+	benchtest.WantLines(t, stdout, 100)
 	rep = readReport(t, file)
 	if !rep.Books.Balanced {
 		t.Errorf("books: %+v", rep.Books)
@@ -29,7 +32,7 @@ func measure(t *testing.T, args string) (rep *report, stdout string) {
 // and kernel.
 func TestThroughput(t *testing.T) {
 	rep, stdout := measure(t, "-rfc2544 -trial 50ms -resolution 20 -tries 3 -rounds 2 -modes unqueued,inline -handler mix:10")
-	if rep.Kind != kindThroughput || !strings.Contains(stdout, "packets/s") || !strings.Contains(stdout, "round 2/2 inline: ") {
+	if rep.Kind != report.KindThroughput || !strings.Contains(stdout, "packets/s") || !strings.Contains(stdout, "round 2/2 inline: ") {
 		t.Errorf("kind %q:\n%s", rep.Kind, stdout)
 	}
 	for _, m := range rep.Modes {
@@ -37,14 +40,14 @@ func TestThroughput(t *testing.T) {
 		if tp == nil || len(tp.Searches) != 2 || tp.Resolution != 0.2 || tp.Trials != 3 {
 			t.Fatalf("%s: %+v", m.Name, tp)
 		}
-		if s := m.Summary[throughputRate]; s != tp.Rate || s.Min > s.Median || s.Max < s.Median {
+		if s := m.Summary[report.ThroughputRate]; s != tp.Rate || s.Min > s.Median || s.Max < s.Median {
 			t.Errorf("%s: summary %+v, throughput %+v", m.Name, s, tp.Rate)
 		}
 		for _, s := range tp.Searches {
 			found := s.Rate == 0
 			for _, tr := range s.Trials {
-				whole := tr.Sent > 0 && tr.Sent == tr.Arrived+tr.Lost.Handler && tr.Lost.inKernel() == 0
-				if tr.Passed != whole || m.Name != modeUnqueued && tr.Verdicts > 0 && tr.Lost.Handler == 0 && tr.Verdicts > 20 {
+				whole := tr.Sent > 0 && tr.Sent == tr.Arrived+tr.Lost.Handler && tr.Lost.InKernel() == 0
+				if tr.Passed != whole || m.Name != report.ModeUnqueued && tr.Verdicts > 0 && tr.Lost.Handler == 0 && tr.Verdicts > 20 {
 					t.Errorf("%s: trial %+v", m.Name, tr)
 				}
 				found = found || tr.Passed && tr.Offered == s.Rate
@@ -101,10 +104,10 @@ func TestSweep(t *testing.T) {
 // the receiver has no room, as a busy machine's may have none, are told apart.
 func TestLatency(t *testing.T) {
 	for _, args := range []string{"-scenario udp", "-scenario forward -6 -imix -modes unqueued,inline"} {
-		var rep *report
+		var rep *report.Report
 		var stdout string
 		timed := func() bool { // a busy machine may get nothing through in a short round
-			return !slices.ContainsFunc(rep.Modes, func(m mode) bool { return m.Latency == nil })
+			return !slices.ContainsFunc(rep.Modes, func(m report.Mode) bool { return m.Latency == nil })
 		}
 		for d := 600 * time.Millisecond; d < time.Minute && (rep == nil || !timed()); d *= 3 {
 			rep, stdout = measure(t, fmt.Sprintf("-latency -rate 10000 -duration %v -rounds 1 %s", d, args))
@@ -128,7 +131,7 @@ func TestLatency(t *testing.T) {
 				}
 				count += rd.Latency.Count
 			}
-			if count != l.Count || m.Summary[latencyP99].Median == 0 {
+			if count != l.Count || m.Summary[report.LatencyP99].Median == 0 {
 				t.Errorf("%s: %d in the rounds, %d in all; %+v", m.Name, count, l.Count, m.Summary)
 			}
 		}
@@ -151,12 +154,12 @@ func TestParts(t *testing.T) {
 	var of uint64
 	for _, rd := range m.Rounds {
 		of += rd.Batches
-		if rd.CPU != rd.CPUUser+rd.CPUSystem || rd.Machine == (machineCPU{}) || rd.LoadCPU == 0 && rd.Sent > 1000 {
+		if rd.CPU != rd.CPUUser+rd.CPUSystem || rd.Machine == (report.MachineCPU{}) || rd.LoadCPU == 0 && rd.Sent > 1000 {
 			t.Errorf("round %+v", rd)
 		}
 		l := &rd.Life
 		if lost := l.Lost; !lost.Known || lost.QueueFull != l.QueueDropped || lost.Handler != l.HandlerDropped ||
-			l.Sent != l.Arrived+lost.Handler+lost.inKernel() {
+			l.Sent != l.Arrived+lost.Handler+lost.InKernel() {
 			t.Errorf("losses %+v of %+v", lost, l)
 		}
 	}

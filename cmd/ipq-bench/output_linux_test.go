@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/goipq/goipq/internal/bench/benchtest"
 	"github.com/goipq/goipq/internal/output"
 )
 
@@ -26,7 +27,7 @@ func outputs(t *testing.T) map[string]int {
 		}
 		return path
 	}
-	report, template := save(t, comparePeers(1, 1)), file("template", "nothing", 0o600)
+	report, template := save(t, benchtest.Peers(1, 1)), file("template", "nothing", 0o600)
 	program := file("peers", "#!/bin/sh\nexec echo hello\n", 0o700)
 	const lost = output.ExitStatus
 	all := map[string]int{
@@ -109,7 +110,7 @@ func TestOutputToNobody(t *testing.T) {
 
 // A file that cannot be written is a failure, whatever it is of.
 func TestFileIsLost(t *testing.T) {
-	dir, report := t.TempDir(), save(t, comparePeers(1, 1))
+	dir, report := t.TempDir(), save(t, benchtest.Peers(1, 1))
 	template := filepath.Join(dir, "template")
 	if err := os.WriteFile(template, []byte("nothing"), 0o600); err != nil {
 		t.Fatal(err)

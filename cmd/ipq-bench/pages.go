@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"github.com/goipq/goipq/internal/bench/plain"
+	"github.com/goipq/goipq/internal/bench/report"
 )
 
 const (
@@ -17,7 +18,7 @@ const (
 
 // makeHTML writes one page that shows all reports.
 func makeHTML(args []string, stdout, stderr io.Writer) int {
-	return renderFiles("html", htmlUsage, args, stdout, stderr, func(out string, docs []document) ([]string, error) {
+	return renderFiles("html", htmlUsage, args, stdout, stderr, func(out string, docs []report.Document) ([]string, error) {
 		text, err := renderPage(docs)
 		if err != nil {
 			return nil, err
@@ -29,7 +30,7 @@ func makeHTML(args []string, stdout, stderr io.Writer) int {
 // makeSVG writes each plot of all reports to a file, which is named after the
 // report's.
 func makeSVG(args []string, stdout, stderr io.Writer) int {
-	return renderFiles("svg", svgUsage, args, stdout, stderr, func(out string, docs []document) ([]string, error) {
+	return renderFiles("svg", svgUsage, args, stdout, stderr, func(out string, docs []report.Document) ([]string, error) {
 		if err := os.MkdirAll(out, 0o777); err != nil {
 			return nil, err
 		}
@@ -48,7 +49,7 @@ func makeSVG(args []string, stdout, stderr io.Writer) int {
 }
 
 // renderFiles reads the reports that a command names, and has their files written.
-func renderFiles(name, usage string, args []string, stdout, stderr io.Writer, write func(string, []document) ([]string, error)) int {
+func renderFiles(name, usage string, args []string, stdout, stderr io.Writer, write func(string, []report.Document) ([]string, error)) int {
 	if asksForHelp(args, stdout, name, "") {
 		return exitOK
 	}
@@ -61,9 +62,9 @@ func renderFiles(name, usage string, args []string, stdout, stderr io.Writer, wr
 	if *out == "" || fs.NArg() == 0 {
 		return misuse(stderr, "%s needs -o and at least one file that -json or peers has written (usage: %s)", name, usage)
 	}
-	var docs []document
+	var docs []report.Document
 	for _, path := range fs.Args() {
-		d, err := readDocument(path)
+		d, err := report.Read(path)
 		if err != nil {
 			return misuse(stderr, "%v", err)
 		}

@@ -5,10 +5,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/goipq/goipq/internal/bench/benchtest"
 )
 
 func TestRenderRefuses(t *testing.T) {
-	good := save(t, sampleReport(1000, 600))
+	good := save(t, benchtest.Report(1000, 600))
 	for want, args := range map[string][]string{
 		"needs -o":        {good},
 		"at least one":    {"-o", "f"},
@@ -26,7 +28,7 @@ func TestRenderRefuses(t *testing.T) {
 }
 
 func TestSVGFiles(t *testing.T) {
-	report := save(t, sampleReport(1000, 600, 610))
+	report := save(t, benchtest.Report(1000, 600, 610))
 	dir := filepath.Join(t.TempDir(), "new")
 	var stdout, stderr strings.Builder
 	if status := makeSVG([]string{"-o", dir, report}, &stdout, &stderr); status != exitOK || stdout.Len() == 0 {

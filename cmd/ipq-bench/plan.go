@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/goipq/goipq/internal/bench/report"
 	"github.com/goipq/goipq/internal/netlab"
 	"github.com/goipq/goipq/ipq"
 )
@@ -26,9 +27,9 @@ type plan struct {
 	handler  ipq.Handler
 	procs    int // GOMAXPROCS
 
-	params *parameters
-	setup  *setup
-	modes  []*mode
+	params *report.Parameters
+	setup  *report.Setup
+	modes  []*report.Mode
 }
 
 // A siteKey tells networks apart.
@@ -39,7 +40,7 @@ type siteKey struct {
 
 // newPlan prepares a plan for options that have been checked, of a process that
 // may use the allowed CPUs and procs of them at a time. Its results go to pt.
-func newPlan(o options, allowed []int, procs int, pt *point) (*plan, error) {
+func newPlan(o options, allowed []int, procs int, pt *report.Point) (*plan, error) {
 	where := place(allowed, o.Queues)
 	if o.Pin {
 		if err := checkPin(where, o.Queues); err != nil {
@@ -52,12 +53,12 @@ func newPlan(o options, allowed []int, procs int, pt *point) (*plan, error) {
 		o.Workers = max(2, procs)
 	}
 	pt.Parameters = o.parameters()
-	pt.Setup = setup{
+	pt.Setup = report.Setup{
 		Root:       netlab.Privileged(),
-		placement:  where,
+		Placement:  where,
 		GOMAXPROCS: procs,
 	}
-	if where.shared() {
+	if where.Shared() {
 		pt.Setup.SendBuffer = usualSendBuffer
 	}
 	p := &plan{
@@ -69,9 +70,9 @@ func newPlan(o options, allowed []int, procs int, pt *point) (*plan, error) {
 		params:   &pt.Parameters,
 		setup:    &pt.Setup,
 	}
-	pt.Modes = make([]mode, len(o.Modes))
+	pt.Modes = make([]report.Mode, len(o.Modes))
 	for i, name := range o.Modes {
-		pt.Modes[i] = mode{Name: name, Rounds: []round{}}
+		pt.Modes[i] = report.Mode{Name: name, Rounds: []report.Round{}}
 		p.modes = append(p.modes, &pt.Modes[i])
 	}
 	return p, nil
@@ -87,12 +88,12 @@ func (p *plan) enter() error {
 }
 
 func (p *plan) key(mode string) siteKey {
-	return siteKey{mode != modeUnqueued, p.opts.Queues, p.opts.Size}
+	return siteKey{mode != report.ModeUnqueued, p.opts.Queues, p.opts.Size}
 }
 
 // parameters are those of the report.
-func (o *options) parameters() parameters {
-	p := parameters{
+func (o *options) parameters() report.Parameters {
+	p := report.Parameters{
 		Modes:       o.Modes,
 		Duration:    o.Duration,
 		Rounds:      o.Rounds,
@@ -137,7 +138,7 @@ func (p *plan) queueConfig(mode string) ipq.Config {
 		GSO:         o.gso(),
 		ReadBuffer:  o.readBuffer(),
 	}
-	if mode == modeInline {
+	if mode == report.ModeInline {
 		cfg.Workers = ipq.Inline
 	}
 	return cfg
@@ -157,7 +158,7 @@ func (o *options) readBuffer() int {
 
 // late says that the sender of a paced flood was so late that it made up for it in
 // a burst of half of what the queue holds.
-func (o *options) late(l *life) []string {
+func (o *options) late(l *report.Life) []string {
 	if burst := l.Lag.Seconds() * o.Rate; o.tcp() || burst <= float64(o.MaxQueueLen)/2 {
 		return nil
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/goipq/goipq/internal/bench/plain"
+	"github.com/goipq/goipq/internal/bench/report"
 )
 
 // showEvery is how often a terminal shows new figures: seldom enough that what
@@ -23,7 +24,7 @@ type progress struct {
 	turns  int       // rounds or searches of all modes
 	turn   int       // the one that has begun, from 1 on
 	title  string    // of the round
-	run    *parameters
+	run    *report.Parameters
 	queued bool // this round
 	last   sample
 	lines  bool // some were printed
@@ -34,7 +35,7 @@ func newProgress(w io.Writer) *progress {
 }
 
 // start begins a run of so many turns, which is to take about so long.
-func (p *progress) start(run *parameters, turns int, total time.Duration) {
+func (p *progress) start(run *report.Parameters, turns int, total time.Duration) {
 	p.run = run
 	p.began, p.turns = time.Now(), turns
 	p.finish = p.began.Add(total)
@@ -65,11 +66,11 @@ func (p *progress) tick(now sample) {
 }
 
 // done ends a round.
-func (p *progress) done(rd *round) {
+func (p *progress) done(rd *report.Round) {
 	if !p.live {
 		p.lines = true
 		line := fmt.Sprintf("round %s: %s", p.title, p.rates(rd))
-		cost := fmt.Sprintf(", CPU %s ns/packet", plain.Fixed(ratio(uint64(rd.CPU), rd.Verdicts), 0))
+		cost := fmt.Sprintf(", CPU %s ns/packet", plain.Fixed(report.Ratio(uint64(rd.CPU), rd.Verdicts), 0))
 		if rd.Verdicts > 0 && len(line+cost) <= plain.TextWidth(p.w) {
 			line += cost
 		}
@@ -126,48 +127,48 @@ func (p *progress) line(text string, room int, now time.Time) string {
 	return string(line)
 }
 
-func (p *progress) rates(rd *round) string {
+func (p *progress) rates(rd *report.Round) string {
 	text := ""
 	switch {
-	case p.run.bulk():
-		text = plain.Fixed(8e-6*rd.perSecond(rd.Bytes), 0) + " Mbit/s"
-	case p.run.churn():
-		text = plain.Fixed(rd.perSecond(rd.Connections), 0) + " connections/s"
+	case p.run.Bulk():
+		text = plain.Fixed(8e-6*rd.PerSecond(rd.Bytes), 0) + " Mbit/s"
+	case p.run.Churn():
+		text = plain.Fixed(rd.PerSecond(rd.Connections), 0) + " connections/s"
 	}
 	switch {
 	case text != "" && p.queued:
-		return fmt.Sprintf("%s, %s verdicts/s", text, plain.Fixed(rd.perSecond(rd.Verdicts), 0))
+		return fmt.Sprintf("%s, %s verdicts/s", text, plain.Fixed(rd.PerSecond(rd.Verdicts), 0))
 	case text != "":
 		return text
 	case !p.queued:
-		return fmt.Sprintf("%s arrived/s of %s offered", plain.Fixed(rd.perSecond(rd.Arrived), 0), plain.Fixed(rd.perSecond(rd.Sent), 0))
+		return fmt.Sprintf("%s arrived/s of %s offered", plain.Fixed(rd.PerSecond(rd.Arrived), 0), plain.Fixed(rd.PerSecond(rd.Sent), 0))
 	}
 	sign := ""
 	if !rd.QueueKnown {
 		sign = "~"
 	}
 	return fmt.Sprintf("%s verdicts/s of %s offered, %s%s %% lost",
-		plain.Fixed(rd.perSecond(rd.Verdicts), 0), plain.Fixed(rd.perSecond(rd.Sent), 0),
-		sign, plain.Fixed(100*ratio(rd.kernelLost(), rd.Sent), 1))
+		plain.Fixed(rd.PerSecond(rd.Verdicts), 0), plain.Fixed(rd.PerSecond(rd.Sent), 0),
+		sign, plain.Fixed(100*report.Ratio(rd.KernelLost(), rd.Sent), 1))
 }
 
 // tried shows a trial on a terminal.
-func (p *progress) tried(t *trial) {
+func (p *progress) tried(t *report.Trial) {
 	if !p.live {
 		return
 	}
 	verdict := "nothing lost"
 	if !t.Passed {
-		verdict = plain.Commas(t.Lost.inKernel()) + " lost"
+		verdict = plain.Commas(t.Lost.InKernel()) + " lost"
 	}
 	p.rewrite(fmt.Sprintf("%s/s: %s", plain.Fixed(t.Offered, 0), verdict))
 }
 
 // searched ends a search.
-func (p *progress) searched(s *search) {
+func (p *progress) searched(s *report.Search) {
 	if p.live {
 		return
 	}
 	p.lines = true
-	fmt.Fprintf(p.w, "round %s: %s\n", p.title, s.describe())
+	fmt.Fprintf(p.w, "round %s: %s\n", p.title, s.Describe())
 }

@@ -5,12 +5,15 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/goipq/goipq/internal/bench/benchtest"
+	"github.com/goipq/goipq/internal/bench/report"
 )
 
 // The bar fills as the run goes on, and gives way where there is no room for it.
 func TestLivingLine(t *testing.T) {
 	p := newProgress(io.Discard)
-	p.start(&parameters{Rounds: 5}, 10, 20*time.Second)
+	p.start(&report.Parameters{Rounds: 5}, 10, 20*time.Second)
 	p.begin(2, "inline", true)
 	const text = "512,000 verdicts/s of 900,000 offered, 43.1 % lost"
 	for _, c := range []struct {
@@ -40,7 +43,7 @@ func TestLivingLine(t *testing.T) {
 // When rounds take longer than they were to, so does the rest.
 func TestTimeLeftFollowsTheRounds(t *testing.T) {
 	p := newProgress(io.Discard)
-	p.start(&parameters{Rounds: 5}, 10, 20*time.Second)
+	p.start(&report.Parameters{Rounds: 5}, 10, 20*time.Second)
 	p.begin(1, "inline", true)
 	p.began = p.began.Add(-8 * time.Second) // the first took 8 s, so all take 80 s
 	p.begin(1, "pool", true)
@@ -52,9 +55,9 @@ func TestTimeLeftFollowsTheRounds(t *testing.T) {
 func TestPlainProgress(t *testing.T) {
 	var text strings.Builder
 	p := newProgress(&text)
-	p.start(&parameters{Rounds: usualRounds}, usualRounds, time.Second)
+	p.start(&report.Parameters{Rounds: usualRounds}, usualRounds, time.Second)
 	p.begin(2, "pool of 2", true)
-	p.done(&sampleReport(1000, 600).Modes[1].Rounds[0])
+	p.done(&benchtest.Report(1000, 600).Modes[1].Rounds[0])
 	p.end()
 	want := "round 2/5 pool of 2: 300,000 verdicts/s of 600,000 offered, 50.0 % lost, CPU 1,250 ns/packet\n\n"
 	if text.String() != want {

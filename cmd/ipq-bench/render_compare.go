@@ -8,39 +8,40 @@ import (
 	"strings"
 
 	"github.com/goipq/goipq/internal/bench/plain"
+	"github.com/goipq/goipq/internal/bench/report"
 )
 
 // printComparison prints which documents are compared, their figures side by
 // side, and what the rows come to. It reports whether something is slower.
-func printComparison(w io.Writer, before, after *document, c *comparison, rows []row) bool {
+func printComparison(w io.Writer, before, after *report.Document, c *report.Comparison, rows []report.Row) bool {
 	printDifferences(w, before, after)
 	labels, cells := []string{""}, [][]string{{"old", "new", "new/old", "p", ""}}
 	group := ""
 	var slower, notes, noise []string
 	for _, r := range rows {
-		b, a := r.before.median(), r.after.median()
-		if r.before.group != group {
-			group = r.before.group
+		b, a := r.Before.Median(), r.After.Median()
+		if r.Before.Group != group {
+			group = r.Before.Group
 			labels, cells = append(labels, group), append(cells, make([]string, 5))
 		}
 		mark := ""
-		if r.before.noisy != "" || r.after.noisy != "" {
+		if r.Before.Noisy != "" || r.After.Noisy != "" {
 			mark = " !"
 		}
-		labels = append(labels, "  "+r.before.label)
+		labels = append(labels, "  "+r.Before.Label)
 		cells = append(cells, []string{
-			plain.Fixed(b, r.before.decimals), plain.Fixed(a, r.before.decimals), proportion(b, a),
-			fmt.Sprintf("%.3f", r.p), r.verdict + mark,
+			plain.Fixed(b, r.Before.Decimals), plain.Fixed(a, r.Before.Decimals), proportion(b, a),
+			fmt.Sprintf("%.3f", r.P), r.Verdict + mark,
 		})
 		switch {
-		case r.verdict == isSlower:
-			slower = append(slower, fmt.Sprintf("%s, %s", group, r.before.label))
-		case strings.HasSuffix(group, modeUnqueued) && r.verdict != isSame && r.before.better != 0:
-			notes = append(notes, fmt.Sprintf("%s: %s changed, too: that is the machine, not goipq.", group, r.before.label))
+		case r.Verdict == report.IsSlower:
+			slower = append(slower, fmt.Sprintf("%s, %s", group, r.Before.Label))
+		case strings.HasSuffix(group, report.ModeUnqueued) && r.Verdict != report.IsSame && r.Before.Better != 0:
+			notes = append(notes, fmt.Sprintf("%s: %s changed, too: that is the machine, not goipq.", group, r.Before.Label))
 		}
-		for _, s := range []series{r.before, r.after} {
-			if s.noisy != "" {
-				noise = append(noise, fmt.Sprintf("%s, %s: %s", group, s.label, s.noisy))
+		for _, s := range []report.Series{r.Before, r.After} {
+			if s.Noisy != "" {
+				noise = append(noise, fmt.Sprintf("%s, %s: %s", group, s.Label, s.Noisy))
 			}
 		}
 	}
@@ -52,11 +53,11 @@ func printComparison(w io.Writer, before, after *document, c *comparison, rows [
 	}
 	if len(slower) > 0 {
 		plain.Field(w, width, "slower", fmt.Sprintf("significantly (Mann-Whitney, p < %g) and by %g %% or more: %s",
-			c.alpha, c.threshold, strings.Join(slower, "; ")))
+			c.Alpha, c.Threshold, strings.Join(slower, "; ")))
 		return true
 	}
 	plain.Field(w, width, "result", fmt.Sprintf("nothing is slower, significantly (Mann-Whitney, p < %g) and by %g %% or more",
-		c.alpha, c.threshold))
+		c.Alpha, c.Threshold))
 	return false
 }
 
@@ -70,22 +71,22 @@ func proportion(before, after float64) string {
 
 // printDifferences says which documents are compared, and in what beside
 // goipq's speed they differ.
-func printDifferences(w io.Writer, before, after *document) {
+func printDifferences(w io.Writer, before, after *report.Document) {
 	width := plain.TextWidth(w)
-	plain.Field(w, width, "old", before.describe())
-	plain.Field(w, width, "new", after.describe())
-	for _, d := range differences(before, after) {
+	plain.Field(w, width, "old", before.Describe())
+	plain.Field(w, width, "new", after.Describe())
+	for _, d := range report.Differences(before, after) {
 		plain.Field(w, width, "differs", d)
 	}
-	inBoth := func(of, other *document, name string) {
+	inBoth := func(of, other *report.Document, name string) {
 		keys := make(map[string]bool)
-		for _, s := range other.series() {
-			keys[s.group] = true
+		for _, s := range other.Series() {
+			keys[s.Group] = true
 		}
 		var missing []string
-		for _, s := range of.series() {
-			if !keys[s.group] && !slices.Contains(missing, s.group) {
-				missing = append(missing, s.group)
+		for _, s := range of.Series() {
+			if !keys[s.Group] && !slices.Contains(missing, s.Group) {
+				missing = append(missing, s.Group)
 			}
 		}
 		if len(missing) > 0 {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/goipq/goipq/internal/bench/plain"
+	"github.com/goipq/goipq/internal/bench/report"
 	"github.com/goipq/goipq/ipq"
 )
 
@@ -14,7 +15,7 @@ import (
 type fact struct{ Name, Text string }
 
 // describe says how a run is, or was, made: where, with what load, and by whom.
-func describe(rep *report) []fact {
+func describe(rep *report.Report) []fact {
 	p, s := &rep.Parameters, &rep.Setup
 	all := []fact{
 		{"place", describePlace(s)},
@@ -29,7 +30,7 @@ func describe(rep *report) []fact {
 	return all
 }
 
-func describeMachine(m *machine) string {
+func describeMachine(m *report.Machine) string {
 	model := m.CPU
 	if model == "" {
 		model = m.Arch
@@ -37,7 +38,7 @@ func describeMachine(m *machine) string {
 	return fmt.Sprintf("Linux %s, %s, %s, %s", m.Kernel, model, plain.Plural(m.CPUs, "CPU"), m.Go)
 }
 
-func describePlace(s *setup) string {
+func describePlace(s *report.Setup) string {
 	rights := "with root's rights"
 	if !s.Root {
 		rights = "without root's rights over the machine"
@@ -46,21 +47,21 @@ func describePlace(s *setup) string {
 }
 
 // describePath says what is queued, and where.
-func describePath(p *parameters) string {
+func describePath(p *report.Parameters) string {
 	switch {
 	case p.TCP && p.GSO:
 		return "TCP in both directions through a router between veth pairs, super-packets whole"
 	case p.TCP:
 		return "TCP in both directions through a router between veth pairs, super-packets in segments"
-	case p.Scenario == scenarioForward:
+	case p.Scenario == report.ScenarioForward:
 		return "UDP through a router between veth pairs"
-	case p.Scenario == scenarioUDP:
+	case p.Scenario == report.ScenarioUDP:
 		return "UDP on loopback"
 	}
 	return "ICMP echo requests on loopback"
 }
 
-func describeQueue(p *parameters, s *setup) string {
+func describeQueue(p *report.Parameters, s *report.Setup) string {
 	if s.Rule == "" {
 		return ", not queued"
 	}
@@ -83,7 +84,7 @@ func article(noun string) string {
 	return "a " + noun
 }
 
-func loadLabel(p *parameters) string {
+func loadLabel(p *report.Parameters) string {
 	if p.TCP {
 		return "traffic"
 	}
@@ -91,19 +92,19 @@ func loadLabel(p *parameters) string {
 }
 
 // describeLoad says what is sent.
-func describeLoad(p *parameters) string {
+func describeLoad(p *report.Parameters) string {
 	over := ""
 	if p.IPv6 {
 		over = " over IPv6"
 	}
 	switch {
-	case p.churn():
+	case p.Churn():
 		rate := "one after the other"
 		if p.Rate > 0 {
 			rate = plain.Fixed(p.Rate, 0) + " a second in all"
 		}
-		return fmt.Sprintf("connections%s of %d bytes each way, %d at once, %s", over, churnBytes, p.Flows, rate)
-	case p.bulk():
+		return fmt.Sprintf("connections%s of %d bytes each way, %d at once, %s", over, report.ChurnBytes, p.Flows, rate)
+	case p.Bulk():
 		return fmt.Sprintf("%s%s, each as fast as TCP goes, to a server that reads and drops", plain.Plural(p.Flows, "connection"), over)
 	}
 	size := fmt.Sprintf("%d-byte packets", p.Size)
@@ -121,9 +122,9 @@ func describeLoad(p *parameters) string {
 }
 
 // describeEnd says what becomes of packets at the end of their path.
-func describeEnd(p *parameters) string {
+func describeEnd(p *report.Parameters) string {
 	where := "on arrival"
-	if p.Scenario == scenarioForward {
+	if p.Scenario == report.ScenarioForward {
 		where = "at the server"
 	}
 	switch {
@@ -135,7 +136,7 @@ func describeEnd(p *parameters) string {
 	return "dropped " + where
 }
 
-func describeSenders(p *parameters, s *setup) string {
+func describeSenders(p *report.Parameters, s *report.Setup) string {
 	if p.TCP {
 		return "a client and a server on " + cpuList(s.Flood)
 	}
@@ -145,9 +146,9 @@ func describeSenders(p *parameters, s *setup) string {
 	return "a process on " + cpuList(s.Flood)
 }
 
-func describeConsumer(p *parameters, s *setup) string {
+func describeConsumer(p *report.Parameters, s *report.Setup) string {
 	text := "this process, on " + cpuList(s.Consumer)
-	if s.shared() {
+	if s.Shared() {
 		text += " together with the flood, which has an ordinary send buffer and waits when that is full"
 	}
 	if p.Pin {
@@ -164,7 +165,7 @@ func describeConsumer(p *parameters, s *setup) string {
 	text += "; it " + describeHandler(p.Handler)
 	if p.Bypass != nil {
 		text += fmt.Sprintf("; of the flows that the kernel is to accept, %s %%, it sees the first %d packets only",
-			strconv.FormatFloat(*p.Bypass, 'g', 4, 64), inspected)
+			strconv.FormatFloat(*p.Bypass, 'g', 4, 64), report.Inspected)
 	}
 	return text
 }
@@ -173,35 +174,35 @@ func describeConsumer(p *parameters, s *setup) string {
 func describeHandler(text string) string {
 	kind, arg, _ := strings.Cut(text, ":")
 	switch kind {
-	case handleDrop:
+	case report.HandleDrop:
 		return "drops every packet"
-	case handleMix:
+	case report.HandleMix:
 		if percent, err := strconv.ParseFloat(arg, 64); err == nil {
 			arg = strconv.FormatFloat(percent, 'g', 4, 64)
 		}
 		return fmt.Sprintf("drops %s %% of the packets, evenly, and accepts the others", arg)
-	case handleParse:
-		return "looks each packet's five-tuple up in a table of " + plain.Commas(blockedFlows)
-	case handleInspect:
+	case report.HandleParse:
+		return "looks each packet's five-tuple up in a table of " + plain.Commas(report.BlockedFlows)
+	case report.HandleInspect:
 		return "searches each payload for all patterns at once"
-	case handleRewrite:
+	case report.HandleRewrite:
 		return "changes each packet's payload, of TCP every byte, and its checksums with it"
-	case handleSpin:
+	case report.HandleSpin:
 		return fmt.Sprintf("computes for %s on each packet", arg)
-	case handleSleep:
+	case report.HandleSleep:
 		return fmt.Sprintf("sleeps for %s on each packet", arg)
 	}
 	return "accepts every packet"
 }
 
 // describeTurns says what is measured, and how long that takes.
-func describeTurns(rep *report) string {
+func describeTurns(rep *report.Report) string {
 	p := &rep.Parameters
 	var titles []string
 	for _, name := range p.Modes {
-		titles = append(titles, p.title(name))
+		titles = append(titles, p.Title(name))
 	}
-	modes, total := plain.Enumerate(titles), rep.total().Round(time.Second)
+	modes, total := plain.Enumerate(titles), rep.Total().Round(time.Second)
 	switch {
 	case p.Soak > 0:
 		return fmt.Sprintf("%s, %v each without a pause", modes, p.Soak)
@@ -214,7 +215,7 @@ func describeTurns(rep *report) string {
 }
 
 // describeSweep lists the values.
-func describeSweep(s *sweep) string {
+func describeSweep(s *report.Sweep) string {
 	var values []string
 	for i := range s.Points {
 		values = append(values, s.Points[i].Value)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/goipq/goipq/internal/bench/plain"
+	"github.com/goipq/goipq/internal/bench/report"
 	"github.com/goipq/goipq/internal/plot"
 )
 
@@ -32,18 +33,18 @@ func drawBars(name, caption string, b *plot.Bars) drawing {
 // colour is what a mode has in all drawings: the path without a queue, which
 // others are compared with, none.
 func colour(mode string) int {
-	return max(0, slices.Index([]string{modeUnqueued, modeInline, modePool}, mode))
+	return max(0, slices.Index([]string{report.ModeUnqueued, report.ModeInline, report.ModePool}, mode))
 }
 
 const medians = "Medians of the rounds, with the least and the most."
 
 // runDrawings returns those of a run.
-func runDrawings(rep *report) []drawing {
+func runDrawings(rep *report.Report) []drawing {
 	var all []drawing
 	if rep.Sweep != nil {
 		return sweepDrawings(rep.Sweep)
 	}
-	for _, draw := range []func(*report) (drawing, bool){
+	for _, draw := range []func(*report.Report) (drawing, bool){
 		rateBars, throughputBars, latencyChart, roundsChart, batchChart, soakChart,
 	} {
 		if d, ok := draw(rep); ok {
@@ -54,59 +55,59 @@ func runDrawings(rep *report) []drawing {
 }
 
 // rateBars has the main figure of each mode.
-func rateBars(rep *report) (drawing, bool) {
-	x := rep.Parameters.shown()
-	b := &plot.Bars{Title: heading(x), Label: x.label}
+func rateBars(rep *report.Report) (drawing, bool) {
+	x := rep.Parameters.Shown()
+	b := &plot.Bars{Title: heading(x), Label: x.Label}
 	for i := range rep.Modes {
-		if s, ok := rep.Modes[i].Summary[x.name]; ok {
-			b.Bars = append(b.Bars, bar(rep.title(rep.Modes[i].Name), rep.Modes[i].Name, x, s))
+		if s, ok := rep.Modes[i].Summary[x.Name]; ok {
+			b.Bars = append(b.Bars, bar(rep.Title(rep.Modes[i].Name), rep.Modes[i].Name, x, s))
 		}
 	}
 	return drawBars("rate", medians, b), len(b.Bars) > 0
 }
 
-func bar(name, mode string, x metric, s spread) plot.Bar {
-	text := plain.Fixed(s.Median, x.decimals)
+func bar(name, mode string, x report.Metric, s report.Spread) plot.Bar {
+	text := plain.Fixed(s.Median, x.Decimals)
 	return plot.Bar{
 		Name: name, Colour: colour(mode), Value: s.Median, Low: s.Min, High: s.Max, Text: text,
-		Note: fmt.Sprintf("%s: %s (%s to %s)", name, text, plain.Fixed(s.Min, x.decimals), plain.Fixed(s.Max, x.decimals)),
+		Note: fmt.Sprintf("%s: %s (%s to %s)", name, text, plain.Fixed(s.Min, x.Decimals), plain.Fixed(s.Max, x.Decimals)),
 	}
 }
 
 // heading is a metric's label for people who see no table.
-func heading(x metric) string {
-	switch x.name {
-	case arrivedRate:
+func heading(x report.Metric) string {
+	switch x.Name {
+	case report.ArrivedRate:
 		return "Packets that arrived, per second"
-	case verdictRate:
+	case report.VerdictRate:
 		return "Verdicts per second"
-	case goodput:
+	case report.Goodput:
 		return "TCP goodput, Mbit/s"
-	case connectionRate:
+	case report.ConnectionRate:
 		return "Connections per second"
-	case cpuCost:
+	case report.CpuCost:
 		return "CPU time per packet, ns"
-	case lostShare:
+	case report.LostShare:
 		return "Packets lost in the kernel, %"
-	case ofUnqueued:
+	case report.OfUnqueued:
 		return "Share of the path without a queue, %"
 	}
-	return strings.ToUpper(x.label[:1]) + x.label[1:]
+	return strings.ToUpper(x.Label[:1]) + x.Label[1:]
 }
 
-func throughputBars(rep *report) (drawing, bool) {
-	x := metric{label: "packets/s"}
+func throughputBars(rep *report.Report) (drawing, bool) {
+	x := report.Metric{Label: "packets/s"}
 	b := &plot.Bars{Title: "RFC 2544 throughput: the highest rate without loss", Label: "packets/s"}
 	for i := range rep.Modes {
 		if m := &rep.Modes[i]; m.Throughput != nil && len(m.Throughput.Searches) > 0 {
-			b.Bars = append(b.Bars, bar(rep.title(m.Name), m.Name, x, m.Throughput.Rate))
+			b.Bars = append(b.Bars, bar(rep.Title(m.Name), m.Name, x, m.Throughput.Rate))
 		}
 	}
 	return drawBars("throughput", "Medians of the searches, with the least and the most.", b), len(b.Bars) > 0
 }
 
 // latencyChart has each mode's distribution on the axis of HDR histograms.
-func latencyChart(rep *report) (drawing, bool) {
+func latencyChart(rep *report.Report) (drawing, bool) {
 	c := &plot.Chart{
 		Title: "Latency by percentile",
 		X:     plot.Axis{Label: "percentile", Scale: plot.Percentile, Format: plot.Percent},
@@ -118,7 +119,7 @@ func latencyChart(rep *report) (drawing, bool) {
 		if l == nil {
 			continue
 		}
-		s := plot.Series{Name: rep.title(m.Name), Colour: colour(m.Name), Plain: true}
+		s := plot.Series{Name: rep.Title(m.Name), Colour: colour(m.Name), Plain: true}
 		for _, p := range distribution(l) {
 			s.Points = append(s.Points, plot.Point{X: p.Percent, Y: float64(p.Time)})
 		}
@@ -128,11 +129,11 @@ func latencyChart(rep *report) (drawing, bool) {
 }
 
 // distribution is what there is of one, below 100 percent.
-func distribution(l *latency) []percentile {
+func distribution(l *report.Latency) []report.Percentile {
 	if len(l.Points) > 0 {
 		return l.Points
 	}
-	return []percentile{
+	return []report.Percentile{
 		{Percent: 50, Time: l.P50}, {Percent: 90, Time: l.P90}, {Percent: 99, Time: l.P99},
 		{Percent: 99.9, Time: l.P999}, {Percent: 99.99, Time: l.P9999},
 	}
@@ -155,24 +156,24 @@ func duration(ns float64) string {
 }
 
 // roundsChart shows how steady the machine was.
-func roundsChart(rep *report) (drawing, bool) {
-	x := rep.Parameters.shown()
+func roundsChart(rep *report.Report) (drawing, bool) {
+	x := rep.Parameters.Shown()
 	c := &plot.Chart{
 		Title: heading(x) + ", by round",
 		X:     plot.Axis{Label: "round", Format: plot.SI},
-		Y:     plot.Axis{Label: x.label, FromZero: true},
+		Y:     plot.Axis{Label: x.Label, FromZero: true},
 	}
 	most := 0
 	for i := range rep.Modes {
 		m := &rep.Modes[i]
-		s := plot.Series{Name: rep.title(m.Name), Colour: colour(m.Name)}
+		s := plot.Series{Name: rep.Title(m.Name), Colour: colour(m.Name)}
 		for j := range m.Rounds {
 			rd := &m.Rounds[j]
 			most = max(most, rd.Round)
-			if v := x.of(rd); !math.IsNaN(v) {
+			if v := x.Of(rd); !math.IsNaN(v) {
 				s.Points = append(s.Points, plot.Point{
 					X: float64(rd.Round), Y: v, Low: v, High: v,
-					Note: fmt.Sprintf("%s, round %d: %s", s.Name, rd.Round, plain.Fixed(v, x.decimals)),
+					Note: fmt.Sprintf("%s, round %d: %s", s.Name, rd.Round, plain.Fixed(v, x.Decimals)),
 				})
 			}
 		}
@@ -187,7 +188,7 @@ func roundsChart(rep *report) (drawing, bool) {
 }
 
 // batchChart shows how many packets a receive call brought.
-func batchChart(rep *report) (drawing, bool) {
+func batchChart(rep *report.Report) (drawing, bool) {
 	c := &plot.Chart{
 		Title: "Packets for each receive call",
 		X: plot.Axis{Label: "packets, from this many on", Scale: plot.Log, Format: func(v float64) string {
@@ -209,7 +210,7 @@ func batchChart(rep *report) (drawing, bool) {
 		if sum == 0 {
 			continue
 		}
-		s := plot.Series{Name: rep.title(m.Name), Colour: colour(m.Name)}
+		s := plot.Series{Name: rep.Title(m.Name), Colour: colour(m.Name)}
 		most = max(most, used)
 		for j, n := range m.BatchSizes[:used] {
 			from := uint64(1) << j
@@ -227,7 +228,7 @@ func batchChart(rep *report) (drawing, bool) {
 	return drawChart("batches", "Each mark stands for calls that brought as many packets or more, and fewer than the next.", c), most > 0
 }
 
-func soakChart(rep *report) (drawing, bool) {
+func soakChart(rep *report.Report) (drawing, bool) {
 	c := &plot.Chart{
 		Title: "Resident memory under load",
 		X:     plot.Axis{Label: "time", Format: duration},
@@ -235,7 +236,7 @@ func soakChart(rep *report) (drawing, bool) {
 	}
 	for i := range rep.Soaks {
 		k := &rep.Soaks[i]
-		s := plot.Series{Name: rep.title(k.Mode), Colour: colour(k.Mode), Plain: true}
+		s := plot.Series{Name: rep.Title(k.Mode), Colour: colour(k.Mode), Plain: true}
 		for j := range k.Samples {
 			s.Points = append(s.Points, plot.Point{X: float64(k.Samples[j].At / time.Nanosecond), Y: float64(k.Samples[j].Resident) / (1 << 20)})
 		}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/goipq/goipq/internal/bench/plain"
+	"github.com/goipq/goipq/internal/bench/report"
 	"github.com/goipq/goipq/internal/peers"
 	"github.com/goipq/goipq/internal/plot"
 )
@@ -43,7 +44,7 @@ func peerBar(c *peers.Contest, one *peers.Contestant) plot.Bar {
 		}
 	}
 	colour := 0 // whom goipq is compared with
-	if isOurs(one.Name) {
+	if report.IsOurs(one.Name) {
 		colour = 1
 	}
 	return plot.Bar{

@@ -5,64 +5,65 @@ import (
 	"slices"
 
 	"github.com/goipq/goipq/internal/bench/plain"
+	"github.com/goipq/goipq/internal/bench/report"
 	"github.com/goipq/goipq/internal/plot"
 )
 
 // swept are the metrics that a sweep is drawn of, as far as it has them.
 var swept = []string{
-	verdictRate, arrivedRate, goodput, connectionRate, ofUnqueued, cpuCost, lostShare,
-	latencyP50, latencyP99, latencyP999, connectionP50, connectionP99,
+	report.VerdictRate, report.ArrivedRate, report.Goodput, report.ConnectionRate, report.OfUnqueued, report.CpuCost, report.LostShare,
+	report.LatencyP50, report.LatencyP99, report.LatencyP999, report.ConnectionP50, report.ConnectionP99,
 }
 
 // A sweptFigure is one figure over the points of a sweep.
 type sweptFigure struct {
-	metric
-	of func(*mode) (spread, bool)
+	report.Metric
+	of func(*report.Mode) (report.Spread, bool)
 }
 
 // figures are those that at least one point has.
-func figures(s *sweep) []sweptFigure {
+func figures(s *report.Sweep) []sweptFigure {
 	all := []sweptFigure{{
-		metric{name: throughputRate, label: "packets/s"},
-		func(m *mode) (spread, bool) {
+		report.Metric{Name: report.ThroughputRate, Label: "packets/s"},
+		func(m *report.Mode) (report.Spread, bool) {
 			if m.Throughput == nil || len(m.Throughput.Searches) == 0 {
-				return spread{}, false
+				return report.Spread{}, false
 			}
 			return m.Throughput.Rate, true
 		},
 	}}
 	for _, name := range swept {
-		if name == arrivedRate && !arrivesLess(s) {
+		if name == report.ArrivedRate && !arrivesLess(s) {
 			continue
 		}
-		all = append(all, sweptFigure{metricNamed(name), func(m *mode) (spread, bool) {
+		all = append(all, sweptFigure{report.MetricNamed(name), func(m *report.Mode) (report.Spread, bool) {
 			sp, ok := m.Summary[name]
 			return sp, ok
 		}})
 	}
 	return slices.DeleteFunc(all, func(f sweptFigure) bool {
-		return !slices.ContainsFunc(s.Points, func(p point) bool {
-			return slices.ContainsFunc(p.Modes, func(m mode) bool { _, ok := f.of(&m); return ok })
+		return !slices.ContainsFunc(s.Points, func(p report.Point) bool {
+			return slices.ContainsFunc(p.Modes, func(m report.Mode) bool { _, ok := f.of(&m); return ok })
 		})
 	})
 }
 
 // arrivesLess tells that what arrived is not just what was decided.
-func arrivesLess(s *sweep) bool {
-	return slices.ContainsFunc(s.Points, func(p point) bool {
-		return p.Parameters.Handler != handleAccept || slices.Contains(p.Parameters.Modes, modeUnqueued)
+func arrivesLess(s *report.Sweep) bool {
+	return slices.ContainsFunc(s.Points, func(p report.Point) bool {
+		return p.Parameters.Handler != report.HandleAccept || slices.Contains(p.Parameters.Modes, report.ModeUnqueued)
 	})
 }
 
 func (f *sweptFigure) heading() string {
-	if f.name == throughputRate {
+	if f.Name == report.ThroughputRate {
 		return "RFC 2544 throughput, packets per second"
 	}
-	return heading(f.metric)
+	return heading(f.Metric)
 }
 
 // modesOf are the names of all that were measured, in their order.
-func modesOf(s *sweep) []string {
+func modesOf(s *report.Sweep) []string {
 	var names []string
 	for _, p := range s.Points {
 		for _, m := range p.Modes {
@@ -75,24 +76,24 @@ func modesOf(s *sweep) []string {
 }
 
 // sweepDrawings has one for each figure: lines over numbers, bars for names.
-func sweepDrawings(s *sweep) []drawing {
+func sweepDrawings(s *report.Sweep) []drawing {
 	var all []drawing
 	for _, f := range figures(s) {
 		title := fmt.Sprintf("%s, by %s", f.heading(), s.Parameter)
 		if s.Numeric {
-			all = append(all, drawChart(f.name, medians, sweepChart(s, &f, title)))
+			all = append(all, drawChart(f.Name, medians, sweepChart(s, &f, title)))
 		} else {
-			all = append(all, drawBars(f.name, medians, sweepBars(s, &f, title)))
+			all = append(all, drawBars(f.Name, medians, sweepBars(s, &f, title)))
 		}
 	}
 	return all
 }
 
-func sweepChart(s *sweep, f *sweptFigure, title string) *plot.Chart {
+func sweepChart(s *report.Sweep, f *sweptFigure, title string) *plot.Chart {
 	c := &plot.Chart{
 		Title: title,
 		X:     plot.Axis{Label: s.Parameter},
-		Y:     plot.Axis{Label: f.label, FromZero: true},
+		Y:     plot.Axis{Label: f.Label, FromZero: true},
 	}
 	var least, most float64
 	for i, p := range s.Points {
@@ -117,7 +118,7 @@ func sweepChart(s *sweep, f *sweptFigure, title string) *plot.Chart {
 					line.Points = append(line.Points, plot.Point{
 						X: p.Number, Y: sp.Median, Low: sp.Min, High: sp.Max,
 						Note: fmt.Sprintf("%s, %s %s: %s (%s to %s)", name, s.Parameter, p.Value,
-							plain.Fixed(sp.Median, f.decimals), plain.Fixed(sp.Min, f.decimals), plain.Fixed(sp.Max, f.decimals)),
+							plain.Fixed(sp.Median, f.Decimals), plain.Fixed(sp.Min, f.Decimals), plain.Fixed(sp.Max, f.Decimals)),
 					})
 				}
 			}
@@ -130,14 +131,14 @@ func sweepChart(s *sweep, f *sweptFigure, title string) *plot.Chart {
 	return c
 }
 
-func sweepBars(s *sweep, f *sweptFigure, title string) *plot.Bars {
-	b := &plot.Bars{Title: title, Label: f.label}
+func sweepBars(s *report.Sweep, f *sweptFigure, title string) *plot.Bars {
+	b := &plot.Bars{Title: title, Label: f.Label}
 	for i := range s.Points {
 		p := &s.Points[i]
 		for j := range p.Modes {
 			if sp, ok := f.of(&p.Modes[j]); ok {
 				name := p.Modes[j].Name
-				b.Bars = append(b.Bars, bar(fmt.Sprintf("%s, %s", p.Value, name), name, f.metric, sp))
+				b.Bars = append(b.Bars, bar(fmt.Sprintf("%s, %s", p.Value, name), name, f.Metric, sp))
 			}
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"text/template"
 
 	"github.com/goipq/goipq/internal/bench/plain"
+	"github.com/goipq/goipq/internal/bench/report"
 )
 
 // A quoter reads what a template quotes: reports, in the template's folder.
@@ -16,7 +17,7 @@ type quoter struct {
 	folder   string // of the template
 	page     string // folder of the page, to which links are relative
 	svg      string // folder of the plots
-	docs     map[string]*document
+	docs     map[string]*report.Document
 	drawings map[string][]byte // by path
 }
 
@@ -24,7 +25,7 @@ type quoter struct {
 func renderMarkdown(tmpl, out, svg string) ([]byte, map[string][]byte, error) {
 	q := &quoter{
 		folder: filepath.Dir(tmpl), page: filepath.Dir(out), svg: svg,
-		docs: make(map[string]*document), drawings: make(map[string][]byte),
+		docs: make(map[string]*report.Document), drawings: make(map[string][]byte),
 	}
 	text, err := os.ReadFile(tmpl)
 	if err != nil {
@@ -52,11 +53,11 @@ func renderMarkdown(tmpl, out, svg string) ([]byte, map[string][]byte, error) {
 }
 
 // open reads a report, once.
-func (q *quoter) open(name string) (*document, error) {
+func (q *quoter) open(name string) (*report.Document, error) {
 	if d := q.docs[name]; d != nil {
 		return d, nil
 	}
-	d, err := readDocument(filepath.Join(q.folder, name))
+	d, err := report.Read(filepath.Join(q.folder, name))
 	if err != nil {
 		return nil, err
 	}
@@ -100,7 +101,7 @@ func (q *quoter) tables(name string) (string, error) {
 		fmt.Fprintf(&text, "**%s**\n\n%s\n", s.Tables[i].Title, s.Tables[i].markdown())
 	}
 	for _, note := range s.Notes {
-		if d.peers != nil || strings.HasPrefix(note, "!: ") {
+		if d.Peers != nil || strings.HasPrefix(note, "!: ") {
 			fmt.Fprintf(&text, "%s\n\n", note)
 		}
 	}
@@ -164,7 +165,7 @@ func (q *quoter) value(name, group, label string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return plain.Fixed(s.median(), s.decimals), nil
+	return plain.Fixed(s.Median(), s.Decimals), nil
 }
 
 // spread is the median with the least and the most.
@@ -173,22 +174,22 @@ func (q *quoter) spread(name, group, label string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	all := spreadOf(append([]float64(nil), s.values...))
-	return fmt.Sprintf("%s (%s–%s)", plain.Fixed(all.Median, s.decimals), plain.Fixed(all.Min, s.decimals), plain.Fixed(all.Max, s.decimals)), nil
+	all := report.SpreadOf(append([]float64(nil), s.Values...))
+	return fmt.Sprintf("%s (%s–%s)", plain.Fixed(all.Median, s.Decimals), plain.Fixed(all.Min, s.Decimals), plain.Fixed(all.Max, s.Decimals)), nil
 }
 
-func (q *quoter) find(name, group, label string) (*series, error) {
+func (q *quoter) find(name, group, label string) (*report.Series, error) {
 	d, err := q.open(name)
 	if err != nil {
 		return nil, err
 	}
 	var has []string
-	all := d.series()
+	all := d.Series()
 	for i := range all {
-		if all[i].group == group && all[i].label == label {
+		if all[i].Group == group && all[i].Label == label {
 			return &all[i], nil
 		}
-		has = append(has, fmt.Sprintf("%q %q", all[i].group, all[i].label))
+		has = append(has, fmt.Sprintf("%q %q", all[i].Group, all[i].Label))
 	}
 	return nil, fmt.Errorf("%s has no %q of %q, but: %s", name, label, group, strings.Join(has, ", "))
 }

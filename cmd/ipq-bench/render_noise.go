@@ -6,26 +6,27 @@ import (
 	"strings"
 
 	"github.com/goipq/goipq/internal/bench/plain"
+	"github.com/goipq/goipq/internal/bench/report"
 )
 
 // noise says which modes' main figures are not to be relied on, and why.
-func noise(rep *report) []string {
-	points := rep.points()
+func noise(rep *report.Report) []string {
+	points := rep.Points()
 	var noise []string
 	for i := range points {
 		pt := &points[i]
 		for j := range pt.Modes {
 			m := &pt.Modes[j]
-			text := m.Summary[throughputRate].Noisy
-			switch main := pt.Parameters.shown(); {
+			text := m.Summary[report.ThroughputRate].Noisy
+			switch main := pt.Parameters.Shown(); {
 			case text != "":
 			case rep.Sweep != nil: // there are many
-				text = m.Summary[main.name].Noisy
+				text = m.Summary[main.Name].Noisy
 			default:
 				text = noiseOfMode(m, main)
 			}
 			if text != "" {
-				noise = append(noise, pt.title(m.Name)+": "+text)
+				noise = append(noise, pt.Title(m.Name)+": "+text)
 			}
 		}
 	}
@@ -34,23 +35,23 @@ func noise(rep *report) []string {
 
 // noiseOfMode says how noisy the figures are: of the main one why, and how many others
 // there are.
-func noiseOfMode(m *mode, main metric) string {
+func noiseOfMode(m *report.Mode, main report.Metric) string {
 	var others int
 	for name, s := range m.Summary {
-		if s.Noisy != "" && name != main.name {
+		if s.Noisy != "" && name != main.Name {
 			others++
 		}
 	}
-	text := m.Summary[main.name].Noisy
+	text := m.Summary[main.Name].Noisy
 	switch {
 	case text == "" && others == 0:
 		return ""
 	case text == "":
-		return fmt.Sprintf("%s, but not %s", plain.Plural(others, "figure"), main.label)
+		return fmt.Sprintf("%s, but not %s", plain.Plural(others, "figure"), main.Label)
 	case others == 0:
-		return main.label + " " + text
+		return main.Label + " " + text
 	}
-	return fmt.Sprintf("%s %s; and so are %s more", main.label, text, plain.Plural(others, "figure"))
+	return fmt.Sprintf("%s %s; and so are %s more", main.Label, text, plain.Plural(others, "figure"))
 }
 
 // marked explains the marks of noisy figures, up to a few.

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/goipq/goipq/internal/bench/plain"
+	"github.com/goipq/goipq/internal/bench/report"
 )
 
 // A view is what the notes look at, over all modes with a round.
@@ -25,7 +26,7 @@ type view struct {
 const noticeable = 1
 
 // look returns what the notes look at; ok is false when nothing was measured.
-func look(rep *report) (v view, ok bool) {
+func look(rep *report.Report) (v view, ok bool) {
 	v = view{offered: math.Inf(1), decided: math.Inf(1), busy: math.Inf(1)}
 	for i := range rep.Modes {
 		m := &rep.Modes[i]
@@ -33,34 +34,34 @@ func look(rep *report) (v view, ok bool) {
 			continue
 		}
 		ok = true
-		if m.Name == modeUnqueued {
+		if m.Name == report.ModeUnqueued {
 			continue
 		}
-		verdicts, lost := m.Summary[verdictRate], m.Summary[lostShare].Median
-		v.offered = min(v.offered, m.Summary[offeredRate].Median)
+		verdicts, lost := m.Summary[report.VerdictRate], m.Summary[report.LostShare].Median
+		v.offered = min(v.offered, m.Summary[report.OfferedRate].Median)
 		v.decided = min(v.decided, verdicts.Median)
 		v.lost = max(v.lost, lost)
 		if verdicts.Median > 0 {
 			v.wobble = max(v.wobble, (verdicts.Max-verdicts.Min)/verdicts.Median)
 		}
-		v.guessed = v.guessed || m.guessed()
-		var all round
+		v.guessed = v.guessed || m.Guessed()
+		var all report.Round
 		for j := range m.Rounds {
 			rd := &m.Rounds[j]
 			all.CPU += rd.CPU
 			all.Window += rd.Window
-			v.lostAll += rd.kernelLost()
+			v.lostAll += rd.KernelLost()
 			v.lostAtSocket += rd.SocketDropped
 		}
 		if lost >= noticeable {
-			v.busy = min(v.busy, ratio(uint64(all.CPU), uint64(all.Window)))
+			v.busy = min(v.busy, report.Ratio(uint64(all.CPU), uint64(all.Window)))
 		}
 	}
 	return v, ok
 }
 
 // notes say how to read the table.
-func notes(rep *report) []string {
+func notes(rep *report.Report) []string {
 	v, ok := look(rep)
 	if !ok {
 		return []string{"nothing was measured"}
@@ -69,7 +70,7 @@ func notes(rep *report) []string {
 	note := func(format string, args ...any) { notes = append(notes, fmt.Sprintf(format, args...)) }
 
 	rate := rep.Parameters.Rate
-	queued := slices.ContainsFunc(rep.Modes, func(m mode) bool { return m.Name != modeUnqueued && len(m.Rounds) > 0 })
+	queued := slices.ContainsFunc(rep.Modes, func(m report.Mode) bool { return m.Name != report.ModeUnqueued && len(m.Rounds) > 0 })
 	if rep.Parameters.TCP || rep.Parameters.Bypass != nil || !queued {
 		return otherNotes(rep, v, queued)
 	}
@@ -79,7 +80,7 @@ func notes(rep *report) []string {
 			"decide. That is saturation: its verdicts/s are the most that it carries. What a packet costs at "+
 			"a load that it bears: ipq-bench -rate %d", bearable(v.decided))
 	case rate == 0:
-		if rep.Setup.shared() {
+		if rep.Setup.Shared() {
 			note("Next to nothing was lost: floods and consumer share their CPUs, and the floods wait for room. " +
 				"Verdicts/s are what these CPUs carry, sending included.")
 			break
@@ -106,7 +107,7 @@ func notes(rep *report) []string {
 	if v.guessed {
 		note("~: the kernel shows this user no count of what it dropped; this is what is missing.")
 	}
-	if share := 100 * ratio(v.lostAtSocket, v.lostAll); v.lost >= noticeable && share >= noticeable {
+	if share := 100 * report.Ratio(v.lostAtSocket, v.lostAll); v.lost >= noticeable && share >= noticeable {
 		note("%s %% of the loss did not fit into the socket's buffer of %s KiB, before the queue was full: "+
 			"see net.core.rmem_max, or choose a lower -maxlen.",
 			plain.Fixed(share, 0), plain.Commas(uint64(rep.Setup.ReadBuffer)/1024))
@@ -123,7 +124,7 @@ func notes(rep *report) []string {
 	case v.busy < 0.5:
 		note("The consumer lost packets while it got only %s %% of a CPU: something else keeps this machine "+
 			"busy, and the figures are worth little.", plain.Fixed(100*v.busy, 0))
-	case v.wobble > noisy:
+	case v.wobble > report.MaxWobble:
 		note("Verdicts/s vary by %s %% between rounds: something else keeps this machine busy.", plain.Fixed(100*v.wobble, 0))
 	}
 	return notes
@@ -131,19 +132,19 @@ func notes(rep *report) []string {
 
 // otherNotes are those where no packets are offered to a queue, but connections,
 // or where there is none.
-func otherNotes(rep *report, v view, queued bool) []string {
+func otherNotes(rep *report.Report, v view, queued bool) []string {
 	var notes []string
 	note := func(format string, args ...any) { notes = append(notes, fmt.Sprintf(format, args...)) }
 	p := &rep.Parameters
 	switch {
 	case !queued:
 		note("This is the path without a queue: what the senders and the kernel can do here.")
-	case p.bulk() && !p.GSO:
+	case p.Bulk() && !p.GSO:
 		note("Goodput is what the server has read. Every super-packet was cut into segments before the queue, and " +
 			"each was decided: that is what -gso saves.")
-	case p.bulk():
+	case p.Bulk():
 		note("Goodput is what the server has read. A packet here is what TCP sends at once, up to 64 KiB.")
-	case p.churn():
+	case p.Churn():
 		note("A connection is timed from when it was begun, or due, to the server's end of it: some ten packets, " +
 			"each of them queued.")
 	}
@@ -154,12 +155,12 @@ func otherNotes(rep *report, v view, queued bool) []string {
 	if queued && v.guessed {
 		note("~: the kernel shows this user no count of what it dropped; this is what is missing.")
 	}
-	main := p.main()
+	main := p.Main()
 	for i := range rep.Modes {
 		m := &rep.Modes[i]
-		if s := m.Summary[main.name]; s.Median > 0 && (s.Max-s.Min)/s.Median > noisy {
+		if s := m.Summary[main.Name]; s.Median > 0 && (s.Max-s.Min)/s.Median > report.MaxWobble {
 			note("%s: %s varies by %s %% between rounds: something else keeps this machine busy.",
-				rep.title(m.Name), main.label, plain.Fixed(100*(s.Max-s.Min)/s.Median, 0))
+				rep.Title(m.Name), main.Label, plain.Fixed(100*(s.Max-s.Min)/s.Median, 0))
 		}
 	}
 	return notes

@@ -4,6 +4,7 @@ import (
 	"bytes"
 
 	"github.com/goipq/goipq/internal/bench/plain"
+	"github.com/goipq/goipq/internal/bench/report"
 
 	_ "embed"
 	"fmt"
@@ -51,7 +52,7 @@ var pageText string
 var pageTemplate = template.Must(template.New("page").Parse(pageText))
 
 // renderPage makes one self-contained page of all documents.
-func renderPage(docs []document) ([]byte, error) {
+func renderPage(docs []report.Document) ([]byte, error) {
 	p := page{Style: template.CSS(plot.Style)}
 	for i := range docs {
 		p.Sections = append(p.Sections, sectionOf(&docs[i]))
@@ -64,11 +65,11 @@ func renderPage(docs []document) ([]byte, error) {
 }
 
 // drawings returns all plots of a document.
-func drawings(d *document) []drawing {
-	if d.peers != nil {
-		return peerDrawings(d.peers)
+func drawings(d *report.Document) []drawing {
+	if d.Peers != nil {
+		return peerDrawings(d.Peers)
 	}
-	return runDrawings(d.run)
+	return runDrawings(d.Run)
 }
 
 // A plotFile is a plot that stands by itself.
@@ -78,21 +79,21 @@ type plotFile struct {
 }
 
 // plotFiles returns all plots of a document.
-func plotFiles(d *document) []plotFile {
+func plotFiles(d *report.Document) []plotFile {
 	var all []plotFile
-	base := strings.TrimSuffix(filepath.Base(d.path), ".json")
+	base := strings.TrimSuffix(filepath.Base(d.Path), ".json")
 	for _, x := range drawings(d) {
 		all = append(all, plotFile{base + "-" + x.name + ".svg", x.svg(wideWidth, true)})
 	}
 	return all
 }
 
-func sectionOf(d *document) section {
+func sectionOf(d *report.Document) section {
 	var s section
-	if d.peers != nil {
-		s = peersSection(d.peers)
+	if d.Peers != nil {
+		s = peersSection(d.Peers)
 	} else {
-		s = runSection(d.run)
+		s = runSection(d.Run)
 	}
 	for _, x := range drawings(d) {
 		s.Plots = append(s.Plots, pagePlot{
@@ -106,12 +107,12 @@ func sectionOf(d *document) section {
 }
 
 func peersSection(rep *peers.Report) section {
-	m := machine{Kernel: rep.Machine.Kernel, Arch: rep.Machine.Arch, CPU: rep.Machine.CPU, CPUs: rep.Machine.CPUs, Go: rep.Machine.Go}
+	m := report.Machine{Kernel: rep.Machine.Kernel, Arch: rep.Machine.Arch, CPU: rep.Machine.CPU, CPUs: rep.Machine.CPUs, Go: rep.Machine.Go}
 	s := section{
 		Title: "goipq and its peers",
 		Facts: []fact{
 			{"machine", describeMachine(&m)},
-			{"when", rep.Time.UTC().Format(dateFormat)},
+			{"when", rep.Time.UTC().Format(report.DateFormat)},
 		},
 		Tables: peerTables(rep),
 	}
@@ -138,26 +139,26 @@ func peersSection(rep *peers.Report) section {
 	return s
 }
 
-func runSection(rep *report) section {
+func runSection(rep *report.Report) section {
 	s := section{
 		Title: subject(rep),
 		Facts: []fact{
 			{"machine", describeMachine(&rep.Machine)},
 			{"goipq", rep.Machine.Goipq},
-			{"when", rep.Time.UTC().Format(dateFormat)},
+			{"when", rep.Time.UTC().Format(report.DateFormat)},
 		},
 	}
 	s.Facts = append(s.Facts, describe(rep)...)
-	s.Facts = append(s.Facts, fact{"books", rep.Books.describe()})
+	s.Facts = append(s.Facts, fact{"books", rep.Books.Describe()})
 	if rep.Interrupted {
 		s.Notes = append(s.Notes, "Interrupted: this is what was measured so far.")
 	}
 	switch {
 	case rep.Sweep != nil:
 		s.Tables = sweepTables(rep.Sweep)
-	case rep.Kind == kindThroughput:
+	case rep.Kind == report.KindThroughput:
 		s.Tables = append(s.Tables, searchTable(rep))
-	case rep.Kind == kindRounds:
+	case rep.Kind == report.KindRounds:
 		s.Notes = append(s.Notes, notes(rep)...)
 		s.Tables = append(s.Tables, figureTable(rep))
 	}
@@ -170,21 +171,21 @@ func runSection(rep *report) section {
 }
 
 // subject says what was measured in a few words.
-func subject(rep *report) string {
+func subject(rep *report.Report) string {
 	p := &rep.Parameters
 	what := p.Scenario
-	if p.TCP && p.Scenario == scenarioForward {
+	if p.TCP && p.Scenario == report.ScenarioForward {
 		what += ", TCP"
 	}
-	if p.Handler != handleAccept && (rep.Sweep == nil || rep.Sweep.Parameter != "handler") {
+	if p.Handler != report.HandleAccept && (rep.Sweep == nil || rep.Sweep.Parameter != "handler") {
 		what += ", " + p.Handler
 	}
 	switch {
 	case rep.Sweep != nil:
 		return what + " by " + rep.Sweep.Parameter
-	case rep.Kind == kindThroughput:
+	case rep.Kind == report.KindThroughput:
 		return what + ", throughput"
-	case rep.Kind == kindSoak:
+	case rep.Kind == report.KindSoak:
 		return what + ", soak"
 	}
 	return what

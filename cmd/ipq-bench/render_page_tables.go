@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"github.com/goipq/goipq/internal/bench/plain"
+	"github.com/goipq/goipq/internal/bench/report"
 	"github.com/goipq/goipq/internal/peers"
 )
 
@@ -18,17 +19,17 @@ type pageTable struct {
 type pageCell struct{ Text, Below string }
 
 // figureTable is the one that a terminal shows.
-func figureTable(rep *report) pageTable {
+func figureTable(rep *report.Report) pageTable {
 	t := pageTable{Title: "Figures", Head: []string{""}}
 	for i := range rep.Modes {
-		t.Head = append(t.Head, rep.title(rep.Modes[i].Name))
+		t.Head = append(t.Head, rep.Title(rep.Modes[i].Name))
 	}
-	for _, x := range rep.Parameters.rows() {
-		row := []pageCell{{Text: x.label}}
+	for _, x := range rep.Parameters.Rows() {
+		row := []pageCell{{Text: x.Label}}
 		for i := range rep.Modes {
 			cell := pageCell{Text: "-"}
-			if s, ok := rep.Modes[i].Summary[x.name]; ok {
-				cell = spreadCell(s, x.decimals)
+			if s, ok := rep.Modes[i].Summary[x.Name]; ok {
+				cell = spreadCell(s, x.Decimals)
 			}
 			row = append(row, cell)
 		}
@@ -38,12 +39,12 @@ func figureTable(rep *report) pageTable {
 }
 
 // searchTable has the result of each search.
-func searchTable(rep *report) pageTable {
+func searchTable(rep *report.Report) pageTable {
 	t := pageTable{Title: "Searches, packets per second", Head: []string{"round"}}
 	most := 0
 	for i := range rep.Modes {
 		m := &rep.Modes[i]
-		t.Head = append(t.Head, rep.title(m.Name))
+		t.Head = append(t.Head, rep.Title(m.Name))
 		if m.Throughput != nil {
 			most = max(most, len(m.Throughput.Searches))
 		}
@@ -63,9 +64,9 @@ func searchTable(rep *report) pageTable {
 }
 
 // searchCell says what a search found, and what kept it from finding more.
-func searchCell(s *search) pageCell {
+func searchCell(s *report.Search) pageCell {
 	c := pageCell{Text: plain.Fixed(s.Rate, 0), Below: "more is lost"}
-	if s.Limit == limitSender {
+	if s.Limit == report.LimitSender {
 		c.Text, c.Below = "≥ "+c.Text, "more cannot be sent"
 	}
 	if len(s.Noise) > 0 {
@@ -74,7 +75,7 @@ func searchCell(s *search) pageCell {
 	return c
 }
 
-func spreadCell(s spread, decimals int) pageCell {
+func spreadCell(s report.Spread, decimals int) pageCell {
 	c := pageCell{Text: plain.Fixed(s.Median, decimals)}
 	if low, high := plain.Fixed(s.Min, decimals), plain.Fixed(s.Max, decimals); low != high {
 		c.Below = low + " to " + high
@@ -86,7 +87,7 @@ func spreadCell(s spread, decimals int) pageCell {
 }
 
 // sweepTables has one for each figure of a sweep.
-func sweepTables(s *sweep) []pageTable {
+func sweepTables(s *report.Sweep) []pageTable {
 	var all []pageTable
 	for _, f := range figures(s) {
 		t := pageTable{Title: f.heading(), Head: append([]string{s.Parameter}, modesOf(s)...)}
@@ -95,9 +96,9 @@ func sweepTables(s *sweep) []pageTable {
 			row := []pageCell{{Text: p.Value}}
 			for _, name := range modesOf(s) {
 				cell := pageCell{Text: "-"}
-				if j := slices.IndexFunc(p.Modes, func(m mode) bool { return m.Name == name }); j >= 0 {
+				if j := slices.IndexFunc(p.Modes, func(m report.Mode) bool { return m.Name == name }); j >= 0 {
 					if sp, ok := f.of(&p.Modes[j]); ok {
-						cell = spreadCell(sp, f.decimals)
+						cell = spreadCell(sp, f.Decimals)
 					}
 				}
 				row = append(row, cell)
@@ -123,7 +124,7 @@ func peerTables(rep *peers.Report) []pageTable {
 			if s == nil {
 				return pageCell{Text: "-"}
 			}
-			return spreadCell(spread{Median: s.Median, Min: s.Min, Max: s.Max}, decimals)
+			return spreadCell(report.Spread{Median: s.Median, Min: s.Min, Max: s.Max}, decimals)
 		}
 		for j := range c.Contestants {
 			one := &c.Contestants[j]

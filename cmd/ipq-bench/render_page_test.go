@@ -9,78 +9,80 @@ import (
 	"testing"
 	"time"
 
+	"github.com/goipq/goipq/internal/bench/benchtest"
+	"github.com/goipq/goipq/internal/bench/report"
 	"github.com/goipq/goipq/internal/peers"
 )
 
 // fullReport has all that a run without a sweep may have.
-func fullReport() *report {
-	rep := sampleReport(1000, 600, 620, 590, 640, 610)
-	rep.Parameters.Modes = []string{modeUnqueued, modeInline, modePool}
+func fullReport() *report.Report {
+	rep := benchtest.Report(1000, 600, 620, 590, 640, 610)
+	rep.Parameters.Modes = []string{report.ModeUnqueued, report.ModeInline, report.ModePool}
 	unqueued := rep.Modes[0]
-	unqueued.Name = modeUnqueued
-	rep.Modes = append([]mode{unqueued}, rep.Modes...)
-	rep.finish(false)
+	unqueued.Name = report.ModeUnqueued
+	rep.Modes = append([]report.Mode{unqueued}, rep.Modes...)
+	rep.Finish(false)
 	for i := range rep.Modes {
 		m := &rep.Modes[i]
-		m.Latency = &latency{P50: 10 * time.Microsecond, P99: 100 * time.Microsecond}
+		m.Latency = &report.Latency{P50: 10 * time.Microsecond, P99: 100 * time.Microsecond}
 		for x := 0.0; x <= 5; x += 0.05 {
-			m.Latency.Points = append(m.Latency.Points, percentile{
+			m.Latency.Points = append(m.Latency.Points, report.Percentile{
 				Percent: 100 - 100*math.Pow(10, -x),
 				Time:    time.Duration(float64(8000*(i+1)) * math.Exp(x*x/4)),
 			})
 		}
-		m.Latency.Points = append(m.Latency.Points, percentile{Percent: 100, Time: 10 * time.Millisecond})
-		if m.Name != modeUnqueued {
-			m.BatchSizes = batchSizes{10, 20, 30, uint64(100 * i), 400}
+		m.Latency.Points = append(m.Latency.Points, report.Percentile{Percent: 100, Time: 10 * time.Millisecond})
+		if m.Name != report.ModeUnqueued {
+			m.BatchSizes = report.BatchSizes{10, 20, 30, uint64(100 * i), 400}
 		}
 	}
 	return rep
 }
 
 // sweptReport is a sweep over numbers or, without them, names.
-func sweptReport(values ...string) *report {
-	rep := sampleReport(1)
-	rep.Modes = []mode{}
-	rep.Sweep = &sweep{Parameter: "batch", Numeric: true}
+func sweptReport(values ...string) *report.Report {
+	rep := benchtest.Report(1)
+	rep.Modes = []report.Mode{}
+	rep.Sweep = &report.Sweep{Parameter: "batch", Numeric: true}
 	for i, v := range values {
-		of := sampleReport(1000, uint64(500+40*i), uint64(520+40*i), uint64(540+40*i))
+		of := benchtest.Report(1000, uint64(500+40*i), uint64(520+40*i), uint64(540+40*i))
 		n, err := strconv.ParseFloat(v, 64)
 		if err != nil {
 			rep.Sweep.Numeric, rep.Sweep.Parameter = false, "handler"
 		}
-		rep.Sweep.Points = append(rep.Sweep.Points, point{Value: v, Number: n, Parameters: of.Parameters, Setup: of.Setup, Modes: of.Modes})
+		rep.Sweep.Points = append(rep.Sweep.Points, report.Point{Value: v, Number: n, Parameters: of.Parameters, Setup: of.Setup, Modes: of.Modes})
 	}
 	return rep
 }
 
 // searchedReport has searches instead of rounds.
-func searchedReport() *report {
-	rep := sampleReport(1)
-	rep.Kind = kindThroughput
+func searchedReport() *report.Report {
+	rep := benchtest.Report(1)
+	rep.Kind = report.KindThroughput
 	for i := range rep.Modes {
-		t := &throughput{Rate: spread{Median: 2e5, Min: 1.9e5, Max: 2.2e5}, Resolution: 0.01, Trials: 3}
+		t := &report.Throughput{Rate: report.Spread{Median: 2e5, Min: 1.9e5, Max: 2.2e5}, Resolution: 0.01, Trials: 3}
 		for n, rate := range []float64{1.9e5, 1.95e5, 2e5, 2.1e5, 2.2e5} {
-			t.Searches = append(t.Searches, search{Round: n + 1, Rate: rate * float64(i+1), Limit: limitLoss})
+			t.Searches = append(t.Searches, report.Search{Round: n + 1, Rate: rate * float64(i+1), Limit: report.LimitLoss})
 		}
 		rep.Modes[i].Throughput = t
 	}
 	return rep
 }
 
-func soakedReport() *report {
-	rep := sampleReport(1)
-	rep.Kind = kindSoak
-	k := soak{Mode: modePool}
+func soakedReport() *report.Report {
+	rep := benchtest.Report(1)
+	rep.Kind = report.KindSoak
+	k := report.Soak{Mode: report.ModePool}
 	for i := range 100 {
-		k.Samples = append(k.Samples, usage{At: time.Duration(i) * time.Second, Resident: uint64(40+i%3) << 20})
+		k.Samples = append(k.Samples, report.Usage{At: time.Duration(i) * time.Second, Resident: uint64(40+i%3) << 20})
 	}
-	rep.Soaks = []soak{k}
+	rep.Soaks = []report.Soak{k}
 	return rep
 }
 
 // contestants is a comparison of so many as there are.
 func contestants() *peers.Report {
-	rep := comparePeers(4, 100)
+	rep := benchtest.Peers(4, 100)
 	c := &rep.Contests[0]
 	c.Title, c.Load = "Most packets a second", "ICMP echo requests at full speed"
 	c.Contestants[0].Title, c.Contestants[1].Title = "go-nfqueue v2.1.0", "goipq, inline"
@@ -89,14 +91,14 @@ func contestants() *peers.Report {
 }
 
 // documents are all kinds of them.
-func documents() []document {
-	var all []document
-	for i, rep := range []*report{
+func documents() []report.Document {
+	var all []report.Document
+	for i, rep := range []*report.Report{
 		fullReport(), sweptReport("1", "8", "16", "64", "256"), sweptReport("accept", "inspect"), searchedReport(), soakedReport(),
 	} {
-		all = append(all, document{path: fmt.Sprintf("%d.json", i), run: rep})
+		all = append(all, report.Document{Path: fmt.Sprintf("%d.json", i), Run: rep})
 	}
-	return append(all, document{path: "peers.json", peers: contestants()})
+	return append(all, report.Document{Path: "peers.json", Peers: contestants()})
 }
 
 // A page needs nothing from elsewhere, shows every plot at two widths, and has

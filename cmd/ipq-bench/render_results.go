@@ -6,10 +6,11 @@ import (
 	"time"
 
 	"github.com/goipq/goipq/internal/bench/plain"
+	"github.com/goipq/goipq/internal/bench/report"
 )
 
 // printHeader says what is about to be done, where.
-func printHeader(w io.Writer, rep *report) {
+func printHeader(w io.Writer, rep *report.Report) {
 	width := plain.TextWidth(w)
 	plain.Field(w, width, "machine", describeMachine(&rep.Machine))
 	for _, f := range describe(rep) {
@@ -19,11 +20,11 @@ func printHeader(w io.Writer, rep *report) {
 }
 
 // printResults prints what a run of any kind has found, and the books.
-func printResults(w io.Writer, rep *report) {
+func printResults(w io.Writer, rep *report.Report) {
 	switch {
-	case rep.Kind == kindSoak:
+	case rep.Kind == report.KindSoak:
 		printSoak(w, rep)
-	case rep.Kind == kindThroughput:
+	case rep.Kind == report.KindThroughput:
 		printThroughput(w, rep)
 	case rep.Sweep != nil:
 		printSweep(w, rep)
@@ -33,7 +34,7 @@ func printResults(w io.Writer, rep *report) {
 }
 
 // printRounds prints the table, how to read it, and the books.
-func printRounds(w io.Writer, rep *report) {
+func printRounds(w io.Writer, rep *report.Report) {
 	width := plain.TextWidth(w)
 	if rep.Interrupted {
 		fmt.Fprintln(w, "interrupted: these are the figures so far")
@@ -49,27 +50,27 @@ func printRounds(w io.Writer, rep *report) {
 
 // printParts prints what does not fit into the table: by mode, the losses by
 // cause, the sizes of batches, and what makes figures noisy.
-func printParts(w io.Writer, width int, rep *report) {
+func printParts(w io.Writer, width int, rep *report.Report) {
 	for i := range rep.Modes {
 		m := &rep.Modes[i]
-		title := rep.title(m.Name) + ": "
-		if len(m.Rounds) > 0 && m.Lost != (losses{Known: true}) {
-			plain.Field(w, width, "loss", title+m.Lost.describe()+"; warm-ups included")
+		title := rep.Title(m.Name) + ": "
+		if len(m.Rounds) > 0 && m.Lost != (report.Losses{Known: true}) {
+			plain.Field(w, width, "loss", title+m.Lost.Describe()+"; warm-ups included")
 		}
 		if rep.Parameters.Latency && len(m.Rounds) > 0 {
 			plain.Field(w, width, "sender", title+lateness(m))
 		}
-		if text := m.BatchSizes.describe(); text != "" {
+		if text := m.BatchSizes.Describe(); text != "" {
 			plain.Field(w, width, "batches", title+text)
 		}
-		if text := noiseOfMode(m, rep.Parameters.shown()); text != "" {
+		if text := noiseOfMode(m, rep.Parameters.Shown()); text != "" {
 			plain.Field(w, width, "noisy", title+text)
 		}
 	}
 }
 
 // lateness says how well the senders kept their schedule.
-func lateness(m *mode) string {
+func lateness(m *report.Mode) string {
 	var lag time.Duration
 	var missed, untimed uint64
 	for i := range m.Rounds {
@@ -87,8 +88,8 @@ func lateness(m *mode) string {
 }
 
 // printBooks prints what became of all packets.
-func printBooks(w io.Writer, width int, b *books) {
-	plain.Field(w, width, "books", b.describe())
+func printBooks(w io.Writer, width int, b *report.Books) {
+	plain.Field(w, width, "books", b.Describe())
 	for _, p := range b.Problems {
 		plain.Field(w, width, "", p)
 	}

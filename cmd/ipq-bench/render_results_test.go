@@ -3,6 +3,8 @@ package main
 import (
 	"strings"
 	"testing"
+
+	"github.com/goipq/goipq/internal/bench/benchtest"
 )
 
 const goldenTable = `                          ---- inline, 3 rounds -----    --- pool of 2, 3 rounds ---
@@ -23,7 +25,7 @@ allocations per packet      0.010    0.010      0.010      0.010    0.010      0
 
 func TestTable(t *testing.T) {
 	var got strings.Builder
-	printFigures(&got, sampleReport(1000, 600, 1200, 560))
+	printFigures(&got, benchtest.Report(1000, 600, 1200, 560))
 	if got.String() != goldenTable {
 		t.Errorf("got\n%s\nwant\n%s", got.String(), goldenTable)
 	}
@@ -33,19 +35,19 @@ func TestTable(t *testing.T) {
 // machine reaches yet.
 func TestOutputWidth(t *testing.T) {
 	for _, verdicts := range [][]uint64{{600, 1200, 560}, {19_000, 15_000, 18_000, 19_999}, {600}, {}} {
-		rep := sampleReport(1000, verdicts...)
+		rep := benchtest.Report(1000, verdicts...)
 		rep.Interrupted = true
 		var text strings.Builder
 		printHeader(&text, rep)
 		printResults(&text, rep)
-		wantLines(t, text.String(), 100)
+		benchtest.WantLines(t, text.String(), 100)
 	}
 }
 
 // A run without a round says so.
 func TestResultsOfNothing(t *testing.T) {
-	rep := sampleReport(1)
-	rep.finish(true)
+	rep := benchtest.Report(1)
+	rep.Finish(true)
 	var text strings.Builder
 	printResults(&text, rep)
 	for _, want := range []string{"interrupted", "nothing was measured", "balanced: 0 sent"} {
@@ -57,12 +59,12 @@ func TestResultsOfNothing(t *testing.T) {
 
 // A mode whose loss the kernel does not tell shows it as a guess.
 func TestGuessedLossIsMarked(t *testing.T) {
-	rep := sampleReport(1000, 600)
+	rep := benchtest.Report(1000, 600)
 	for i := range rep.Modes {
 		rd := &rep.Modes[i].Rounds[0]
 		rd.QueueKnown, rd.QueueDropped = false, 0
 	}
-	rep.finish(false)
+	rep.Finish(false)
 	var text strings.Builder
 	printResults(&text, rep)
 	for _, want := range []string{"~300,000", "~50.0", "note      ~: "} {

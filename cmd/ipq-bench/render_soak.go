@@ -6,10 +6,11 @@ import (
 	"time"
 
 	"github.com/goipq/goipq/internal/bench/plain"
+	"github.com/goipq/goipq/internal/bench/report"
 )
 
 // printSoak prints what the process held in each mode, and the books.
-func printSoak(w io.Writer, rep *report) {
+func printSoak(w io.Writer, rep *report.Report) {
 	width := plain.TextWidth(w)
 	if rep.Interrupted {
 		fmt.Fprintln(w, "interrupted: this is what was seen so far")
@@ -19,8 +20,8 @@ func printSoak(w io.Writer, rep *report) {
 		if i > 0 {
 			fmt.Fprintln(w)
 		}
-		fmt.Fprintf(w, "%s, %v, %s\n", rep.title(k.Mode), k.Duration.Round(time.Millisecond), plain.Plural(len(k.Samples), "sample"))
-		names, rows := k.table()
+		fmt.Fprintf(w, "%s, %v, %s\n", rep.Title(k.Mode), k.Duration.Round(time.Millisecond), plain.Plural(len(k.Samples), "sample"))
+		names, rows := k.Table()
 		plain.Table(w, append([]string{""}, names...),
 			append([][]string{{"idle", "2nd quarter", "3rd", "4th", "most", "closed"}}, rows...))
 	}
@@ -31,7 +32,7 @@ func printSoak(w io.Writer, rep *report) {
 		if i > 0 {
 			label = ""
 		}
-		plain.Field(w, width, label, rep.title(k.Mode)+": "+k.describe())
+		plain.Field(w, width, label, rep.Title(k.Mode)+": "+k.Describe())
 	}
 	printBooks(w, width, &rep.Books)
 }

@@ -6,31 +6,32 @@ import (
 	"slices"
 
 	"github.com/goipq/goipq/internal/bench/plain"
+	"github.com/goipq/goipq/internal/bench/report"
 )
 
 // sweepColumns are the figures that a sweep's table has, as far as they mean
 // something and fit.
 var sweepColumns = []struct{ name, head string }{
-	{ofUnqueued, "% unqueued"},
-	{bypassedShare, "% bypassed"},
-	{lostShare, "lost, %"},
-	{cpuCost, "CPU ns"},
-	{allCost, "all CPU ns"},
-	{batchSize, "batch"},
-	{allocations, "allocs"},
-	{latencyP50, "p50, µs"},
-	{latencyP99, "p99, µs"},
-	{latencyP999, "p99.9, µs"},
-	{connectionP50, "p50, µs"},
-	{connectionP99, "p99, µs"},
+	{report.OfUnqueued, "% unqueued"},
+	{report.BypassedShare, "% bypassed"},
+	{report.LostShare, "lost, %"},
+	{report.CpuCost, "CPU ns"},
+	{report.AllCost, "all CPU ns"},
+	{report.BatchSize, "batch"},
+	{report.Allocations, "allocs"},
+	{report.LatencyP50, "p50, µs"},
+	{report.LatencyP99, "p99, µs"},
+	{report.LatencyP999, "p99.9, µs"},
+	{report.ConnectionP50, "p50, µs"},
+	{report.ConnectionP99, "p99, µs"},
 }
 
 // dispensable are those that are left out first where there is no room. The
 // report has them all.
-var dispensable = []string{allocations, batchSize, lostShare, cpuCost}
+var dispensable = []string{report.Allocations, report.BatchSize, report.LostShare, report.CpuCost}
 
 // printSweep prints a sweep as one table, the modes one below the other.
-func printSweep(w io.Writer, rep *report) {
+func printSweep(w io.Writer, rep *report.Report) {
 	width := plain.TextWidth(w)
 	if rep.Interrupted {
 		fmt.Fprintln(w, "interrupted: these are the figures so far")
@@ -38,7 +39,7 @@ func printSweep(w io.Writer, rep *report) {
 	points := rep.Sweep.Points
 	var names []string
 	for _, c := range sweepColumns {
-		if slices.ContainsFunc(points, func(pt point) bool { return has(&pt, c.name) }) {
+		if slices.ContainsFunc(points, func(pt report.Point) bool { return has(&pt, c.name) }) {
 			names = append(names, c.name)
 		}
 	}
@@ -59,11 +60,11 @@ func printSweep(w io.Writer, rep *report) {
 }
 
 // sweepLines returns the lines of the main figure and those that are named.
-func sweepLines(s *sweep, names []string) []string {
+func sweepLines(s *report.Sweep, names []string) []string {
 	first := &s.Points[0].Parameters
-	main := first.shown()
+	main := first.Shown()
 	lines := []string{s.Parameter}
-	heads := []string{"mode", main.label, "±", ""}
+	heads := []string{"mode", main.Label, "±", ""}
 	for _, c := range sweepColumns {
 		if slices.Contains(names, c.name) {
 			heads = append(heads, c.head)
@@ -75,14 +76,14 @@ func sweepLines(s *sweep, names []string) []string {
 			pt := &s.Points[j]
 			m := &pt.Modes[i]
 			lines = append(lines, pt.Value)
-			row := append([]string{pt.Parameters.title(name)}, cells(m, main, true)...)
+			row := append([]string{pt.Parameters.Title(name)}, cells(m, main, true)...)
 			mark := ""
-			if m.Summary[main.name].Noisy != "" {
+			if m.Summary[main.Name].Noisy != "" {
 				mark = "!"
 			}
 			row = append(row, mark)
 			for _, column := range names {
-				row = append(row, cells(m, metricNamed(column), true)[0])
+				row = append(row, cells(m, report.MetricNamed(column), true)[0])
 			}
 			rows = append(rows, row)
 		}
@@ -93,6 +94,6 @@ func sweepLines(s *sweep, names []string) []string {
 }
 
 // has reports whether a figure was measured at the point.
-func has(pt *point, name string) bool {
-	return slices.ContainsFunc(pt.Modes, func(m mode) bool { _, ok := m.Summary[name]; return ok })
+func has(pt *report.Point, name string) bool {
+	return slices.ContainsFunc(pt.Modes, func(m report.Mode) bool { _, ok := m.Summary[name]; return ok })
 }

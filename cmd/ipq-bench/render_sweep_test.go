@@ -4,18 +4,21 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/goipq/goipq/internal/bench/benchtest"
+	"github.com/goipq/goipq/internal/bench/report"
 )
 
 // sampleSweep has sampleReport's modes at each of two batches, twice as fast at
 // the second.
-func sampleSweep(verdicts ...uint64) *report {
-	rep := sampleReport(1)
-	rep.Sweep, rep.Modes = &sweep{Parameter: "batch", Numeric: true}, []mode{}
+func sampleSweep(verdicts ...uint64) *report.Report {
+	rep := benchtest.Report(1)
+	rep.Sweep, rep.Modes = &report.Sweep{Parameter: "batch", Numeric: true}, []report.Mode{}
 	for i, value := range []string{"8", "64"} {
-		at := sampleReport(1000*uint64(i+1), verdicts...)
-		rep.Sweep.Points = append(rep.Sweep.Points, point{Value: value, Number: float64(int(8) << (3 * i)), Parameters: at.Parameters, Setup: at.Setup, Modes: at.Modes})
+		at := benchtest.Report(1000*uint64(i+1), verdicts...)
+		rep.Sweep.Points = append(rep.Sweep.Points, report.Point{Value: value, Number: float64(int(8) << (3 * i)), Parameters: at.Parameters, Setup: at.Setup, Modes: at.Modes})
 	}
-	rep.finish(false)
+	rep.Finish(false)
 	return rep
 }
 
@@ -45,18 +48,18 @@ func TestSweepWidth(t *testing.T) {
 	rep := sweptReport("spin:100us", "inspect")
 	for i := range rep.Sweep.Points {
 		p := &rep.Sweep.Points[i]
-		p.Parameters.Latency, p.Parameters.Modes = true, []string{modeUnqueued, modePool}
-		p.Modes[0].Name = modeUnqueued
+		p.Parameters.Latency, p.Parameters.Modes = true, []string{report.ModeUnqueued, report.ModePool}
+		p.Modes[0].Name = report.ModeUnqueued
 		for j := range p.Modes {
 			for k := range p.Modes[j].Rounds {
-				p.Modes[j].Rounds[k].Latency = &latency{P50: time.Second / 2, P99: time.Second / 2, P999: time.Second / 2}
+				p.Modes[j].Rounds[k].Latency = &report.Latency{P50: time.Second / 2, P99: time.Second / 2, P999: time.Second / 2}
 			}
 		}
 	}
-	rep.finish(false)
+	rep.Finish(false)
 	var text strings.Builder
 	printSweep(&text, rep)
-	wantLines(t, text.String(), 100)
+	benchtest.WantLines(t, text.String(), 100)
 	if !strings.Contains(text.String(), "p99.9, µs") || strings.Contains(text.String(), "allocs") {
 		t.Errorf("the wrong columns are left out:\n%s", text.String())
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/goipq/goipq/internal/bench/plain"
+	"github.com/goipq/goipq/internal/bench/report"
 )
 
 // printFigures prints a row for each metric and, for each mode, a group of
@@ -14,11 +15,11 @@ import (
 //
 // With two modes it is some 80 columns wide, and 100 when there are figures of
 // tens of millions everywhere.
-func printFigures(w io.Writer, rep *report) {
+func printFigures(w io.Writer, rep *report.Report) {
 	lines := []string{""} // below the titles: the heads, then the metrics
-	metrics := rep.Parameters.rows()
+	metrics := rep.Parameters.Rows()
 	for _, x := range metrics {
-		lines = append(lines, x.label)
+		lines = append(lines, x.Label)
 	}
 	compact := len(rep.Modes) > 2
 	titles := strings.Repeat(" ", plain.Pad(lines))
@@ -31,15 +32,15 @@ func printFigures(w io.Writer, rep *report) {
 		for _, x := range metrics {
 			rows = append(rows, cells(m, x, compact))
 		}
-		title := fmt.Sprintf(" %s, %s ", rep.title(m.Name), plain.Plural(len(m.Rounds), "round"))
+		title := fmt.Sprintf(" %s, %s ", rep.Title(m.Name), plain.Plural(len(m.Rounds), "round"))
 		titles += plain.AppendGroup(lines, rows, title)
 	}
 	plain.Lines(w, append([]string{titles}, lines...))
 }
 
 // cells returns the cells of a metric, dashes without a round.
-func cells(m *mode, x metric, compact bool) []string {
-	s, ok := m.Summary[x.name]
+func cells(m *report.Mode, x report.Metric, compact bool) []string {
+	s, ok := m.Summary[x.Name]
 	switch {
 	case !ok && compact:
 		return []string{"-", ""}
@@ -47,21 +48,21 @@ func cells(m *mode, x metric, compact bool) []string {
 		return []string{"-", "-", "-"}
 	}
 	sign := ""
-	if x.loss && m.guessed() {
+	if x.Loss && m.Guessed() {
 		sign = "~"
 	}
 	if compact {
-		return []string{sign + plain.Fixed(s.Median, x.decimals), wobble(s)}
+		return []string{sign + plain.Fixed(s.Median, x.Decimals), wobble(s)}
 	}
 	return []string{
-		sign + plain.Fixed(s.Median, x.decimals),
-		sign + plain.Fixed(s.Min, x.decimals),
-		sign + plain.Fixed(s.Max, x.decimals),
+		sign + plain.Fixed(s.Median, x.Decimals),
+		sign + plain.Fixed(s.Min, x.Decimals),
+		sign + plain.Fixed(s.Max, x.Decimals),
 	}
 }
 
 // wobble is half of the range as a share of the median.
-func wobble(s spread) string {
+func wobble(s report.Spread) string {
 	if s.Median == 0 {
 		return ""
 	}

@@ -6,15 +6,16 @@ import (
 	"time"
 
 	"github.com/goipq/goipq/internal/bench/plain"
+	"github.com/goipq/goipq/internal/bench/report"
 )
 
 // printThroughput prints the results of searches, and the books.
-func printThroughput(w io.Writer, rep *report) {
+func printThroughput(w io.Writer, rep *report.Report) {
 	width := plain.TextWidth(w)
 	if rep.Interrupted {
 		fmt.Fprintln(w, "interrupted: these are the searches so far")
 	}
-	points, column := rep.points(), ""
+	points, column := rep.Points(), ""
 	if rep.Sweep != nil {
 		column = rep.Sweep.Parameter
 	}
@@ -28,7 +29,7 @@ func printThroughput(w io.Writer, rep *report) {
 			lines = append(lines, pt.Value)
 			rows = append(rows, throughputCells(m, &pt.Parameters))
 			if t := m.Throughput; t != nil && t.Rate.Noisy != "" {
-				notes = append(notes, pt.title(m.Name)+": "+t.Rate.Noisy)
+				notes = append(notes, pt.Title(m.Name)+": "+t.Rate.Noisy)
 			}
 		}
 	}
@@ -39,10 +40,10 @@ func printThroughput(w io.Writer, rep *report) {
 }
 
 // throughputCells are the row of a mode.
-func throughputCells(m *mode, p *parameters) []string {
+func throughputCells(m *report.Mode, p *report.Parameters) []string {
 	t := m.Throughput
 	if t == nil || len(t.Searches) == 0 {
-		return []string{p.title(m.Name), "-", "-", "-", "-", "-", "-", "-", "-", ""}
+		return []string{p.Title(m.Name), "-", "-", "-", "-", "-", "-", "-", "-", ""}
 	}
 	var trials int
 	var full, carried []float64
@@ -50,39 +51,39 @@ func throughputCells(m *mode, p *parameters) []string {
 		s := &t.Searches[i]
 		trials += len(s.Trials)
 		full = append(full, s.Trials[0].Offered)
-		carried = append(carried, s.Trials[0].Offered*ratio(s.Trials[0].Arrived, s.Trials[0].Sent))
+		carried = append(carried, s.Trials[0].Offered*report.Ratio(s.Trials[0].Arrived, s.Trials[0].Sent))
 	}
 	limit, mark := "loss", ""
-	if t.limited() {
+	if t.Limited() {
 		limit = "sender"
 	}
 	if t.Rate.Noisy != "" {
 		mark = "!"
 	}
 	return []string{
-		p.title(m.Name), plain.Fixed(t.Rate.Median, 0), plain.Fixed(t.Rate.Min, 0), plain.Fixed(t.Rate.Max, 0),
+		p.Title(m.Name), plain.Fixed(t.Rate.Median, 0), plain.Fixed(t.Rate.Min, 0), plain.Fixed(t.Rate.Max, 0),
 		plain.Fixed(8e-6*t.Rate.Median*meanSize(p), 0), plain.Fixed(float64(trials), 0),
-		plain.Fixed(spreadOf(full).Median, 0), plain.Fixed(spreadOf(carried).Median, 0), limit, mark,
+		plain.Fixed(report.SpreadOf(full).Median, 0), plain.Fixed(report.SpreadOf(carried).Median, 0), limit, mark,
 	}
 }
 
 // meanSize is the mean of the packets' bytes.
-func meanSize(p *parameters) float64 {
-	sum, all := 0, sizes(p.IMIX, p.Size)
+func meanSize(p *report.Parameters) float64 {
+	sum, all := 0, report.Sizes(p.IMIX, p.Size)
 	for _, size := range all {
 		sum += size
 	}
 	return float64(sum) / float64(len(all))
 }
 
-func printSearchNotes(w io.Writer, width int, rep *report, points []point, noise []string) {
+func printSearchNotes(w io.Writer, width int, rep *report.Report, points []report.Point, noise []string) {
 	p := &rep.Parameters
-	var t *throughput
+	var t *report.Throughput
 	limited := false
 	for i := range points {
 		for j := range points[i].Modes {
 			if m := &points[i].Modes[j]; m.Throughput != nil {
-				t, limited = m.Throughput, limited || m.Throughput.limited()
+				t, limited = m.Throughput, limited || m.Throughput.Limited()
 			}
 		}
 	}

@@ -4,32 +4,35 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/goipq/goipq/internal/bench/benchtest"
+	"github.com/goipq/goipq/internal/bench/report"
 )
 
 // sampleThroughput has two searches of one mode at each of some sizes.
-func sampleThroughput(scale float64, sizes ...string) *report {
-	rep := sampleReport(1)
-	rep.Kind = kindThroughput
+func sampleThroughput(scale float64, sizes ...string) *report.Report {
+	rep := benchtest.Report(1)
+	rep.Kind = report.KindThroughput
 	rep.Parameters.Trial, rep.Parameters.Duration = time.Second, 0
-	modes := func() (all []mode) {
+	modes := func() (all []report.Mode) {
 		for _, name := range rep.Parameters.Modes {
-			t := &throughput{Resolution: 0.01, Trial: time.Second, Trials: 3}
+			t := &report.Throughput{Resolution: 0.01, Trial: time.Second, Trials: 3}
 			for _, rate := range []float64{0.99 * scale, scale, 1.01 * scale} {
-				full := trial{Offered: 2 * scale, Sent: 2000, Arrived: 1000}
-				t.Searches = append(t.Searches, search{Rate: rate, Limit: limitLoss, Trials: []trial{full, {Target: rate, Passed: true}}})
+				full := report.Trial{Offered: 2 * scale, Sent: 2000, Arrived: 1000}
+				t.Searches = append(t.Searches, report.Search{Rate: rate, Limit: report.LimitLoss, Trials: []report.Trial{full, {Target: rate, Passed: true}}})
 			}
-			all = append(all, mode{Name: name, Rounds: []round{}, Throughput: t})
+			all = append(all, report.Mode{Name: name, Rounds: []report.Round{}, Throughput: t})
 		}
 		return all
 	}
 	rep.Modes = modes()
 	if len(sizes) > 0 {
-		rep.Modes, rep.Sweep = []mode{}, &sweep{Parameter: "size"}
+		rep.Modes, rep.Sweep = []report.Mode{}, &report.Sweep{Parameter: "size"}
 		for _, size := range sizes {
-			rep.Sweep.Points = append(rep.Sweep.Points, point{Value: size, Parameters: rep.Parameters, Modes: modes()})
+			rep.Sweep.Points = append(rep.Sweep.Points, report.Point{Value: size, Parameters: rep.Parameters, Modes: modes()})
 		}
 	}
-	rep.finish(false)
+	rep.Finish(false)
 	return rep
 }
 
@@ -46,7 +49,7 @@ func TestThroughputTable(t *testing.T) {
 	if got := strings.ReplaceAll(table, "\n    ", "\n   ")[1:] + "\n"; got != goldenThroughput {
 		t.Errorf("got\n%s\nwant\n%s", got, goldenThroughput)
 	}
-	if s := rep.Modes[0].Summary[throughputRate]; s.Median != 300_000 || s.Noisy != "" {
+	if s := rep.Modes[0].Summary[report.ThroughputRate]; s.Median != 300_000 || s.Noisy != "" {
 		t.Errorf("summary %+v", s)
 	}
 	for _, want := range []string{"RFC 2544", "Trials of 1s", "1.0 %", "3 trials", "-trial 60s", "books"} {
@@ -59,19 +62,19 @@ func TestThroughputTable(t *testing.T) {
 // Whatever is printed of searches and sweeps fits into 100 columns, also with
 // nothing measured.
 func TestMeasuresWidth(t *testing.T) {
-	for _, rep := range []*report{
+	for _, rep := range []*report.Report{
 		sampleThroughput(40_000_000, "64", "9000"), sampleThroughput(1), sampleThroughput(0, "64"),
 	} {
 		var text strings.Builder
 		printHeader(&text, rep)
 		printThroughput(&text, rep)
-		wantLines(t, text.String(), 100)
+		benchtest.WantLines(t, text.String(), 100)
 	}
 	for _, verdicts := range [][]uint64{{600, 1200, 560}, {19_000, 15_000, 18_000, 19_999}, {}} {
 		rep := sampleSweep(verdicts...)
 		var text strings.Builder
 		printHeader(&text, rep)
 		printSweep(&text, rep)
-		wantLines(t, text.String(), 100)
+		benchtest.WantLines(t, text.String(), 100)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 	"slices"
 
+	"github.com/goipq/goipq/internal/bench/report"
 	"github.com/goipq/goipq/internal/flood"
 )
 
@@ -18,7 +19,7 @@ type runner struct {
 	current *plan
 	sites   map[siteKey]*site
 	show    *progress
-	report  *report
+	report  *report.Report
 }
 
 // newRunner prepares everything that can go wrong before the first round.
@@ -31,7 +32,7 @@ func newRunner(opts options, show *progress) (*runner, error) {
 		opts:   opts,
 		sites:  make(map[siteKey]*site),
 		show:   show,
-		report: newReport(opts.kind(), thisMachine(len(allowed))),
+		report: report.New(opts.kind(), thisMachine(len(allowed))),
 	}
 	if err := r.prepare(allowed); err != nil {
 		return nil, errors.Join(err, r.close())
@@ -43,10 +44,10 @@ func newRunner(opts options, show *progress) (*runner, error) {
 func (r *runner) prepare(allowed []int) error {
 	procs := runtime.GOMAXPROCS(0)
 	rep := r.report
-	points := []point{{}}
+	points := []report.Point{{}}
 	if s := r.opts.Sweep; s != nil {
 		points = s.points()
-		rep.Sweep = &sweep{Parameter: s.name, Numeric: s.numeric, Points: points}
+		rep.Sweep = &report.Sweep{Parameter: s.name, Numeric: s.numeric, Points: points}
 	}
 	for i := range points {
 		o := r.opts
@@ -70,7 +71,7 @@ func (r *runner) prepare(allowed []int) error {
 			return err
 		}
 	}
-	rep.Parameters, rep.Setup, rep.Modes = points[0].Parameters, points[0].Setup, []mode{}
+	rep.Parameters, rep.Setup, rep.Modes = points[0].Parameters, points[0].Setup, []report.Mode{}
 	if rep.Sweep == nil {
 		rep.Modes = points[0].Modes
 		r.plans[0].params, r.plans[0].setup = &rep.Parameters, &rep.Setup
@@ -110,12 +111,12 @@ func (r *runner) build(p *plan) error {
 }
 
 // thisMachine is what the run is made on and with.
-func thisMachine(cpus int) machine {
+func thisMachine(cpus int) report.Machine {
 	version := "unknown"
 	if info, ok := debug.ReadBuildInfo(); ok {
 		version = info.Main.Version
 	}
-	return machine{
+	return report.Machine{
 		Kernel: kernelRelease(),
 		Arch:   runtime.GOARCH,
 		CPU:    cpuModel(),
@@ -139,10 +140,10 @@ func (r *runner) run(ctx context.Context) error { return r.takeTurns(ctx, r.roun
 
 // takeTurns calls measure for each round of each mode of each plan. A round of
 // all of them comes before the next of any.
-func (r *runner) takeTurns(ctx context.Context, measure func(ctx context.Context, p *plan, m *mode, n int) error) error {
+func (r *runner) takeTurns(ctx context.Context, measure func(ctx context.Context, p *plan, m *report.Mode, n int) error) error {
 	type turn struct {
 		p *plan
-		m *mode
+		m *report.Mode
 	}
 	var order []turn
 	for _, p := range r.plans {
@@ -150,7 +151,7 @@ func (r *runner) takeTurns(ctx context.Context, measure func(ctx context.Context
 			order = append(order, turn{p, m})
 		}
 	}
-	r.show.start(&r.report.Parameters, r.opts.Rounds*len(order), r.report.total())
+	r.show.start(&r.report.Parameters, r.opts.Rounds*len(order), r.report.Total())
 	defer r.show.end()
 	for n := 1; n <= r.opts.Rounds; n++ {
 		for _, t := range order {
@@ -170,15 +171,15 @@ func (r *runner) takeTurns(ctx context.Context, measure func(ctx context.Context
 }
 
 // title names a mode of a plan for people.
-func (r *runner) title(p *plan, m *mode) string {
+func (r *runner) title(p *plan, m *report.Mode) string {
 	if p.value == "" {
-		return p.params.title(m.Name)
+		return p.params.Title(m.Name)
 	}
-	return p.value + ", " + p.params.title(m.Name)
+	return p.value + ", " + p.params.Title(m.Name)
 }
 
 // begin starts the session of round n of a mode, and returns its title, too.
-func (r *runner) begin(p *plan, m *mode, n int, start func(*site) (*load, error)) (s *session, title string, err error) {
+func (r *runner) begin(p *plan, m *report.Mode, n int, start func(*site) (*load, error)) (s *session, title string, err error) {
 	at := r.sites[p.key(m.Name)]
 	s, err = startSession(at, p.queueConfig(m.Name), p.handler, func() (*load, error) { return start(at) })
 	if err != nil {
@@ -193,9 +194,9 @@ func (r *runner) begin(p *plan, m *mode, n int, start func(*site) (*load, error)
 }
 
 // round measures round n of a mode.
-func (r *runner) round(ctx context.Context, p *plan, m *mode, n int) error {
+func (r *runner) round(ctx context.Context, p *plan, m *report.Mode, n int) error {
 	s, title, err := r.begin(p, m, n, func(at *site) (*load, error) {
-		return p.scenario.start(at, &p.opts, p.setup.placement, p.setup.SendBuffer)
+		return p.scenario.start(at, &p.opts, p.setup.Placement, p.setup.SendBuffer)
 	})
 	if err != nil {
 		return err
@@ -206,7 +207,7 @@ func (r *runner) round(ctx context.Context, p *plan, m *mode, n int) error {
 		return err
 	}
 	l.Segmented = p.opts.tcp() && !p.opts.gso()
-	r.report.Books.enter(fmt.Sprintf("round %d, %s", n, title), &l)
+	r.report.Books.Enter(fmt.Sprintf("round %d, %s", n, title), &l)
 	if ok {
 		rd.Round, rd.Life = n, l
 		rd.Noise = append(rd.Noise, p.opts.late(&l)...)

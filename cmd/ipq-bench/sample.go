@@ -4,17 +4,18 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/goipq/goipq/internal/bench/report"
 	"github.com/goipq/goipq/internal/flood"
 )
 
 // A sample is the state of all counts at a time.
 type sample struct {
 	at time.Time
-	tally
+	report.Tally
 	user, system time.Duration // CPU of this process
 	// CPU of the processes that send and receive.
 	loadUser, loadSystem time.Duration
-	machine              machineCPU
+	machine              report.MachineCPU
 	mallocs              uint64
 	times                []flood.LatencyCount
 }
@@ -25,11 +26,11 @@ func (s *session) peek() sample {
 	at := time.Now()
 	t := s.tally()
 	t.Sent = s.load.sent()
-	t.delivery = s.load.delivered()
+	t.Delivery = s.load.delivered()
 	if s.queue == nil {
 		t.Ruled, t.Bypassed, t.Arrived, _ = s.site.passed() // shown only
 	}
-	return sample{at: at, tally: t}
+	return sample{at: at, Tally: t}
 }
 
 // begin takes the sample that a window begins with, and finish the one that it
@@ -65,27 +66,27 @@ func (s *session) finish() (sample, error) {
 }
 
 // between returns the round that the two samples enclose.
-func between(begin, end sample) round {
-	rd := round{
+func between(begin, end sample) report.Round {
+	rd := report.Round{
 		Window:    end.at.Sub(begin.at),
 		CPUUser:   end.user - begin.user,
 		CPUSystem: end.system - begin.system,
 		LoadCPU:   end.loadUser + end.loadSystem - begin.loadUser - begin.loadSystem,
-		Machine:   end.machine.minus(begin.machine),
+		Machine:   end.machine.Minus(begin.machine),
 		Mallocs:   end.mallocs - begin.mallocs,
-		tally:     end.tally.minus(begin.tally),
+		Tally:     end.Tally.Minus(begin.Tally),
 		Times:     timesBetween(begin.times, end.times),
 	}
-	rd.Latency = rd.Times.latency()
+	rd.Latency = rd.Times.Latency()
 	rd.CPU = rd.CPUUser + rd.CPUSystem
 	rd.User = rd.CPUUser + end.loadUser - begin.loadUser
-	rd.Noise = noiseOf(rd.Window, rd.Machine, rd.User)
+	rd.Noise = report.NoiseOf(rd.Window, rd.Machine, rd.User)
 	return rd
 }
 
 // timesBetween returns what was counted between two readings.
-func timesBetween(begin, end []flood.LatencyCount) times {
-	t := make(times)
+func timesBetween(begin, end []flood.LatencyCount) report.Times {
+	t := make(report.Times)
 	for _, c := range end {
 		t[c.Upper] += int64(c.Count)
 	}
@@ -96,12 +97,12 @@ func timesBetween(begin, end []flood.LatencyCount) times {
 }
 
 // tally returns the queue's counts, if there is one.
-func (s *session) tally() tally {
+func (s *session) tally() report.Tally {
 	if s.queue == nil {
-		return tally{QueueKnown: true}
+		return report.Tally{QueueKnown: true}
 	}
 	st := s.queue.Stats()
-	return tally{
+	return report.Tally{
 		Received:       st.Received,
 		Batches:        st.Batches,
 		BatchSizes:     st.BatchSizes,

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+
+	"github.com/goipq/goipq/internal/bench/report"
 )
 
 // A scenario is a private network with a queue in it and a load that passes it.
@@ -13,22 +15,22 @@ type scenario interface {
 	// build makes the network, without any rule.
 	build(o *options) (*site, error)
 	// start starts the load. What was started before an error is in it.
-	start(s *site, o *options, on placement, sendBuffer int) (*load, error)
+	start(s *site, o *options, on report.Placement, sendBuffer int) (*load, error)
 }
 
 // scenarioNames are what -scenario chooses from.
-var scenarioNames = []string{scenarioICMP, scenarioUDP, scenarioForward, scenarioChurn}
+var scenarioNames = []string{report.ScenarioICMP, report.ScenarioUDP, report.ScenarioForward, report.ScenarioChurn}
 
 // scenario returns the one that the options choose; they have been checked.
 func (o *options) scenario() scenario {
 	switch {
-	case o.Scenario == scenarioUDP:
+	case o.Scenario == report.ScenarioUDP:
 		return udp{}
-	case o.Scenario == scenarioForward && o.TCP:
+	case o.Scenario == report.ScenarioForward && o.TCP:
 		return forwardTCP{}
-	case o.Scenario == scenarioForward:
+	case o.Scenario == report.ScenarioForward:
 		return forwardUDP{}
-	case o.Scenario == scenarioChurn:
+	case o.Scenario == report.ScenarioChurn:
 		return churn{}
 	}
 	return icmp{}
@@ -39,16 +41,16 @@ func (o *options) checkScenario(set map[string]bool) error {
 	if !slices.Contains(scenarioNames, o.Scenario) {
 		return fmt.Errorf("-scenario: there is no %q, only %s", o.Scenario, strings.Join(scenarioNames, ", "))
 	}
-	loopback := o.Scenario == scenarioICMP || o.Scenario == scenarioUDP
+	loopback := o.Scenario == report.ScenarioICMP || o.Scenario == report.ScenarioUDP
 	tcp := o.tcp()
 	for _, c := range []struct {
 		wrong bool
 		text  string
 	}{
-		{o.Replies && o.Scenario != scenarioICMP, "-replies is for -scenario icmp"},
-		{o.TCP && o.Scenario != scenarioForward, "-tcp is for -scenario forward"},
+		{o.Replies && o.Scenario != report.ScenarioICMP, "-replies is for -scenario icmp"},
+		{o.TCP && o.Scenario != report.ScenarioForward, "-tcp is for -scenario forward"},
 		{set["gso"] && !tcp, "-gso is for TCP: -scenario churn, or forward with -tcp"},
-		{o.Rate > 0 && tcp && o.Scenario != scenarioChurn, "-rate is not for -tcp, which sends what its streams carry"},
+		{o.Rate > 0 && tcp && o.Scenario != report.ScenarioChurn, "-rate is not for -tcp, which sends what its streams carry"},
 		{set["size"] && tcp, "-size is not for TCP, which makes its own packets"},
 		{o.IMIX && tcp, "-imix is not for TCP, which makes its own packets"},
 		{o.IMIX && set["size"], "-imix and -size exclude each other"},
@@ -63,13 +65,13 @@ func (o *options) checkScenario(set map[string]bool) error {
 }
 
 // tcp tells that connections are measured rather than packets.
-func (o *options) tcp() bool { return o.TCP || o.Scenario == scenarioChurn }
+func (o *options) tcp() bool { return o.TCP || o.Scenario == report.ScenarioChurn }
 
 // gso tells that TCP's super-packets are queued whole.
 func (o *options) gso() bool { return o.GSO && o.tcp() }
 
 // sizes are what packets have in turn.
-func (o *options) sizes() []int { return sizes(o.IMIX, o.Size) }
+func (o *options) sizes() []int { return report.Sizes(o.IMIX, o.Size) }
 
 func (o *options) family() uint8 {
 	if o.IPv6 {
@@ -99,7 +101,7 @@ func (o *options) flows() int {
 	switch {
 	case o.Flows > 0:
 		return o.Flows
-	case o.Scenario == scenarioChurn:
+	case o.Scenario == report.ScenarioChurn:
 		return 32
 	case o.TCP:
 		return 8

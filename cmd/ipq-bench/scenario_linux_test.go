@@ -7,6 +7,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/goipq/goipq/internal/bench/benchtest"
+	"github.com/goipq/goipq/internal/bench/report"
 )
 
 // Each scenario and handler runs, decides what it should, and balances its
@@ -17,25 +20,25 @@ func TestScenarios(t *testing.T) {
 	if err := os.WriteFile(patterns, []byte("# a comment\n\nnever\n !\"#$%&'()*+\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	type want func(t *testing.T, rep *report)
-	allOf := func(pick func(*life) (got, of uint64)) want {
-		return func(t *testing.T, rep *report) {
+	type want func(t *testing.T, rep *report.Report)
+	allOf := func(pick func(*report.Life) (got, of uint64)) want {
+		return func(t *testing.T, rep *report.Report) {
 			for _, m := range rep.Modes {
 				for _, rd := range m.Rounds {
-					if got, of := pick(&rd.Life); m.Name != modeUnqueued && (got != of || of == 0) {
+					if got, of := pick(&rd.Life); m.Name != report.ModeUnqueued && (got != of || of == 0) {
 						t.Errorf("%s: %d of %d: %+v", m.Name, got, of, rd.Life)
 					}
 				}
 			}
 		}
 	}
-	accepted := allOf(func(l *life) (uint64, uint64) { return l.Accepted, l.Verdicts })
-	dropped := allOf(func(l *life) (uint64, uint64) { return l.HandlerDropped, l.Verdicts })
-	delivered := func(t *testing.T, rep *report) {
+	accepted := allOf(func(l *report.Life) (uint64, uint64) { return l.Accepted, l.Verdicts })
+	dropped := allOf(func(l *report.Life) (uint64, uint64) { return l.HandlerDropped, l.Verdicts })
+	delivered := func(t *testing.T, rep *report.Report) {
 		for _, m := range rep.Modes {
-			main := rep.Parameters.main()
-			if s := m.Summary[main.name]; s.Max == 0 {
-				t.Errorf("%s: %s is %+v", m.Name, main.label, s)
+			main := rep.Parameters.Main()
+			if s := m.Summary[main.Name]; s.Max == 0 {
+				t.Errorf("%s: %s is %+v", m.Name, main.Label, s)
 			}
 		}
 	}
@@ -44,21 +47,21 @@ func TestScenarios(t *testing.T) {
 		wants []want
 	}{
 		{"-6 -modes inline -handler parse", []want{accepted, delivered}},
-		{"-6 -scenario udp -flows 3000 -modes unqueued,inline,pool -handler mix:25", []want{delivered, func(t *testing.T, rep *report) {
+		{"-6 -scenario udp -flows 3000 -modes unqueued,inline,pool -handler mix:25", []want{delivered, func(t *testing.T, rep *report.Report) {
 			b := rep.Books
 			// By their ids, some of which are those of packets that were lost.
 			const rounds = 4
 			if off := int64(b.Verdicts) - 4*int64(b.Verdicts-b.Accepted); max(off, -off) > int64(4*rounds+b.Verdicts/25) {
 				t.Errorf("of %d verdicts %d accept", b.Verdicts, b.Accepted)
 			}
-			if b.Passed == 0 || rep.Modes[1].Summary[ofUnqueued].Max <= 0 {
+			if b.Passed == 0 || rep.Modes[1].Summary[report.OfUnqueued].Max <= 0 {
 				t.Errorf("nothing to compare with: %+v", b)
 			}
 		}}},
 		{"-scenario udp -imix -modes inline -handler inspect", []want{accepted, delivered}},
 		{"-scenario udp -modes pool -size 100 -handler inspect -patterns " + patterns, []want{dropped}},
 		{"-scenario forward -modes unqueued,inline -size 9000 -handler rewrite -rate 5000", []want{accepted, delivered,
-			allOf(func(l *life) (uint64, uint64) { return l.Arrived, l.Accepted })}},
+			allOf(func(l *report.Life) (uint64, uint64) { return l.Arrived, l.Accepted })}},
 		{"-6 -scenario forward -modes inline -handler drop", []want{dropped}},
 		{"-scenario forward -tcp -modes unqueued,inline", []want{accepted, delivered}},
 		{"-6 -scenario forward -tcp -gso=false -modes pool -handler rewrite", []want{accepted, delivered}},
@@ -77,7 +80,7 @@ func TestScenarios(t *testing.T) {
 			for _, w := range c.wants {
 				w(t, rep)
 			}
-			wantLines(t, stdout, 100)
+			benchtest.WantLines(t, stdout, 100)
 			if t.Failed() {
 				t.Log(stdout)
 			}
@@ -104,12 +107,12 @@ func TestSoak(t *testing.T) {
 		if underRace {
 			k.Problems = slices.DeleteFunc(k.Problems, func(p string) bool { return strings.HasPrefix(p, "resident memory") })
 		}
-		if len(k.Problems) > 0 || len(k.Samples) < fewestSamples || k.Life.Verdicts == 0 || k.Duration < rep.Parameters.Soak {
+		if len(k.Problems) > 0 || len(k.Samples) < report.FewestSamples || k.Life.Verdicts == 0 || k.Duration < rep.Parameters.Soak {
 			t.Errorf("%+v", k)
 		}
 		if u := k.Idle; u.Resident < 1<<20 || u.Heap == 0 || u.Goroutines < 3 || u.Descriptors <= k.Before.Descriptors {
 			t.Errorf("%s: idle with %+v, before that %+v", k.Mode, u, k.Before)
 		}
 	}
-	wantLines(t, stdout.String(), 100)
+	benchtest.WantLines(t, stdout.String(), 100)
 }

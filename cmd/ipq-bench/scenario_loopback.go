@@ -6,6 +6,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/goipq/goipq/internal/bench/report"
 	"github.com/goipq/goipq/internal/flood"
 	"github.com/goipq/goipq/internal/netlab"
 )
@@ -21,7 +22,7 @@ func (icmp) build(o *options) (*site, error) {
 	return loopback(netlab.Match{Family: o.family(), EchoRequest: true}, !o.Replies)
 }
 
-func (icmp) start(s *site, o *options, on placement, sendBuffer int) (*load, error) {
+func (icmp) start(s *site, o *options, on report.Placement, sendBuffer int) (*load, error) {
 	return startFloods(s, o, on, flood.Config{SendBuffer: sendBuffer})
 }
 
@@ -40,7 +41,7 @@ func (udp) build(o *options) (*site, error) {
 	return s, nil
 }
 
-func (udp) start(s *site, o *options, on placement, sendBuffer int) (*load, error) {
+func (udp) start(s *site, o *options, on report.Placement, sendBuffer int) (*load, error) {
 	cfg := flood.Config{UDP: true, SendBuffer: sendBuffer}
 	if o.IPv6 {
 		cfg.To = testNet6
@@ -67,7 +68,7 @@ func loopback(match netlab.Match, drop bool) (*site, error) {
 }
 
 // startFloods starts a flood on each CPU for them, like cfg.
-func startFloods(s *site, o *options, on placement, cfg flood.Config) (*load, error) {
+func startFloods(s *site, o *options, on report.Placement, cfg flood.Config) (*load, error) {
 	cfg.IPv6 = o.IPv6
 	cfg.Flows = o.flows()
 	cfg.Sizes = o.sizes()

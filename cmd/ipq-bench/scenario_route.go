@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"syscall"
 
+	"github.com/goipq/goipq/internal/bench/report"
 	"github.com/goipq/goipq/internal/flood"
 	"github.com/goipq/goipq/internal/netlab"
 )
@@ -31,7 +32,7 @@ func (forwardUDP) build(o *options) (*site, error) {
 	return s, nil
 }
 
-func (forwardUDP) start(s *site, o *options, on placement, sendBuffer int) (*load, error) {
+func (forwardUDP) start(s *site, o *options, on report.Placement, sendBuffer int) (*load, error) {
 	return startFloods(s, o, on, flood.Config{UDP: true, To: o.testNet(), SendBuffer: sendBuffer})
 }
 
@@ -40,7 +41,7 @@ type forwardTCP struct{}
 
 func (forwardTCP) build(o *options) (*site, error) { return routeTCP(o) }
 
-func (forwardTCP) start(s *site, o *options, on placement, _ int) (*load, error) {
+func (forwardTCP) start(s *site, o *options, on report.Placement, _ int) (*load, error) {
 	return startTCP(s, o, on, 0)
 }
 
@@ -49,8 +50,8 @@ type churn struct{}
 
 func (churn) build(o *options) (*site, error) { return routeTCP(o) }
 
-func (churn) start(s *site, o *options, on placement, _ int) (*load, error) {
-	return startTCP(s, o, on, churnBytes)
+func (churn) start(s *site, o *options, on report.Placement, _ int) (*load, error) {
+	return startTCP(s, o, on, report.ChurnBytes)
 }
 
 // route returns a network of client, router and server, joined by veth pairs.
@@ -129,7 +130,7 @@ func routeTCP(o *options) (*site, error) {
 }
 
 // startTCP starts a server and then a client that share the floods' CPUs.
-func startTCP(s *site, o *options, on placement, churn int) (*load, error) {
+func startTCP(s *site, o *options, on report.Placement, churn int) (*load, error) {
 	l := new(load)
 	err := l.add(&l.receivers, s.server, func() (*flood.Flood, error) {
 		return flood.StartServer(l.context(), flood.Server{

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/goipq/goipq/internal/bench/plain"
+	"github.com/goipq/goipq/internal/bench/report"
 )
 
 const (
@@ -31,27 +32,27 @@ type finder struct {
 	resolution float64 // as a share of the rate
 	tries      int     // trials of each rate, of which most must pass
 	// offer makes a trial; a target of 0 is full speed.
-	offer func(ctx context.Context, target float64) (trial, error)
+	offer func(ctx context.Context, target float64) (report.Trial, error)
 }
 
 // find begins at full speed, which nothing can be above, and somewhat below what
 // arrived then; after that, it halves what is left between the lowest rate that
 // lost packets and the highest that did not, until they are as near to each other
 // as the resolution wants. When ctx ends, so does the search.
-func (f *finder) find(ctx context.Context) (search, error) {
-	found := search{Limit: limitLoss, Trials: []trial{}}
+func (f *finder) find(ctx context.Context) (report.Search, error) {
+	found := report.Search{Limit: report.LimitLoss, Trials: []report.Trial{}}
 	passed, offered, trials, err := f.try(ctx, 0)
 	found.Trials = append(found.Trials, trials...)
 	if err != nil || ctx.Err() != nil {
 		return found, err
 	}
 	if passed {
-		found.Rate, found.Limit = offered, limitSender
+		found.Rate, found.Limit = offered, report.LimitSender
 		return found, nil
 	}
-	flat := slices.MaxFunc(trials, func(a, b trial) int { return cmp.Compare(a.Offered, b.Offered) })
+	flat := slices.MaxFunc(trials, func(a, b report.Trial) int { return cmp.Compare(a.Offered, b.Offered) })
 	low, high := 0.0, flat.Offered
-	target := firstShare * flat.Offered * ratio(flat.Arrived+flat.Lost.Handler, flat.Sent)
+	target := firstShare * flat.Offered * report.Ratio(flat.Arrived+flat.Lost.Handler, flat.Sent)
 	for high-low > f.resolution*high && high > leastRate {
 		if !(target > low && target < high) {
 			target = (low + high) / 2
@@ -68,7 +69,7 @@ func (f *finder) find(ctx context.Context) (search, error) {
 			high = target
 		}
 		if passed && f.slow(offered, target) && offered <= (1+f.resolution)*before {
-			found.Limit = limitSender // a higher target has brought no more
+			found.Limit = report.LimitSender // a higher target has brought no more
 			break
 		}
 		target = (low + high) / 2
@@ -84,7 +85,7 @@ func (f *finder) slow(offered, target float64) bool { return offered < (1-f.reso
 // returns the least rate offered in those that have. What the senders did not
 // offer as they should says nothing of the queue: such trials are void and made
 // anew, up to maxVoid of them.
-func (f *finder) try(ctx context.Context, target float64) (passed bool, offered float64, trials []trial, err error) {
+func (f *finder) try(ctx context.Context, target float64) (passed bool, offered float64, trials []report.Trial, err error) {
 	offered = math.Inf(1)
 	void := 0
 	most := f.tries/2 + 1

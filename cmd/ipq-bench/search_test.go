@@ -5,6 +5,8 @@ import (
 	"errors"
 	"math"
 	"testing"
+
+	"github.com/goipq/goipq/internal/bench/report"
 )
 
 // A path loses packets above its capacity, and its senders offer no more than
@@ -15,9 +17,9 @@ type path struct {
 	trials         int
 }
 
-func (p *path) offer(_ context.Context, target float64) (trial, error) {
+func (p *path) offer(_ context.Context, target float64) (report.Trial, error) {
 	const sent = 1_000_000
-	t := trial{Target: target, Offered: p.most, Sent: sent, Arrived: sent}
+	t := report.Trial{Target: target, Offered: p.most, Sent: sent, Arrived: sent}
 	if target > 0 {
 		t.Offered = min(target, p.most)
 	}
@@ -27,8 +29,8 @@ func (p *path) offer(_ context.Context, target float64) (trial, error) {
 	if t.Offered > p.capacity {
 		t.Lost.QueueFull = uint64(sent * (1 - p.capacity/t.Offered))
 	}
-	t.Arrived -= t.Lost.inKernel()
-	t.Passed = t.Lost.inKernel() == 0
+	t.Arrived -= t.Lost.InKernel()
+	t.Passed = t.Lost.InKernel() == 0
 	p.trials++
 	return t, nil
 }
@@ -40,11 +42,11 @@ func TestSearchFindsTheCapacity(t *testing.T) {
 		limit      string
 		want       float64
 	}{
-		{path{capacity: 123_456, most: 1e6}, 0.01, limitLoss, 123_456},
-		{path{capacity: 123_456, most: 130_000}, 0.001, limitLoss, 123_456},
-		{path{capacity: 5_000, most: 1e6}, 0.05, limitLoss, 5_000},
-		{path{capacity: 1e6, most: 800_000}, 0.01, limitSender, 800_000},
-		{path{capacity: 0, most: 1e6}, 0.01, limitLoss, 0},
+		{path{capacity: 123_456, most: 1e6}, 0.01, report.LimitLoss, 123_456},
+		{path{capacity: 123_456, most: 130_000}, 0.001, report.LimitLoss, 123_456},
+		{path{capacity: 5_000, most: 1e6}, 0.05, report.LimitLoss, 5_000},
+		{path{capacity: 1e6, most: 800_000}, 0.01, report.LimitSender, 800_000},
+		{path{capacity: 0, most: 1e6}, 0.01, report.LimitLoss, 0},
 	} {
 		f := finder{resolution: c.resolution, tries: 1, offer: c.path.offer}
 		got, err := f.find(t.Context())
@@ -66,7 +68,7 @@ func TestSearchRepeatsVoidTrials(t *testing.T) {
 	for late, want := range map[int]float64{maxVoid: 99_000, maxVoid + 1: 80_000} {
 		p := path{capacity: 100_000, most: 1e6}
 		n := 0
-		f := finder{resolution: 0.01, tries: 1, offer: func(ctx context.Context, target float64) (trial, error) {
+		f := finder{resolution: 0.01, tries: 1, offer: func(ctx context.Context, target float64) (report.Trial, error) {
 			tr, err := p.offer(ctx, target)
 			if n++; n > 1 && n <= late+1 {
 				tr.Void, tr.Passed = "late", false
@@ -98,7 +100,7 @@ func TestSearchBearsDisturbancesAtFullSpeed(t *testing.T) {
 	p := path{capacity: 1e6, most: 800_000, disturbed: map[int]bool{0: true}}
 	f := finder{resolution: 0.01, tries: 3, offer: p.offer}
 	got, err := f.find(t.Context())
-	if err != nil || got.Rate != 800_000 || got.Limit != limitSender || len(got.Trials) != 3 {
+	if err != nil || got.Rate != 800_000 || got.Limit != report.LimitSender || len(got.Trials) != 3 {
 		t.Errorf("found %v, limit %s, in %d trials, %v", got.Rate, got.Limit, len(got.Trials), err)
 	}
 }
@@ -110,9 +112,9 @@ func TestSearchEnds(t *testing.T) {
 	defer cancel()
 	broken := errors.New("broken")
 	for _, fail := range []bool{false, true} {
-		f := finder{resolution: 0.01, tries: 1, offer: func(ctx context.Context, target float64) (trial, error) {
+		f := finder{resolution: 0.01, tries: 1, offer: func(ctx context.Context, target float64) (report.Trial, error) {
 			if target > 0 && fail {
-				return trial{}, broken
+				return report.Trial{}, broken
 			}
 			if target > 0 {
 				cancel()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/goipq/goipq/internal/bench/report"
 	"github.com/goipq/goipq/ipq"
 )
 
@@ -59,10 +60,10 @@ func (s *session) serve(cfg ipq.Config, handler ipq.Handler) error {
 
 // end stops the load, then the queue when it has decided all that was sent, and
 // returns what happened in all.
-func (s *session) end() (life, error) {
+func (s *session) end() (report.Life, error) {
 	said, loadErr := s.load.stop()
 	errs := []error{loadErr, s.site.shut(), s.site.settle()}
-	var l life
+	var l report.Life
 	if s.queue != nil {
 		s.cancel()
 		<-s.done
@@ -70,17 +71,17 @@ func (s *session) end() (life, error) {
 		l.Refused = st.UnknownVerdicts + st.RefusedVerdicts
 		l.Undecodable = st.Undecodable
 	}
-	l.tally = s.tally()
+	l.Tally = s.tally()
 	l.Sent, l.MissedTurns = said.sent, said.missed
 	l.Lag, l.Untimed = said.lag, said.overflowed
-	l.delivery = s.load.delivered()
+	l.Delivery = s.load.delivered()
 	l.BytesOut, l.BytesIn = said.bytesOut, said.bytesIn
 	l.Orderly = said.orderly
 	l.Queued, l.Counted = s.queue != nil, s.site.sent
 	l.Routed = s.site.client != s.site.at
 	var err error
 	l.Ruled, l.Bypassed, l.Arrived, err = s.site.passed()
-	l.Lost = l.losses()
+	l.Lost = l.Losses()
 	errs = append(errs, err)
 	if s.queue != nil {
 		errs = append(errs, s.runErr, s.queue.Close())
@@ -99,18 +100,18 @@ const loadPatience = 10 * time.Second
 // the load does: on a busy machine its processes may not run at once. They are
 // partial if ctx, or the queue, has ended it; ok is false if there are none worth
 // having.
-func (s *session) measure(ctx context.Context, warmUp, window time.Duration, show *progress) (rd round, ok bool, err error) {
+func (s *session) measure(ctx context.Context, warmUp, window time.Duration, show *progress) (rd report.Round, ok bool, err error) {
 	for end := time.Now().Add(loadPatience); !s.load.begun() && time.Now().Before(end); {
 		if !s.wait(ctx, time.Millisecond, nil) {
-			return round{}, false, nil
+			return report.Round{}, false, nil
 		}
 	}
 	if !s.wait(ctx, warmUp, nil) {
-		return round{}, false, nil
+		return report.Round{}, false, nil
 	}
 	begin, err := s.begin()
 	if err != nil {
-		return round{}, false, err
+		return report.Round{}, false, err
 	}
 	show.measure(begin)
 	whole := s.wait(ctx, window, show)

@@ -8,15 +8,16 @@ import (
 	"slices"
 	"time"
 
+	"github.com/goipq/goipq/internal/bench/report"
 	"github.com/goipq/goipq/ipq"
 )
 
 // readUsage looks at this process.
-func readUsage() (usage, error) {
+func readUsage() (report.Usage, error) {
 	runtime.GC()
 	var mem runtime.MemStats
 	runtime.ReadMemStats(&mem)
-	u := usage{Heap: mem.HeapAlloc, Goroutines: runtime.NumGoroutine()}
+	u := report.Usage{Heap: mem.HeapAlloc, Goroutines: runtime.NumGoroutine()}
 	var err error
 	if u.Resident, err = residentMemory(); err != nil {
 		return u, err
@@ -42,7 +43,7 @@ func soakEvery(d time.Duration) time.Duration {
 
 // soak runs each mode for -soak, or as long as it can until ctx ends.
 func (r *runner) soak(ctx context.Context) error {
-	r.show.start(&r.report.Parameters, len(r.opts.Modes), r.report.total())
+	r.show.start(&r.report.Parameters, len(r.opts.Modes), r.report.Total())
 	defer r.show.end()
 	for _, name := range r.opts.Modes {
 		if ctx.Err() != nil {
@@ -52,17 +53,17 @@ func (r *runner) soak(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
-		r.report.Books.enter(r.report.title(name), &k.Life)
-		k.judge()
+		r.report.Books.Enter(r.report.Title(name), &k.Life)
+		k.Judge()
 		r.report.Soaks = append(r.report.Soaks, *k)
 	}
 	return nil
 }
 
-func (r *runner) soakMode(ctx context.Context, name string) (*soak, error) {
+func (r *runner) soakMode(ctx context.Context, name string) (*report.Soak, error) {
 	p := r.plans[0]
 	cfg := p.queueConfig(name)
-	k := &soak{Mode: name, Buffers: bufferBytes(cfg), Workers: max(cfg.Workers, 0), Fresh: p.freshBytes(cfg), Samples: []usage{}, Problems: []string{}}
+	k := &report.Soak{Mode: name, Buffers: bufferBytes(cfg), Workers: max(cfg.Workers, 0), Fresh: p.freshBytes(cfg), Samples: []report.Usage{}, Problems: []string{}}
 	var err error
 	if k.Before, err = readUsage(); err != nil {
 		return nil, err
@@ -72,19 +73,19 @@ func (r *runner) soakMode(ctx context.Context, name string) (*soak, error) {
 		if k.Idle, err = readUsage(); err != nil {
 			return new(load), err
 		}
-		return p.scenario.start(at, &p.opts, p.setup.placement, p.setup.SendBuffer)
+		return p.scenario.start(at, &p.opts, p.setup.Placement, p.setup.SendBuffer)
 	})
 	if err != nil {
 		return nil, err
 	}
 	r.report.Setup.ReadBuffer = s.queue.Stats().ReadBuffer
-	r.show.begin(1, r.report.title(name), true)
+	r.show.begin(1, r.report.Title(name), true)
 	r.show.measure(s.peek())
 	began, readErr := time.Now(), error(nil)
 	// A machine so busy that there are too few samples gets more time.
-	more := func() bool { return time.Since(began) < r.opts.Soak || len(k.Samples) < fewestSamples }
+	more := func() bool { return time.Since(began) < r.opts.Soak || len(k.Samples) < report.FewestSamples }
 	for readErr == nil && more() && s.wait(ctx, soakEvery(r.opts.Soak), r.show) {
-		var u usage
+		var u report.Usage
 		u, readErr = readUsage()
 		u.At = time.Since(began)
 		k.Samples = append(k.Samples, u)
@@ -101,7 +102,7 @@ func (r *runner) soakMode(ctx context.Context, name string) (*soak, error) {
 
 // settledUsage reads the usage until it is down to what it was, or ten seconds
 // have passed: goroutines need a moment to end after what they have said last.
-func settledUsage(before usage) (usage, error) {
+func settledUsage(before report.Usage) (report.Usage, error) {
 	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
 		u, err := readUsage()
 		if err != nil || u.Goroutines <= before.Goroutines && u.Descriptors <= before.Descriptors || time.Now().After(end) {

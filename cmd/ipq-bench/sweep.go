@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/goipq/goipq/internal/bench/report"
 )
 
 // sweepable are the flags that -sweep takes several values for.
@@ -43,7 +45,7 @@ func parseSweep(text string, args []string, set map[string]bool) (*sweeping, err
 		}
 		more := []string{"-" + name + "=" + value}
 		if name == "workers" && !set["modes"] {
-			more = append(more, "-modes="+modePool) // there are none inline
+			more = append(more, "-modes="+report.ModePool) // there are none inline
 		}
 		o, err := parseOnce(append(slices.Clone(args), more...))
 		if err != nil {
@@ -58,10 +60,10 @@ func parseSweep(text string, args []string, set map[string]bool) (*sweeping, err
 }
 
 // points are those of the report, without anything measured.
-func (s *sweeping) points() []point {
-	var all []point
+func (s *sweeping) points() []report.Point {
+	var all []report.Point
 	for _, value := range s.values {
-		pt := point{Value: value}
+		pt := report.Point{Value: value}
 		if s.numeric {
 			pt.Number, _ = strconv.ParseFloat(value, 64) // parseSweep has tried
 		}

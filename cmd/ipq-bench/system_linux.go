@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/goipq/goipq/internal/bench/report"
 	"golang.org/x/sys/unix"
 )
 
@@ -104,21 +105,21 @@ const userTick = 10 * time.Millisecond
 
 // readMachineCPU returns what all CPUs have done since the start of the machine,
 // or zero where /proc/stat cannot be read.
-func readMachineCPU() machineCPU {
+func readMachineCPU() report.MachineCPU {
 	text, err := os.ReadFile("/proc/stat")
 	if err != nil {
-		return machineCPU{}
+		return report.MachineCPU{}
 	}
 	return parseMachineCPU(text)
 }
 
 // parseMachineCPU reads the first line of /proc/stat: cpu, user, nice, system,
 // idle, iowait, irq, softirq, steal, and guests, which are in user.
-func parseMachineCPU(text []byte) machineCPU {
+func parseMachineCPU(text []byte) report.MachineCPU {
 	line, _, _ := bytes.Cut(text, []byte("\n"))
 	fields := bytes.Fields(line)
 	if len(fields) < 9 || string(fields[0]) != "cpu" {
-		return machineCPU{}
+		return report.MachineCPU{}
 	}
 	at := func(i int) time.Duration {
 		n, err := strconv.ParseInt(string(fields[i]), 10, 64)
@@ -127,7 +128,7 @@ func parseMachineCPU(text []byte) machineCPU {
 		}
 		return time.Duration(n) * userTick
 	}
-	return machineCPU{
+	return report.MachineCPU{
 		User:    at(1) + at(2),
 		System:  at(3),
 		Idle:    at(4) + at(5),

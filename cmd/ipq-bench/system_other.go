@@ -5,6 +5,8 @@ package main
 import (
 	"errors"
 	"time"
+
+	"github.com/goipq/goipq/internal/bench/report"
 )
 
 // main ends before any of these is called.
@@ -13,7 +15,7 @@ func keepTo([]int) error { return errors.ErrUnsupported }
 
 func processCPU() (user, system time.Duration) { return 0, 0 }
 
-func readMachineCPU() machineCPU { return machineCPU{} }
+func readMachineCPU() report.MachineCPU { return report.MachineCPU{} }
 
 func residentMemory() (uint64, error) { return 0, errors.ErrUnsupported }
 

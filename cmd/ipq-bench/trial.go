@@ -5,16 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/goipq/goipq/internal/bench/report"
 )
 
 // searchAll makes all searches, or as many as it can until ctx ends.
 func (r *runner) searchAll(ctx context.Context) error { return r.takeTurns(ctx, r.throughput) }
 
 // throughput makes search n of a mode. One queue serves all its trials.
-func (r *runner) throughput(ctx context.Context, p *plan, m *mode, n int) error {
+func (r *runner) throughput(ctx context.Context, p *plan, m *report.Mode, n int) error {
 	o := &p.opts
 	if m.Throughput == nil {
-		m.Throughput = &throughput{Resolution: o.Resolution / 100, Trial: o.Trial, Trials: o.Tries, Searches: []search{}}
+		m.Throughput = &report.Throughput{Resolution: o.Resolution / 100, Trial: o.Trial, Trials: o.Tries, Searches: []report.Search{}}
 	}
 	s, title, err := r.begin(p, m, n, func(*site) (*load, error) { return new(load), nil })
 	if err != nil {
@@ -23,7 +25,7 @@ func (r *runner) throughput(ctx context.Context, p *plan, m *mode, n int) error 
 	t := trials{r: r, p: p, s: s, title: fmt.Sprintf("search %d, %s", n, title)}
 	f := finder{resolution: m.Throughput.Resolution, tries: o.Tries, offer: t.offer}
 	found, err := f.find(ctx)
-	found.Round, found.Noise = n, append(t.noise(), found.spoiled()...)
+	found.Round, found.Noise = n, append(t.noise(), found.Spoiled()...)
 	_, endErr := s.end()
 	if err := errors.Join(err, endErr); err != nil {
 		return err
@@ -44,22 +46,22 @@ type trials struct {
 
 	// All of their windows together, to tell what disturbed them.
 	window, user time.Duration
-	machine      machineCPU
+	machine      report.MachineCPU
 }
 
-func (ts *trials) noise() []string { return noiseOf(ts.window, ts.machine, ts.user) }
+func (ts *trials) noise() []string { return report.NoiseOf(ts.window, ts.machine, ts.user) }
 
 // offer offers a rate for the time of a trial, waits until all of it has come to
 // its end, and counts.
-func (ts *trials) offer(ctx context.Context, target float64) (trial, error) {
+func (ts *trials) offer(ctx context.Context, target float64) (report.Trial, error) {
 	s, o := ts.s, ts.p.opts
 	o.Rate = target
 	before := s.tally()
 	err := s.site.mark()
 	if err != nil {
-		return trial{}, err
+		return report.Trial{}, err
 	}
-	s.load, err = ts.p.scenario.start(s.site, &o, ts.p.setup.placement, ts.p.setup.SendBuffer)
+	s.load, err = ts.p.scenario.start(s.site, &o, ts.p.setup.Placement, ts.p.setup.SendBuffer)
 	begin, beginErr := s.begin()
 	if err = errors.Join(err, beginErr); err == nil {
 		s.wait(ctx, o.Trial, nil)
@@ -68,25 +70,25 @@ func (ts *trials) offer(ctx context.Context, target float64) (trial, error) {
 	said, stopErr := s.load.stop()
 	s.load = new(load)
 	if err := errors.Join(err, endErr, stopErr, s.settle()); err != nil {
-		return trial{}, err
+		return report.Trial{}, err
 	}
-	l := life{tally: s.tally().minus(before), Queued: s.queue != nil, Counted: true, Routed: s.site.client != s.site.at}
+	l := report.Life{Tally: s.tally().Minus(before), Queued: s.queue != nil, Counted: true, Routed: s.site.client != s.site.at}
 	l.Sent, l.MissedTurns, l.Lag = said.sent, said.missed, said.lag
 	if l.Ruled, l.Bypassed, l.Arrived, err = s.site.passed(); err != nil {
-		return trial{}, err
+		return report.Trial{}, err
 	}
-	l.Lost = l.losses()
-	ts.r.report.Books.enter(ts.title, &l)
+	l.Lost = l.Losses()
+	ts.r.report.Books.Enter(ts.title, &l)
 	rd := between(begin, end)
-	ts.window, ts.user, ts.machine = ts.window+rd.Window, ts.user+rd.User, ts.machine.plus(rd.Machine)
-	t := trial{
+	ts.window, ts.user, ts.machine = ts.window+rd.Window, ts.user+rd.User, ts.machine.Plus(rd.Machine)
+	t := report.Trial{
 		Target:   target,
 		Offered:  said.rate,
 		Sent:     l.Sent,
 		Arrived:  l.Arrived,
 		Verdicts: l.Verdicts,
 		Lost:     l.Lost,
-		Passed:   l.Sent > 0 && l.Arrived+l.HandlerDropped == l.Sent && l.Lost.inKernel() == 0,
+		Passed:   l.Sent > 0 && l.Arrived+l.HandlerDropped == l.Sent && l.Lost.InKernel() == 0,
 		Lag:      said.lag,
 	}
 	ts.r.show.tried(&t)

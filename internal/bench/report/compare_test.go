@@ -1,4 +1,4 @@
-package main
+package report
 
 import (
 	"fmt"
@@ -12,8 +12,8 @@ func TestSmallestP(t *testing.T) {
 		for i := range n {
 			low, high = append(low, float64(i)), append(high, float64(100+i))
 		}
-		c := comparison{alpha: 1}
-		got, want := smallestP(n, n), c.test(series{values: low}, series{values: high}).p
+		c := Comparison{Alpha: 1}
+		got, want := smallestP(n, n), c.test(Series{Values: low}, Series{Values: high}).P
 		if fmt.Sprintf("%.6f", got) != fmt.Sprintf("%.6f", want) {
 			t.Errorf("%d rounds: %v, want %v", n, got, want)
 		}

@@ -1,12 +1,12 @@
-package main
+package report
 
 import (
 	"math"
 	"slices"
 )
 
-// A spread is one metric over the rounds of a mode.
-type spread struct {
+// A Spread is one metric over the rounds of a mode.
+type Spread struct {
 	Median float64 `json:"median"`
 	Min    float64 `json:"min"`
 	Max    float64 `json:"max"`
@@ -14,11 +14,11 @@ type spread struct {
 	Noisy string `json:"noisy,omitempty"`
 }
 
-// spreadOf returns the spread of values, of which there is at least one.
-func spreadOf(values []float64) spread {
+// SpreadOf returns the spread of values, of which there is at least one.
+func SpreadOf(values []float64) Spread {
 	slices.Sort(values)
 	n := len(values)
-	return spread{
+	return Spread{
 		Median: (values[(n-1)/2] + values[n/2]) / 2,
 		Min:    values[0],
 		Max:    values[n-1],
@@ -26,12 +26,12 @@ func spreadOf(values []float64) spread {
 }
 
 // setOfUnqueued sets OfUnqueued of all rounds.
-func setOfUnqueued(p *parameters, modes []mode) {
-	i := slices.IndexFunc(modes, func(m mode) bool { return m.Name == modeUnqueued })
+func setOfUnqueued(p *Parameters, modes []Mode) {
+	i := slices.IndexFunc(modes, func(m Mode) bool { return m.Name == ModeUnqueued })
 	if i < 0 {
 		return
 	}
-	of := p.main().of
+	of := p.Main().Of
 	bare := make(map[int]float64)
 	for _, rd := range modes[i].Rounds {
 		bare[rd.Round] = of(&rd)
@@ -48,8 +48,8 @@ func setOfUnqueued(p *parameters, modes []mode) {
 
 // summarise returns the spread of each metric that means something in a mode,
 // over the rounds in which it has a value; without any it is left out.
-func (p *parameters) summarise(m *mode) map[string]spread {
-	summary := make(map[string]spread)
+func (p *Parameters) summarise(m *Mode) map[string]Spread {
+	summary := make(map[string]Spread)
 	for _, x := range metrics {
 		if !p.measures(x, m.Name) {
 			continue
@@ -57,15 +57,15 @@ func (p *parameters) summarise(m *mode) map[string]spread {
 		var values []float64
 		var noise [][]string
 		for i := range m.Rounds {
-			if v := x.of(&m.Rounds[i]); !math.IsNaN(v) {
+			if v := x.Of(&m.Rounds[i]); !math.IsNaN(v) {
 				values = append(values, v)
 				noise = append(noise, m.Rounds[i].Noise)
 			}
 		}
 		if len(values) > 0 {
-			s := spreadOf(values)
-			s.Noisy = noiseIn(s, x.decimals, noise)
-			summary[x.name] = s
+			s := SpreadOf(values)
+			s.Noisy = noiseIn(s, x.Decimals, noise)
+			summary[x.Name] = s
 		}
 	}
 	return summary

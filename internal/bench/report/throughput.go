@@ -1,4 +1,4 @@
-package main
+package report
 
 import (
 	"fmt"
@@ -7,40 +7,40 @@ import (
 	"github.com/goipq/goipq/internal/bench/plain"
 )
 
-// A throughput is that of RFC 2544, section 26.1: the highest offered rate at
+// A Throughput is that of RFC 2544, section 26.1: the highest offered rate at
 // which not one packet is lost, found by binary search.
-type throughput struct {
+type Throughput struct {
 	// Rate is the spread of the searches' results in packets a second, as sent.
-	Rate spread `json:"rate_per_second"`
+	Rate Spread `json:"rate_per_second"`
 	// Resolution is how near to each other the lowest rate that lost packets
 	// and the highest that did not have come, as a share of the former.
 	Resolution float64       `json:"resolution"`
 	Trial      time.Duration `json:"trial_ns"`
 	// Trials is how many a rate gets: it passes when most of them lose nothing.
 	Trials   int      `json:"trials"`
-	Searches []search `json:"searches"` // one for each round
+	Searches []Search `json:"searches"` // one for each round
 }
 
-// A search is one binary search.
-type search struct {
+// A Search is one binary search.
+type Search struct {
 	Round int     `json:"round"`           // counted from 1
 	Rate  float64 `json:"rate_per_second"` // its result
 	// Limit is what kept the search from going higher: "loss", or "sender" when
 	// more could not be sent, and the result is a lower bound.
 	Limit  string   `json:"limit"`
 	Noise  []string `json:"noise,omitempty"` // a sentence for each thing that disturbed it
-	Trials []trial  `json:"trials"`          // in the order in which they were made
+	Trials []Trial  `json:"trials"`          // in the order in which they were made
 }
 
 // The limits of a search.
 const (
-	limitLoss   = "loss"
-	limitSender = "sender"
+	LimitLoss   = "loss"
+	LimitSender = "sender"
 )
 
-// A trial offers one rate for a time, then waits until all packets have come to
+// A Trial offers one rate for a time, then waits until all packets have come to
 // their end, and counts.
-type trial struct {
+type Trial struct {
 	Target float64 `json:"target_per_second"` // 0: as many as go
 	// Offered is the rate at which packets were sent, by the senders' own
 	// counts and clocks.
@@ -48,7 +48,7 @@ type trial struct {
 	Sent     uint64  `json:"sent"`     // by the senders' own count
 	Arrived  uint64  `json:"arrived"`  // by the kernel's count at the far end
 	Verdicts uint64  `json:"verdicts"` // 0 without a queue
-	Lost     losses  `json:"lost"`
+	Lost     Losses  `json:"lost"`
 	Passed   bool    `json:"passed"` // nothing was lost, except by the handler
 	// Lag is the furthest that a packet came behind its time. Senders make up for
 	// what fills a quarter of the queue, and leave the rest.
@@ -59,39 +59,39 @@ type trial struct {
 }
 
 // finish sums up the searches, of which there is at least one.
-func (t *throughput) finish() {
+func (t *Throughput) finish() {
 	var rates []float64
 	var noise [][]string
 	for i := range t.Searches {
 		rates = append(rates, t.Searches[i].Rate)
 		noise = append(noise, t.Searches[i].Noise)
 	}
-	t.Rate = spreadOf(rates)
+	t.Rate = SpreadOf(rates)
 	t.Rate.Noisy = noiseIn(t.Rate, 0, noise)
 }
 
-// limited reports whether the senders could not offer more.
-func (t *throughput) limited() bool {
+// Limited reports whether the senders could not offer more.
+func (t *Throughput) Limited() bool {
 	for i := range t.Searches {
-		if t.Searches[i].Limit == limitSender {
+		if t.Searches[i].Limit == LimitSender {
 			return true
 		}
 	}
 	return false
 }
 
-// describe says what a search found.
-func (s *search) describe() string {
+// Describe says what a search found.
+func (s *Search) Describe() string {
 	text := fmt.Sprintf("%s packets/s without loss, in %s", plain.Fixed(s.Rate, 0), plain.Plural(len(s.Trials), "trial"))
-	if s.Limit == limitSender {
+	if s.Limit == LimitSender {
 		text += "; the senders offer no more"
 	}
 	return text
 }
 
-// spoiled says that the senders spoiled so many trials that something else must
+// Spoiled says that the senders spoiled so many trials that something else must
 // keep their CPUs busy.
-func (s *search) spoiled() []string {
+func (s *Search) Spoiled() []string {
 	void := 0
 	for i := range s.Trials {
 		if s.Trials[i].Void != "" {

@@ -1,4 +1,4 @@
-package main
+package report
 
 import (
 	"fmt"
@@ -10,9 +10,9 @@ import (
 	"github.com/goipq/goipq/ipq"
 )
 
-// A round is one queue's life. The figures at its top are those of the
+// A Round is one queue's life. The figures at its top are those of the
 // measured window.
-type round struct {
+type Round struct {
 	Round   int           `json:"round"`   // counted from 1
 	Partial bool          `json:"partial"` // a signal cut the window short
 	Window  time.Duration `json:"window_ns"`
@@ -25,23 +25,23 @@ type round struct {
 	CPUUser   time.Duration `json:"cpu_user_ns"`
 	CPUSystem time.Duration `json:"cpu_system_ns"`
 	LoadCPU   time.Duration `json:"load_cpu_ns"` // of the processes that send and receive
-	Machine   machineCPU    `json:"machine_cpu"`
+	Machine   MachineCPU    `json:"machine_cpu"`
 	Mallocs   uint64        `json:"mallocs"` // objects allocated
-	tally
-	Latency *latency `json:"latency,omitempty"` // of churn's connections, or of datagrams with -latency
+	Tally
+	Latency *Latency `json:"latency,omitempty"` // of churn's connections, or of datagrams with -latency
 	// Noise has a sentence for each thing that disturbed the round.
 	Noise []string `json:"noise,omitempty"`
 	// Times are all that was timed, and User is the time that all processes of the
 	// run spent outside the kernel.
-	Times times         `json:"-"`
+	Times Times         `json:"-"`
 	User  time.Duration `json:"-"`
 	// Life has the counts from opening the queue to unbinding it, the warm-up
 	// included: what the books are made from.
-	Life life `json:"life"`
+	Life Life `json:"life"`
 }
 
-// A tally counts packets and the calls that they took.
-type tally struct {
+// A Tally counts packets and the calls that they took.
+type Tally struct {
 	Sent     uint64 `json:"sent"`     // by the floods
 	Ruled    uint64 `json:"ruled"`    // packets that came to the rule that queues
 	Bypassed uint64 `json:"bypassed"` // packets that the kernel accepted before that
@@ -50,7 +50,7 @@ type tally struct {
 	Batches  uint64 `json:"batches"` // recvmmsg calls that brought any
 	// BatchSizes counts Batches by how many packets they brought: item i those
 	// with 2^i or more, and fewer than 2^(i+1).
-	BatchSizes batchSizes `json:"batch_sizes"`
+	BatchSizes BatchSizes `json:"batch_sizes"`
 	Verdicts   uint64     `json:"verdicts"`
 	Accepted   uint64     `json:"accepted"` // of the verdicts
 	// HandlerDropped counts the verdicts that drop.
@@ -66,35 +66,35 @@ type tally struct {
 	SocketDropped uint64 `json:"socket_dropped"`
 	QueueKnown    bool   `json:"queue_dropped_known"`
 	Sequence      uint64 `json:"sequence"` // packets that the queue took, if QueueKnown
-	delivery
+	Delivery
 }
 
-// A delivery is what a load has done.
-type delivery struct {
+// A Delivery is what a load has done.
+type Delivery struct {
 	Bytes       uint64 `json:"bytes,omitempty"`       // of TCP's payload that was received
 	Connections uint64 `json:"connections,omitempty"` // that were begun, answered and ended
 	Failed      uint64 `json:"failed_connections,omitempty"`
 }
 
-func (d delivery) minus(before delivery) delivery {
+func (d Delivery) minus(before Delivery) Delivery {
 	d.Bytes -= before.Bytes
 	d.Connections -= before.Connections
 	d.Failed -= before.Failed
 	return d
 }
 
-// batchSizes are ipq.Stats.BatchSizes.
-type batchSizes [len(ipq.Stats{}.BatchSizes)]uint64
+// BatchSizes are ipq.Stats.BatchSizes.
+type BatchSizes [len(ipq.Stats{}.BatchSizes)]uint64
 
 // add adds sign times the counts of more.
-func (b *batchSizes) add(more batchSizes, sign int) {
+func (b *BatchSizes) add(more BatchSizes, sign int) {
 	for i, n := range more {
 		b[i] += uint64(sign) * n
 	}
 }
 
-// describe says which share of the batches had which size.
-func (b *batchSizes) describe() string {
+// Describe says which share of the batches had which size.
+func (b *BatchSizes) Describe() string {
 	var all uint64
 	for _, n := range b {
 		all += n
@@ -108,7 +108,7 @@ func (b *batchSizes) describe() string {
 		if i > 0 {
 			size = fmt.Sprintf("%d-%d", 1<<i, 2<<i-1)
 		}
-		parts = append(parts, fmt.Sprintf("%s %% of %s", plain.Fixed(100*ratio(n, all), 1), size))
+		parts = append(parts, fmt.Sprintf("%s %% of %s", plain.Fixed(100*Ratio(n, all), 1), size))
 	}
 	if len(parts) == 0 {
 		return ""
@@ -116,8 +116,8 @@ func (b *batchSizes) describe() string {
 	return strings.Join(parts, ", ") + " packets"
 }
 
-// minus returns the counts since before.
-func (t tally) minus(before tally) tally {
+// Minus returns the counts since before.
+func (t Tally) Minus(before Tally) Tally {
 	t.Sent -= before.Sent
 	t.Ruled -= before.Ruled
 	t.Bypassed -= before.Bypassed
@@ -135,13 +135,13 @@ func (t tally) minus(before tally) tally {
 	t.QueueDropped -= before.QueueDropped
 	t.SocketDropped -= before.SocketDropped
 	t.Sequence -= before.Sequence
-	t.delivery = t.delivery.minus(before.delivery)
+	t.Delivery = t.Delivery.minus(before.Delivery)
 	return t
 }
 
-// kernelLost is how many packets the kernel dropped on their way to the consumer:
+// KernelLost is how many packets the kernel dropped on their way to the consumer:
 // exact if QueueKnown, otherwise what is missing.
-func (t *tally) kernelLost() uint64 {
+func (t *Tally) KernelLost() uint64 {
 	if t.QueueKnown {
 		return t.QueueDropped + t.SocketDropped
 	}
@@ -152,9 +152,9 @@ func (t *tally) kernelLost() uint64 {
 	return queued - t.Received
 }
 
-// A life is all that happened to one queue.
-type life struct {
-	tally
+// A Life is all that happened to one queue.
+type Life struct {
+	Tally
 	// Queued tells that there was a queue, Counted that the senders counted
 	// their packets, Routed that there were links before the queue, which may
 	// lose some, and Segmented that the queue cut super-packets into segments.
@@ -176,11 +176,11 @@ type life struct {
 	// messages that goipq could not read: none, or there is a bug.
 	Refused     uint64 `json:"refused_verdicts"`
 	Undecodable uint64 `json:"undecodable"`
-	Lost        losses `json:"lost"` // by cause
+	Lost        Losses `json:"lost"` // by cause
 }
 
 // packets is how many the round carried.
-func (r *round) packets() uint64 {
+func (r *Round) packets() uint64 {
 	if n := r.decided(); n > 0 {
 		return n
 	}
@@ -188,12 +188,12 @@ func (r *round) packets() uint64 {
 }
 
 // decided is how many were decided, by the handler or the bypass.
-func (t *tally) decided() uint64 { return t.Verdicts + t.Bypassed }
+func (t *Tally) decided() uint64 { return t.Verdicts + t.Bypassed }
 
-func (r *round) perSecond(n uint64) float64 { return float64(n) / r.Window.Seconds() }
+func (r *Round) PerSecond(n uint64) float64 { return float64(n) / r.Window.Seconds() }
 
-// ratio is not a number when there is nothing to divide by.
-func ratio(a, b uint64) float64 {
+// Ratio is not a number when there is nothing to divide by.
+func Ratio(a, b uint64) float64 {
 	if b == 0 {
 		return math.NaN()
 	}

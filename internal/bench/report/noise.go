@@ -1,4 +1,4 @@
-package main
+package report
 
 import (
 	"fmt"
@@ -8,10 +8,10 @@ import (
 	"github.com/goipq/goipq/internal/bench/plain"
 )
 
-// A machineCPU is what all CPUs of the machine did in a window, as /proc/stat
+// A MachineCPU is what all CPUs of the machine did in a window, as /proc/stat
 // counts it: in ticks of 10 ms, so that windows of less than a second tell
 // little. Times are summed over the CPUs.
-type machineCPU struct {
+type MachineCPU struct {
 	User    time.Duration `json:"user_ns"`    // in processes, low priorities included
 	System  time.Duration `json:"system_ns"`  // in their system calls
 	SoftIRQ time.Duration `json:"softirq_ns"` // in interrupts of both kinds
@@ -19,12 +19,12 @@ type machineCPU struct {
 	Steal   time.Duration `json:"steal_ns"`   // taken by the hypervisor
 }
 
-func (c machineCPU) plus(more machineCPU) machineCPU {
-	return more.minus(machineCPU{}.minus(c))
+func (c MachineCPU) Plus(more MachineCPU) MachineCPU {
+	return more.Minus(MachineCPU{}.Minus(c))
 }
 
-func (c machineCPU) minus(before machineCPU) machineCPU {
-	return machineCPU{
+func (c MachineCPU) Minus(before MachineCPU) MachineCPU {
+	return MachineCPU{
 		User:    c.User - before.User,
 		System:  c.System - before.System,
 		SoftIRQ: c.SoftIRQ - before.SoftIRQ,
@@ -44,14 +44,14 @@ const (
 	stealAllowed  = 0.01
 	// fewestTicks is what must have been counted beyond that: /proc/stat samples.
 	fewestTicks = 3 * 10 * time.Millisecond
-	// noisy is how much of the median may lie between the least and the most of
+	// MaxWobble is how much of the median may lie between the least and the most of
 	// a figure until it is marked.
-	noisy = 0.15
+	MaxWobble = 0.15
 )
 
-// noiseOf says what disturbed a window in which the processes of the run had
+// NoiseOf says what disturbed a window in which the processes of the run had
 // that much user time.
-func noiseOf(window time.Duration, all machineCPU, user time.Duration) (noise []string) {
+func NoiseOf(window time.Duration, all MachineCPU, user time.Duration) (noise []string) {
 	for _, x := range []struct {
 		taken   time.Duration
 		allowed float64
@@ -71,9 +71,9 @@ func noiseOf(window time.Duration, all machineCPU, user time.Duration) (noise []
 // to be relied on: it varies, by more than its last decimal's tenfold, or half of
 // its rounds were disturbed; the median bears fewer. Two rounds or one do not tell
 // how much they vary.
-func noiseIn(s spread, decimals int, noise [][]string) string {
+func noiseIn(s Spread, decimals int, noise [][]string) string {
 	wide := s.Max-s.Min > math.Pow10(1-decimals)
-	if wobble := (s.Max - s.Min) / s.Median; wide && len(noise) > 2 && s.Median > 0 && wobble > noisy {
+	if wobble := (s.Max - s.Min) / s.Median; wide && len(noise) > 2 && s.Median > 0 && wobble > MaxWobble {
 		return fmt.Sprintf("varies by %s %% between rounds", plain.Fixed(100*wobble, 0))
 	}
 	disturbed, said := 0, ""

@@ -1,4 +1,4 @@
-package main
+package report
 
 import (
 	"encoding/json"
@@ -9,20 +9,20 @@ import (
 	"time"
 )
 
-// dateFormat is how people are told when a report was made.
-const dateFormat = "2006-01-02 15:04 UTC"
+// DateFormat is how people are told when a report was made.
+const DateFormat = "2006-01-02 15:04 UTC"
 
-// describe names a document for people.
-func (d *document) describe() string {
+// Describe names a document for people.
+func (d *Document) Describe() string {
 	var at time.Time
 	var version string
 	var interrupted bool
-	if d.run != nil {
-		at, version, interrupted = d.run.Time, d.run.Machine.Goipq, d.run.Interrupted
+	if d.Run != nil {
+		at, version, interrupted = d.Run.Time, d.Run.Machine.Goipq, d.Run.Interrupted
 	} else {
-		at, version, interrupted = d.peers.Time, d.peers.Versions["goipq"], d.peers.Interrupted
+		at, version, interrupted = d.Peers.Time, d.Peers.Versions["goipq"], d.Peers.Interrupted
 	}
-	text := fmt.Sprintf("%s: goipq %s, %s", d.path, version, at.UTC().Format(dateFormat))
+	text := fmt.Sprintf("%s: goipq %s, %s", d.Path, version, at.UTC().Format(DateFormat))
 	if interrupted {
 		text += "; interrupted, so it is not all that was asked for"
 	}
@@ -31,20 +31,20 @@ func (d *document) describe() string {
 
 // settings are what a run was made on and with, without what a comparison is
 // made for: goipq itself.
-func (d *document) settings() map[string]string {
+func (d *Document) settings() map[string]string {
 	all := make(map[string]string)
-	if d.peers != nil {
-		flatten(all, "machine", d.peers.Machine)
-		flatten(all, "options", d.peers.Options)
-		flatten(all, "version", d.peers.Versions)
+	if d.Peers != nil {
+		flatten(all, "machine", d.Peers.Machine)
+		flatten(all, "options", d.Peers.Options)
+		flatten(all, "version", d.Peers.Versions)
 		delete(all, "version goipq")
 		return all
 	}
-	flatten(all, "kind", d.run.Kind)
-	flatten(all, "machine", d.run.Machine)
-	flatten(all, "parameter", d.run.Parameters)
-	flatten(all, "setup", d.run.Setup)
-	if s := d.run.Sweep; s != nil {
+	flatten(all, "kind", d.Run.Kind)
+	flatten(all, "machine", d.Run.Machine)
+	flatten(all, "parameter", d.Run.Parameters)
+	flatten(all, "setup", d.Run.Setup)
+	if s := d.Run.Sweep; s != nil {
 		flatten(all, "sweep", s.Parameter)
 	}
 	delete(all, "machine goipq")
@@ -67,9 +67,9 @@ func flatten(all map[string]string, name string, value any) {
 	}
 }
 
-// differences is a sentence for each setting in which two documents differ,
+// Differences is a sentence for each setting in which two documents differ,
 // sorted.
-func differences(before, after *document) []string {
+func Differences(before, after *Document) []string {
 	settings, now := before.settings(), after.settings()
 	names := maps.Clone(settings)
 	maps.Copy(names, now)

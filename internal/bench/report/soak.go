@@ -1,4 +1,4 @@
-package main
+package report
 
 import (
 	"fmt"
@@ -9,8 +9,8 @@ import (
 	"github.com/goipq/goipq/internal/bench/plain"
 )
 
-// A usage is what the process holds at a time.
-type usage struct {
+// A Usage is what the process holds at a time.
+type Usage struct {
 	At          time.Duration `json:"at_ns"`           // since the load began; 0 before it
 	Resident    uint64        `json:"resident_bytes"`  // memory
 	Heap        uint64        `json:"live_heap_bytes"` // what is left after a garbage collection
@@ -18,17 +18,17 @@ type usage struct {
 	Descriptors int           `json:"descriptors"` // open files and sockets
 }
 
-// A soak is a long run of one mode, and what the process held meanwhile.
-type soak struct {
+// A Soak is a long run of one mode, and what the process held meanwhile.
+type Soak struct {
 	Mode     string        `json:"mode"`
 	Duration time.Duration `json:"duration_ns"` // that it ran under load
-	Before   usage         `json:"before"`      // without the queue
-	Idle     usage         `json:"idle"`        // the queue is served, nothing is sent
-	After    usage         `json:"after"`       // the queue is closed
+	Before   Usage         `json:"before"`      // without the queue
+	Idle     Usage         `json:"idle"`        // the queue is served, nothing is sent
+	After    Usage         `json:"after"`       // the queue is closed
 	Whole    bool          `json:"whole"`       // no signal cut it short
 	Buffers  uint64        `json:"buffer_bytes"`
-	Samples  []usage       `json:"samples"`
-	Life     life          `json:"life"`
+	Samples  []Usage       `json:"samples"`
+	Life     Life          `json:"life"`
 	Problems []string      `json:"problems"` // a sentence for each thing that did not stay flat
 
 	// Workers are those that the pool starts when there is work for them all, and
@@ -39,11 +39,11 @@ type soak struct {
 	Fresh   uint64 `json:"-"`
 }
 
-// fewestSamples is how many a soak must have to be judged: two to a quarter.
-const fewestSamples = 8
+// FewestSamples is how many a soak must have to be judged: two to a quarter.
+const FewestSamples = 8
 
 // peak is the most resident memory of all samples.
-func (k *soak) peak() uint64 {
+func (k *Soak) peak() uint64 {
 	var most uint64
 	for _, u := range k.Samples {
 		most = max(most, u.Resident)
@@ -52,15 +52,15 @@ func (k *soak) peak() uint64 {
 }
 
 // quarter returns the samples of the quarter n of four.
-func (k *soak) quarter(n int) []usage {
+func (k *Soak) quarter(n int) []Usage {
 	return k.Samples[len(k.Samples)*n/4 : len(k.Samples)*(n+1)/4]
 }
 
-// judge writes down what did not stay flat. The first quarter is warm-up; the
+// Judge writes down what did not stay flat. The first quarter is warm-up; the
 // medians of the second and the last are compared.
-func (k *soak) judge() {
+func (k *Soak) Judge() {
 	problem := func(format string, args ...any) { k.Problems = append(k.Problems, fmt.Sprintf(format, args...)) }
-	if len(k.Samples) < fewestSamples {
+	if len(k.Samples) < FewestSamples {
 		if k.Whole {
 			problem("only %s could be taken, too few to judge by", plain.Plural(len(k.Samples), "sample"))
 		}
@@ -90,21 +90,21 @@ func (k *soak) judge() {
 // happens to be highest.
 var usageColumns = []struct {
 	name           string
-	of             func(*usage) uint64
+	of             func(*Usage) uint64
 	show           func(uint64) string
 	percent, slack uint64
-	late           func(*soak) uint64
+	late           func(*Soak) uint64
 }{
-	{"resident memory", func(u *usage) uint64 { return u.Resident }, plain.Mebibytes, 5, 1 << 20, func(k *soak) uint64 { return k.Fresh }},
-	{"the live heap", func(u *usage) uint64 { return u.Heap }, plain.Mebibytes, 5, 128 << 10, none},
-	{"goroutines", func(u *usage) uint64 { return uint64(u.Goroutines) }, plain.Commas, 0, 0, func(k *soak) uint64 { return uint64(k.Workers) }},
-	{"descriptors", func(u *usage) uint64 { return uint64(u.Descriptors) }, plain.Commas, 0, 0, none},
+	{"resident memory", func(u *Usage) uint64 { return u.Resident }, plain.Mebibytes, 5, 1 << 20, func(k *Soak) uint64 { return k.Fresh }},
+	{"the live heap", func(u *Usage) uint64 { return u.Heap }, plain.Mebibytes, 5, 128 << 10, none},
+	{"goroutines", func(u *Usage) uint64 { return uint64(u.Goroutines) }, plain.Commas, 0, 0, func(k *Soak) uint64 { return uint64(k.Workers) }},
+	{"descriptors", func(u *Usage) uint64 { return uint64(u.Descriptors) }, plain.Commas, 0, 0, none},
 }
 
-func none(*soak) uint64 { return 0 }
+func none(*Soak) uint64 { return 0 }
 
 // middle is the median of a part of some usages.
-func middle(all []usage, of func(*usage) uint64) uint64 {
+func middle(all []Usage, of func(*Usage) uint64) uint64 {
 	values := make([]uint64, len(all))
 	for i := range all {
 		values[i] = of(&all[i])
@@ -113,21 +113,21 @@ func middle(all []usage, of func(*usage) uint64) uint64 {
 	return values[len(values)/2]
 }
 
-// describe says whether it stayed flat.
-func (k *soak) describe() string {
+// Describe says whether it stayed flat.
+func (k *Soak) Describe() string {
 	switch {
 	case len(k.Problems) > 0:
 		return "NOT FLAT: " + strings.Join(k.Problems, "; ")
-	case len(k.Samples) < fewestSamples:
+	case len(k.Samples) < FewestSamples:
 		return "too short to judge"
 	}
 	return fmt.Sprintf("flat; resident memory came to %s under load, %s when idle, beside %s of buffers",
 		plain.Mebibytes(k.peak()), plain.Mebibytes(k.Idle.Resident), plain.Mebibytes(k.Buffers))
 }
 
-// table returns a row for each part of the usage, and its name: when idle, in
+// Table returns a row for each part of the usage, and its name: when idle, in
 // each quarter of the run but the first, the most, and when all is over.
-func (k *soak) table() (names []string, rows [][]string) {
+func (k *Soak) Table() (names []string, rows [][]string) {
 	for _, c := range usageColumns {
 		names = append(names, strings.TrimPrefix(c.name, "the "))
 		row := []string{c.show(c.of(&k.Idle))}

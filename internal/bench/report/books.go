@@ -1,4 +1,4 @@
-package main
+package report
 
 import (
 	"fmt"
@@ -6,9 +6,9 @@ import (
 	"github.com/goipq/goipq/internal/bench/plain"
 )
 
-// The books hold what became of every packet sent, over all rounds, warm-ups
+// The Books hold what became of every packet sent, over all rounds, warm-ups
 // and interrupted rounds included.
-type books struct {
+type Books struct {
 	Balanced bool   `json:"balanced"`
 	Sent     uint64 `json:"sent"`  // counted by the floods
 	Ruled    uint64 `json:"ruled"` // counted by the rule that queues
@@ -28,8 +28,8 @@ type books struct {
 	Problems []string `json:"problems"` // a sentence for each thing that does not agree
 }
 
-// enter adds the life of one queue, which title names.
-func (b *books) enter(title string, l *life) {
+// Enter adds the life of one queue, which title names.
+func (b *Books) Enter(title string, l *Life) {
 	b.Sent += l.Sent
 	b.Bytes += l.BytesIn
 	if l.Queued {
@@ -43,7 +43,7 @@ func (b *books) enter(title string, l *life) {
 	b.Bypassed += l.Bypassed
 	b.Arrived += l.Arrived
 	if l.Queued {
-		b.Lost += l.kernelLost()
+		b.Lost += l.KernelLost()
 		b.LostKnown = b.LostKnown && l.QueueKnown
 	}
 
@@ -73,7 +73,7 @@ func (b *books) enter(title string, l *life) {
 		}
 	case l.QueueKnown && accounted != l.Ruled:
 		disagree("the rule queued %s, but %s were received and %s lost",
-			plain.Commas(l.Ruled), plain.Commas(l.Received), plain.Commas(l.kernelLost()))
+			plain.Commas(l.Ruled), plain.Commas(l.Received), plain.Commas(l.KernelLost()))
 	case accounted > l.Ruled:
 		disagree("the rule queued %s, but %s were received or lost", plain.Commas(l.Ruled), plain.Commas(accounted))
 	}
@@ -96,7 +96,7 @@ func (b *books) enter(title string, l *life) {
 }
 
 // checkBytes compares what connections carried at both ends.
-func (b *books) checkBytes(l *life, disagree func(string, ...any)) {
+func (b *Books) checkBytes(l *Life, disagree func(string, ...any)) {
 	switch {
 	case l.BytesIn > l.BytesOut:
 		disagree("%s bytes were sent, %s received", plain.Commas(l.BytesOut), plain.Commas(l.BytesIn))
@@ -106,8 +106,8 @@ func (b *books) checkBytes(l *life, disagree func(string, ...any)) {
 	}
 }
 
-// describe says in one sentence what the books have.
-func (b *books) describe() string {
+// Describe says in one sentence what the books have.
+func (b *Books) Describe() string {
 	if b.Balanced {
 		return "balanced: " + b.sum()
 	}
@@ -115,7 +115,7 @@ func (b *books) describe() string {
 }
 
 // sum is what became of the packets, in words.
-func (b *books) sum() string {
+func (b *Books) sum() string {
 	sign := ""
 	if !b.LostKnown {
 		sign = "~"

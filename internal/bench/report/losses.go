@@ -1,4 +1,4 @@
-package main
+package report
 
 import (
 	"strings"
@@ -6,9 +6,9 @@ import (
 	"github.com/goipq/goipq/internal/bench/plain"
 )
 
-// losses tell where packets ended before the far end. All but Handler are lost
+// Losses tell where packets ended before the far end. All but Handler are lost
 // by the kernel.
-type losses struct {
+type Losses struct {
 	// QueueFull counts those that came to a queue with no room (queue_dropped),
 	// SocketFull those that did not fit into its socket's buffer
 	// (queue_user_dropped).
@@ -25,9 +25,9 @@ type losses struct {
 	Known bool `json:"known"`
 }
 
-// losses are the packets that did not come to the far end, by cause.
-func (l *life) losses() losses {
-	lost := losses{Handler: l.HandlerDropped, Known: l.QueueKnown}
+// Losses are the packets that did not come to the far end, by cause.
+func (l *Life) Losses() Losses {
+	lost := Losses{Handler: l.HandlerDropped, Known: l.QueueKnown}
 	if l.Counted {
 		lost.BeforeQueue = shortfall(l.Ruled+l.Bypassed, l.Sent)
 		lost.BehindQueue = shortfall(l.Arrived, l.Accepted+l.Bypassed)
@@ -48,14 +48,14 @@ func (l *life) losses() losses {
 // shortfall is how many of the expected ones are missing.
 func shortfall(got, want uint64) uint64 { return max(want, got) - got }
 
-// inKernel is how many packets the kernel lost.
-func (l losses) inKernel() uint64 {
+// InKernel is how many packets the kernel lost.
+func (l Losses) InKernel() uint64 {
 	return l.QueueFull + l.SocketFull + l.BeforeQueue + l.BehindQueue
 }
 
 // plus adds up the losses of two lives.
-func (l losses) plus(more losses) losses {
-	return losses{
+func (l Losses) plus(more Losses) Losses {
+	return Losses{
 		QueueFull:   l.QueueFull + more.QueueFull,
 		SocketFull:  l.SocketFull + more.SocketFull,
 		Handler:     l.Handler + more.Handler,
@@ -65,8 +65,8 @@ func (l losses) plus(more losses) losses {
 	}
 }
 
-// describe lists the causes of loss.
-func (l losses) describe() string {
+// Describe lists the causes of loss.
+func (l Losses) Describe() string {
 	var parts []string
 	for _, x := range []struct {
 		n    uint64

@@ -1,4 +1,4 @@
-package main
+package report
 
 import (
 	"slices"
@@ -9,43 +9,43 @@ import (
 // changes its meaning or goes; fields may be added.
 const schema = 2
 
-// A report is what -json writes: how the run was made, every round's raw
+// A Report is what -json writes: how the run was made, every round's raw
 // figures, and what they sum up to. Times in fields ending in _ns are
 // nanoseconds.
-type report struct {
+type Report struct {
 	Schema      int        `json:"schema"`
 	Kind        string     `json:"kind"`        // "rounds", "throughput" or "soak"
 	Time        time.Time  `json:"time"`        // when the run began
 	Interrupted bool       `json:"interrupted"` // a signal ended it early
-	Machine     machine    `json:"machine"`
-	Parameters  parameters `json:"parameters"`
-	Setup       setup      `json:"setup"`
-	Modes       []mode     `json:"modes"`           // in the order of -modes; empty with -sweep
-	Sweep       *sweep     `json:"sweep,omitempty"` // with -sweep: its points have the modes
-	Soaks       []soak     `json:"soaks,omitempty"` // with -soak, instead of rounds
-	Books       books      `json:"books"`
+	Machine     Machine    `json:"machine"`
+	Parameters  Parameters `json:"parameters"`
+	Setup       Setup      `json:"setup"`
+	Modes       []Mode     `json:"modes"`           // in the order of -modes; empty with -sweep
+	Sweep       *Sweep     `json:"sweep,omitempty"` // with -sweep: its points have the modes
+	Soaks       []Soak     `json:"soaks,omitempty"` // with -soak, instead of rounds
+	Books       Books      `json:"books"`
 }
 
 // The kinds of runs.
 const (
-	kindRounds     = "rounds"     // windows at one rate, or at full speed
-	kindThroughput = "throughput" // searches for the highest rate without loss
-	kindSoak       = "soak"
+	KindRounds     = "rounds"     // windows at one rate, or at full speed
+	KindThroughput = "throughput" // searches for the highest rate without loss
+	KindSoak       = "soak"
 )
 
-// newReport returns the report of a run that begins now.
-func newReport(kind string, on machine) *report {
-	return &report{
+// New returns the report of a run that begins now.
+func New(kind string, on Machine) *Report {
+	return &Report{
 		Schema:  schema,
 		Kind:    kind,
 		Time:    time.Now().UTC(),
 		Machine: on,
-		Books:   books{Balanced: true, LostKnown: true, Problems: []string{}},
+		Books:   Books{Balanced: true, LostKnown: true, Problems: []string{}},
 	}
 }
 
-// A machine is what the run was made on and with.
-type machine struct {
+// A Machine is what the run was made on and with.
+type Machine struct {
 	Kernel string `json:"kernel"` // uname -r
 	Arch   string `json:"arch"`   // GOARCH
 	CPU    string `json:"cpu"`    // model name, "" where the kernel has none
@@ -54,15 +54,15 @@ type machine struct {
 	Goipq  string `json:"goipq"` // version of the main module
 }
 
-// A setup is where the run was made.
-type setup struct {
+// A Setup is where the run was made.
+type Setup struct {
 	// Root tells whether the process has root's rights over the machine, not
 	// only over its namespaces: they raise the socket buffers.
 	Root bool `json:"root"`
 	// Rule is the kind of rule that queues: "nft queue expression", "NFQUEUE
 	// target" or, without a queue, "".
 	Rule string `json:"rule"`
-	placement
+	Placement
 	GOMAXPROCS int `json:"gomaxprocs"`
 	// SendBuffer is the size in bytes of each flood's send buffer; 0: larger
 	// than any queue.
@@ -72,8 +72,8 @@ type setup struct {
 	ReadBuffer int `json:"read_buffer_bytes"`
 }
 
-// A placement says which process runs on which CPUs.
-type placement struct {
+// A Placement says which process runs on which CPUs.
+type Placement struct {
 	// Flood has one CPU for each flood process, to which it is pinned.
 	Flood []int `json:"flood_cpus"`
 	// Consumer are the CPUs that this process, the consumer, is kept to.
@@ -83,81 +83,81 @@ type placement struct {
 	Fanout bool `json:"fanout_cpu"`
 }
 
-// shared reports whether floods and consumer compete for a CPU.
-func (p placement) shared() bool { return slices.Contains(p.Consumer, p.Flood[0]) }
+// Shared reports whether floods and consumer compete for a CPU.
+func (p Placement) Shared() bool { return slices.Contains(p.Consumer, p.Flood[0]) }
 
-// A mode is what was measured of one way of running handlers.
-type mode struct {
+// A Mode is what was measured of one way of running handlers.
+type Mode struct {
 	Name string `json:"mode"` // "inline", "pool" or "unqueued"
 	// Summary has the spread over the rounds of each of metrics, by name; it
 	// is empty without a round.
-	Summary map[string]spread `json:"summary"`
-	Rounds  []round           `json:"rounds"`
+	Summary map[string]Spread `json:"summary"`
+	Rounds  []Round           `json:"rounds"`
 	// Latency, BatchSizes and Lost are those of all rounds together; Lost with
 	// their warm-ups.
-	Latency    *latency   `json:"latency,omitempty"`
-	BatchSizes batchSizes `json:"batch_sizes"`
-	Lost       losses     `json:"lost"`
+	Latency    *Latency   `json:"latency,omitempty"`
+	BatchSizes BatchSizes `json:"batch_sizes"`
+	Lost       Losses     `json:"lost"`
 	// Throughput has the searches of a run of that kind, which has no rounds.
-	Throughput *throughput `json:"throughput,omitempty"`
+	Throughput *Throughput `json:"throughput,omitempty"`
 }
 
-// guessed reports whether the kernel did not tell what it dropped.
-func (m *mode) guessed() bool {
-	return slices.ContainsFunc(m.Rounds, func(rd round) bool { return !rd.QueueKnown })
+// Guessed reports whether the kernel did not tell what it dropped.
+func (m *Mode) Guessed() bool {
+	return slices.ContainsFunc(m.Rounds, func(rd Round) bool { return !rd.QueueKnown })
 }
 
-// A sweep is a run over several values of one parameter, whose rounds take
+// A Sweep is a run over several values of one parameter, whose rounds take
 // turns.
-type sweep struct {
+type Sweep struct {
 	Parameter string  `json:"parameter"` // the flag: "batch", "size", "handler" ...
 	Numeric   bool    `json:"numeric"`   // all values are numbers
-	Points    []point `json:"points"`    // in the order of the command line
+	Points    []Point `json:"points"`    // in the order of the command line
 }
 
-// A point is one value of the swept parameter, and all that was measured with
+// A Point is one value of the swept parameter, and all that was measured with
 // it: the same as a report without a sweep has.
-type point struct {
+type Point struct {
 	Value      string     `json:"value"`            // as the flag takes it
 	Number     float64    `json:"number,omitempty"` // if the sweep is numeric
-	Parameters parameters `json:"parameters"`
-	Setup      setup      `json:"setup"`
-	Modes      []mode     `json:"modes"`
+	Parameters Parameters `json:"parameters"`
+	Setup      Setup      `json:"setup"`
+	Modes      []Mode     `json:"modes"`
 }
 
-// title names a mode at a point.
-func (pt *point) title(mode string) string {
+// Title names a mode at a point.
+func (pt *Point) Title(mode string) string {
 	if pt.Value == "" {
-		return pt.Parameters.title(mode)
+		return pt.Parameters.Title(mode)
 	}
-	return pt.Value + ", " + pt.Parameters.title(mode)
+	return pt.Value + ", " + pt.Parameters.Title(mode)
 }
 
-// points are those of a sweep, or the only one of a run without.
-func (rep *report) points() []point {
+// Points are those of a sweep, or the only one of a run without.
+func (rep *Report) Points() []Point {
 	if rep.Sweep != nil {
 		return rep.Sweep.Points
 	}
-	return []point{{Parameters: rep.Parameters, Setup: rep.Setup, Modes: rep.Modes}}
+	return []Point{{Parameters: rep.Parameters, Setup: rep.Setup, Modes: rep.Modes}}
 }
 
-// title names a mode for people.
-func (rep *report) title(mode string) string { return rep.Parameters.title(mode) }
+// Title names a mode for people.
+func (rep *Report) Title(mode string) string { return rep.Parameters.Title(mode) }
 
-// total is about how long the whole run takes.
-func (rep *report) total() time.Duration {
+// Total is about how long the whole run takes.
+func (rep *Report) Total() time.Duration {
 	if rep.Sweep == nil {
-		return rep.Parameters.total()
+		return rep.Parameters.Total()
 	}
 	var sum time.Duration
 	for i := range rep.Sweep.Points {
-		sum += rep.Sweep.Points[i].Parameters.total()
+		sum += rep.Sweep.Points[i].Parameters.Total()
 	}
 	return sum
 }
 
-// finish makes the summaries.
-func (rep *report) finish(interrupted bool) {
+// Finish makes the summaries.
+func (rep *Report) Finish(interrupted bool) {
 	rep.Interrupted = interrupted
 	if rep.Sweep != nil {
 		for i := range rep.Sweep.Points {
@@ -169,24 +169,24 @@ func (rep *report) finish(interrupted bool) {
 }
 
 // finish makes the summaries of modes that were measured with these parameters.
-func finish(p *parameters, modes []mode) {
+func finish(p *Parameters, modes []Mode) {
 	setOfUnqueued(p, modes)
 	for i := range modes {
 		m := &modes[i]
 		m.Summary = p.summarise(m)
 		if t := m.Throughput; t != nil && len(t.Searches) > 0 {
 			t.finish()
-			m.Summary[throughputRate] = t.Rate
+			m.Summary[ThroughputRate] = t.Rate
 		}
 		m.Lost.Known = true
-		all := make(times)
+		all := make(Times)
 		for j := range m.Rounds {
 			rd := &m.Rounds[j]
 			m.Lost = m.Lost.plus(rd.Life.Lost)
 			m.BatchSizes.add(rd.BatchSizes, 1)
 			all.add(rd.Times)
 		}
-		if m.Latency = all.latency(); m.Latency != nil {
+		if m.Latency = all.Latency(); m.Latency != nil {
 			m.Latency.Points = all.points()
 		}
 	}

@@ -1,4 +1,6 @@
-package main
+// Package benchtest has reports for the tests of the packages of ipq-bench, and
+// checks that they share.
+package benchtest
 
 import (
 	"strings"
@@ -6,50 +8,51 @@ import (
 	"time"
 
 	"github.com/goipq/goipq/internal/bench/plain"
+	"github.com/goipq/goipq/internal/bench/report"
 	"github.com/goipq/goipq/internal/peers"
 )
 
-// sampleReport has two modes of rounds that differ in their verdicts.
-func sampleReport(scale uint64, verdicts ...uint64) *report {
-	rep := newReport(kindRounds, machine{Kernel: "6.18.44", Arch: "amd64", CPU: "AMD EPYC", CPUs: 2, Go: "go1.26.8", Goipq: "v1.0.0"})
+// Report has two modes of rounds that differ in their verdicts.
+func Report(scale uint64, verdicts ...uint64) *report.Report {
+	rep := report.New(report.KindRounds, report.Machine{Kernel: "6.18.44", Arch: "amd64", CPU: "AMD EPYC", CPUs: 2, Go: "go1.26.8", Goipq: "v1.0.0"})
 	rep.Time = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	rep.Parameters = parameters{
-		Modes: []string{modeInline, modePool}, Duration: 6 * time.Second, Rounds: 5,
+	rep.Parameters = report.Parameters{
+		Modes: []string{report.ModeInline, report.ModePool}, Duration: 6 * time.Second, Rounds: 5,
 		Window: 1200 * time.Millisecond, WarmUp: 300 * time.Millisecond,
-		Scenario: scenarioICMP, Handler: handleAccept, Size: 64, Flows: 1024, Queues: 1, MaxQueueLen: 1024, Batch: 16, Workers: 2,
+		Scenario: report.ScenarioICMP, Handler: report.HandleAccept, Size: 64, Flows: 1024, Queues: 1, MaxQueueLen: 1024, Batch: 16, Workers: 2,
 	}
-	rep.Setup = setup{
+	rep.Setup = report.Setup{
 		Root: true, Rule: "NFQUEUE target",
-		placement:  placement{Flood: []int{0}, Consumer: []int{1}},
+		Placement:  report.Placement{Flood: []int{0}, Consumer: []int{1}},
 		GOMAXPROCS: 1, ReadBuffer: 851968,
 	}
 	for _, name := range rep.Parameters.Modes {
-		m := mode{Name: name, Rounds: []round{}}
+		m := report.Mode{Name: name, Rounds: []report.Round{}}
 		for i, n := range verdicts {
 			n *= scale
-			counts := tally{
+			counts := report.Tally{
 				Sent: 2 * n, Ruled: 2 * n, Arrived: n, Accepted: n, Received: n, Batches: n / 16, Verdicts: n, Messages: n / 16, Writes: n / 8,
 				QueueDropped: n - 10, SocketDropped: 10, QueueKnown: true,
 			}
-			rd := round{
+			rd := report.Round{
 				Round: i + 1, Window: 2 * time.Second, CPU: time.Duration(1250 * n), Mallocs: n / 100,
 				CPUUser: time.Duration(250 * n), CPUSystem: time.Duration(1000 * n), LoadCPU: time.Duration(1200 * n),
-				Machine: machineCPU{System: time.Duration(1800 * n), SoftIRQ: time.Duration(200 * n)},
-				tally:   counts,
-				Life:    life{tally: counts, Queued: true, Counted: true},
+				Machine: report.MachineCPU{System: time.Duration(1800 * n), SoftIRQ: time.Duration(200 * n)},
+				Tally:   counts,
+				Life:    report.Life{Tally: counts, Queued: true, Counted: true},
 			}
-			rep.Books.enter(name, &rd.Life)
+			rep.Books.Enter(name, &rd.Life)
 			m.Rounds = append(m.Rounds, rd)
 		}
 		rep.Modes = append(rep.Modes, m)
 	}
-	rep.finish(false)
+	rep.Finish(false)
 	return rep
 }
 
-// comparePeers is a comparison in which goipq's ratio, and everybody's speed,
+// Peers is a comparison in which goipq's ratio, and everybody's speed,
 // are scaled.
-func comparePeers(ratio, speed float64) *peers.Report {
+func Peers(ratio, speed float64) *peers.Report {
 	rep := &peers.Report{Kind: peers.Kind, Schema: peers.Schema, Versions: map[string]string{"goipq": "v1"}}
 	c := peers.Contest{Mode: peers.Saturated, Unit: "packets/s", Bases: []string{"go-nfqueue"}, Contestants: []peers.Contestant{
 		{Name: "go-nfqueue"}, {Name: "goipq-inline"},
@@ -65,8 +68,8 @@ func comparePeers(ratio, speed float64) *peers.Report {
 	return rep
 }
 
-// wantLines checks that lines are no wider than that, and end where their text does.
-func wantLines(t *testing.T, text string, width int) {
+// WantLines checks that lines are no wider than that, and end where their text does.
+func WantLines(t *testing.T, text string, width int) {
 	t.Helper()
 	for line := range strings.Lines(text) {
 		if line = strings.TrimSuffix(line, "\n"); plain.Width(line) > width {

@@ -1,4 +1,4 @@
-package main
+package report
 
 import (
 	"fmt"
@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// parameters are the flags, and what follows from them.
-type parameters struct {
+// Parameters are the flags, and what follows from them.
+type Parameters struct {
 	Modes       []string      `json:"modes"`
 	Duration    time.Duration `json:"duration_ns"` // measured time for each mode
 	Rounds      int           `json:"rounds"`
@@ -37,43 +37,43 @@ type parameters struct {
 
 // The ways of running handlers.
 const (
-	modeInline = "inline"
-	modePool   = "pool"
-	// modeUnqueued is the same path without a queue, to compare with.
-	modeUnqueued = "unqueued"
+	ModeInline = "inline"
+	ModePool   = "pool"
+	// ModeUnqueued is the same path without a queue, to compare with.
+	ModeUnqueued = "unqueued"
 )
 
 // The scenarios.
 const (
-	scenarioICMP    = "icmp"
-	scenarioUDP     = "udp"
-	scenarioForward = "forward"
-	scenarioChurn   = "churn"
+	ScenarioICMP    = "icmp"
+	ScenarioUDP     = "udp"
+	ScenarioForward = "forward"
+	ScenarioChurn   = "churn"
 )
 
 // The kinds of handlers.
 const (
-	handleAccept  = "accept"
-	handleDrop    = "drop"
-	handleMix     = "mix"
-	handleParse   = "parse"
-	handleInspect = "inspect"
-	handleRewrite = "rewrite"
-	handleSpin    = "spin"
-	handleSleep   = "sleep"
+	HandleAccept  = "accept"
+	HandleDrop    = "drop"
+	HandleMix     = "mix"
+	HandleParse   = "parse"
+	HandleInspect = "inspect"
+	HandleRewrite = "rewrite"
+	HandleSpin    = "spin"
+	HandleSleep   = "sleep"
 )
 
 // What no flag changes.
 const (
-	// churnBytes is what a short connection sends, and what it is answered with:
+	// ChurnBytes is what a short connection sends, and what it is answered with:
 	// as much as fits into one packet of any path.
-	churnBytes = 512
-	// blockedFlows is how many flows the table of the handler parse has: more than
+	ChurnBytes = 512
+	// BlockedFlows is how many flows the table of the handler parse has: more than
 	// the nearest cache holds.
-	blockedFlows = 1 << 14
-	// inspected is how many packets of a flow the handler sees before the bypass
+	BlockedFlows = 1 << 14
+	// Inspected is how many packets of a flow the handler sees before the bypass
 	// decides it: as many as it takes to know what most protocols are about.
-	inspected = 10
+	Inspected = 10
 )
 
 // imix is the packet mix that testers of routers use: of twelve packets seven
@@ -83,46 +83,46 @@ const (
 // mean is 354 bytes.
 var imix = []int{64, 576, 64, 64, 576, 64, 1500, 64, 576, 64, 576, 64}
 
-// sizes are what packets have in turn: those of the mix, or only the one.
-func sizes(mix bool, size int) []int {
+// Sizes are what packets have in turn: those of the mix, or only the one.
+func Sizes(mix bool, size int) []int {
 	if mix {
 		return imix
 	}
 	return []int{size}
 }
 
-// title names a mode for people.
-func (p *parameters) title(mode string) string {
-	if mode == modePool {
+// Title names a mode for people.
+func (p *Parameters) Title(mode string) string {
+	if mode == ModePool {
 		return fmt.Sprintf("pool of %d", p.Workers)
 	}
 	return mode
 }
 
-// churn tells that short connections are measured.
-func (p *parameters) churn() bool { return p.Scenario == scenarioChurn }
+// Churn tells that short connections are measured.
+func (p *Parameters) Churn() bool { return p.Scenario == ScenarioChurn }
 
-// bulk tells that connections are measured by the bytes that they carry.
-func (p *parameters) bulk() bool { return p.TCP && !p.churn() }
+// Bulk tells that connections are measured by the bytes that they carry.
+func (p *Parameters) Bulk() bool { return p.TCP && !p.Churn() }
 
-// main is the metric that a scenario is judged by.
-func (p *parameters) main() metric {
+// Main is the metric that a scenario is judged by.
+func (p *Parameters) Main() Metric {
 	switch {
-	case p.churn():
-		return metricNamed(connectionRate)
-	case p.bulk():
-		return metricNamed(goodput)
+	case p.Churn():
+		return MetricNamed(ConnectionRate)
+	case p.Bulk():
+		return MetricNamed(Goodput)
 	}
-	return metricNamed(arrivedRate)
+	return MetricNamed(ArrivedRate)
 }
 
-// shown is the metric that people are told the scenario is judged by. Where
+// Shown is the metric that people are told the scenario is judged by. Where
 // nothing is compared with the path without a queue, it is what was decided: what
 // the handler dropped counts, too.
-func (p *parameters) shown() metric {
-	x := p.main()
-	if x.name == arrivedRate && p.Bypass == nil && !slices.Contains(p.Modes, modeUnqueued) {
-		return metricNamed(verdictRate)
+func (p *Parameters) Shown() Metric {
+	x := p.Main()
+	if x.Name == ArrivedRate && p.Bypass == nil && !slices.Contains(p.Modes, ModeUnqueued) {
+		return MetricNamed(VerdictRate)
 	}
 	return x
 }
@@ -131,9 +131,9 @@ func (p *parameters) shown() metric {
 // speed and one for each bit of a usual resolution, two each or three.
 const usualTrials = 20
 
-// total is about how long one plan takes: with each round's time to open a
+// Total is about how long one plan takes: with each round's time to open a
 // queue, start the floods and stop them.
-func (p *parameters) total() time.Duration {
+func (p *Parameters) Total() time.Duration {
 	const around = 40 * time.Millisecond
 	if p.Trial > 0 {
 		return time.Duration(p.Rounds*len(p.Modes)*usualTrials) * (p.Trial + around)

@@ -1,4 +1,4 @@
-package main
+package report
 
 import (
 	"encoding/json"
@@ -8,17 +8,17 @@ import (
 	"github.com/goipq/goipq/internal/peers"
 )
 
-// A document is a file that ipq-bench or bench/peers has written: one of the
+// A Document is a file that ipq-bench or bench/peers has written: one of the
 // two reports.
-type document struct {
-	path  string
-	run   *report
-	peers *peers.Report
+type Document struct {
+	Path  string
+	Run   *Report
+	Peers *peers.Report
 }
 
-// readDocument reads a file of either kind. Its errors are a sentence.
-func readDocument(path string) (document, error) {
-	d := document{path: path}
+// Read reads a file of either kind. Its errors are a sentence.
+func Read(path string) (Document, error) {
+	d := Document{Path: path}
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return d, err
@@ -32,7 +32,7 @@ func readDocument(path string) (document, error) {
 	}
 	switch {
 	case head.Kind == peers.Kind:
-		d.peers, err = peers.Read(path)
+		d.Peers, err = peers.Read(path)
 		return d, err
 	case head.Schema == 0:
 		return d, fmt.Errorf("%s is not a report of ipq-bench: it has no schema", path)
@@ -40,8 +40,8 @@ func readDocument(path string) (document, error) {
 		return d, fmt.Errorf("%s has schema %d, and this ipq-bench reads %d: use the one that wrote it, or measure again",
 			path, head.Schema, schema)
 	}
-	d.run = new(report)
-	if err := json.Unmarshal(text, d.run); err != nil {
+	d.Run = new(Report)
+	if err := json.Unmarshal(text, d.Run); err != nil {
 		return d, fmt.Errorf("%s is not a report of ipq-bench: %w", path, err)
 	}
 	return d, nil

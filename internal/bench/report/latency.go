@@ -1,4 +1,4 @@
-package main
+package report
 
 import (
 	"math"
@@ -7,9 +7,9 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// A latency is how long things took. Its percentiles are upper bounds, less
+// A Latency is how long things took. Its percentiles are upper bounds, less
 // than 1 % above the value itself.
-type latency struct {
+type Latency struct {
 	Count uint64        `json:"count"`
 	P50   time.Duration `json:"p50_ns"`
 	P90   time.Duration `json:"p90_ns"`
@@ -19,26 +19,26 @@ type latency struct {
 	Max   time.Duration `json:"max_ns"`
 	// Points are the distribution to plot, of all rounds together only: ascending,
 	// and denser towards 100 percent as an HDR plot's axis is.
-	Points []percentile `json:"points,omitempty"`
+	Points []Percentile `json:"points,omitempty"`
 }
 
-// A percentile is one point of a latency's distribution.
-type percentile struct {
+// A Percentile is one point of a latency's distribution.
+type Percentile struct {
 	Percent float64       `json:"percent"`
 	Time    time.Duration `json:"ns"`
 }
 
-// times are how many things took how long, the latter as an upper bound.
-type times map[time.Duration]int64
+// Times are how many things took how long, the latter as an upper bound.
+type Times map[time.Duration]int64
 
-func (t times) add(more times) {
+func (t Times) add(more Times) {
 	for upper, n := range more {
 		t[upper] += n
 	}
 }
 
 // histogram returns all times, in three digits, up to an hour.
-func (t times) histogram() *hdrhistogram.Histogram {
+func (t Times) histogram() *hdrhistogram.Histogram {
 	h := hdrhistogram.New(1, int64(time.Hour), 3)
 	for upper, n := range t {
 		if n > 0 {
@@ -48,14 +48,14 @@ func (t times) histogram() *hdrhistogram.Histogram {
 	return h
 }
 
-// latency sums the times up; nil if there are none.
-func (t times) latency() *latency {
+// Latency sums the times up; nil if there are none.
+func (t Times) Latency() *Latency {
 	h := t.histogram()
 	if h.TotalCount() == 0 {
 		return nil
 	}
 	at := func(percent float64) time.Duration { return time.Duration(h.ValueAtQuantile(percent)) }
-	return &latency{
+	return &Latency{
 		Count: uint64(h.TotalCount()),
 		P50:   at(50), P90: at(90), P99: at(99), P999: at(99.9), P9999: at(99.99),
 		Max: time.Duration(h.Max()),
@@ -64,31 +64,31 @@ func (t times) latency() *latency {
 
 // points returns the distribution: five points for each time that what is left
 // to 100 percent halves.
-func (t times) points() []percentile {
+func (t Times) points() []Percentile {
 	const perHalf = 5
-	var all []percentile
+	var all []Percentile
 	for _, b := range t.histogram().CumulativeDistributionWithTicks(perHalf) {
-		all = append(all, percentile{b.Quantile, time.Duration(b.ValueAt)})
+		all = append(all, Percentile{b.Quantile, time.Duration(b.ValueAt)})
 	}
 	return all
 }
 
 // us is a percentile in microseconds, not a number when nothing was timed.
-func (l *latency) us(of func(*latency) time.Duration) float64 {
+func (l *Latency) us(of func(*Latency) time.Duration) float64 {
 	if l == nil {
 		return math.NaN()
 	}
 	return float64(of(l)) / 1e3
 }
 
-func median(l *latency) time.Duration { return l.P50 }
+func median(l *Latency) time.Duration { return l.P50 }
 
-func p90(l *latency) time.Duration { return l.P90 }
+func p90(l *Latency) time.Duration { return l.P90 }
 
-func p99(l *latency) time.Duration { return l.P99 }
+func p99(l *Latency) time.Duration { return l.P99 }
 
-func p999(l *latency) time.Duration { return l.P999 }
+func p999(l *Latency) time.Duration { return l.P999 }
 
-func p9999(l *latency) time.Duration { return l.P9999 }
+func p9999(l *Latency) time.Duration { return l.P9999 }
 
-func longest(l *latency) time.Duration { return l.Max }
+func longest(l *Latency) time.Duration { return l.Max }

@@ -1,4 +1,4 @@
-package main
+package report
 
 import (
 	"flag"
@@ -19,17 +19,17 @@ import (
 
 var update = flag.Bool("update", false, "write docs/bench/SCHEMA.md anew")
 
-const schemaFile = "../../docs/bench/SCHEMA.md"
+const schemaFile = "../../../docs/bench/SCHEMA.md"
 
 // The document says what each field means in the words of the types' own
 // comments. This test writes it, and fails when it is not what they say.
 func TestSchemaIsDocumented(t *testing.T) {
 	doc := &schemaDoc{}
 	doc.WriteString(fmt.Sprintf(schemaHead, schema))
-	doc.types(t, ".", "report", "run-")
+	doc.types(t, ".", "Report", "run-")
 	doc.metrics()
 	doc.WriteString(schemaPeers)
-	doc.types(t, "../../internal/peers", "Report", "peers-")
+	doc.types(t, "../../peers", "Report", "peers-")
 	if *update {
 		if err := os.WriteFile(schemaFile, []byte(doc.String()), 0o666); err != nil {
 			t.Fatal(err)
@@ -40,7 +40,7 @@ func TestSchemaIsDocumented(t *testing.T) {
 		t.Fatal(err)
 	}
 	if string(text) != doc.String() {
-		t.Error("docs/bench/SCHEMA.md is not what the types say: go test ./cmd/ipq-bench -run Schema -update")
+		t.Error("docs/bench/SCHEMA.md is not what the types say: go test ./internal/bench/report -run Schema -update")
 	}
 	if doc.fields < 100 {
 		t.Errorf("it names %d fields only", doc.fields)
@@ -59,7 +59,7 @@ added without that, so that a reader ignores those it does not know.
 Times in fields that end in ` + "`_ns`" + ` are nanoseconds. Counters are whole numbers below 2^64, which some
 readers of JSON round above 2^53.
 
-Written from the sources: ` + "`go test ./cmd/ipq-bench -run Schema -update`" + `.
+Written from the sources: ` + "`go test ./internal/bench/report -run Schema -update`" + `.
 
 ## A run
 `
@@ -131,9 +131,9 @@ func (d *schemaDoc) rows(all map[string]*typeSpec, spec *typeSpec, anchor string
 func (d *schemaDoc) metrics() {
 	d.WriteString("\n### Names in summaries\n\nWhat means nothing in a mode, or had no value in any round, is left out.\n\n| name | in tables |\n|---|---|\n")
 	for _, x := range metrics {
-		fmt.Fprintf(d, "| `%s` | %s |\n", x.name, x.label)
+		fmt.Fprintf(d, "| `%s` | %s |\n", x.Name, x.Label)
 	}
-	fmt.Fprintf(d, "| `%s` | throughput, packets/s |\n", throughputRate)
+	fmt.Fprintf(d, "| `%s` | throughput, packets/s |\n", ThroughputRate)
 }
 
 // A typeSpec is a type of the sources; st is nil if it is no struct.
