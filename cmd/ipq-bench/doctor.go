@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"slices"
 
+	"github.com/goipq/goipq/internal/bench/doctor"
 	"github.com/goipq/goipq/internal/bench/report"
 	"github.com/goipq/goipq/internal/netlab"
 )
@@ -30,11 +31,11 @@ func seeDoctor(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stdout, "This user may make private namespaces.")
 		return exitOK
 	}
-	findings, err := examine(kernelRelease(), tryRoute)
+	findings, err := doctor.Examine(kernelRelease(), tryRoute)
 	if err != nil {
 		return misuse(stderr, "%v", err)
 	}
-	if !printFindings(stdout, findings) {
+	if !doctor.Print(stdout, findings) {
 		return exitUsage
 	}
 	return exitOK

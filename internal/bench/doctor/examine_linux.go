@@ -1,4 +1,4 @@
-package main
+package doctor
 
 import (
 	"errors"
@@ -15,26 +15,26 @@ import (
 	"github.com/goipq/goipq/ipq/bypass"
 )
 
-// examine probes everything, each thing in a network of its own. Kernel is the
+// Examine probes everything, each thing in a network of its own. Kernel is the
 // release of this one, and route makes the network of the routed scenarios.
-func examine(kernel string, route func() error) ([]finding, error) {
+func Examine(kernel string, route func() error) ([]Finding, error) {
 	root := netlab.Privileged()
 	cpus, err := flood.AllowedCPUs()
 	if err != nil {
 		return nil, err
 	}
-	findings := []finding{
+	findings := []Finding{
 		{topic: "kernel", state: isFine, text: fmt.Sprintf("This is Linux %s on %s.", kernel, runtime.GOARCH)},
 		describeCPUs(len(cpus)),
 		describeUser(root),
 		describeNamespaces(root, userNamespaces(root)),
 	}
-	for _, probe := range []func() ([]finding, error){
+	for _, probe := range []func() ([]Finding, error){
 		probeRule,
 		probePackets,
 		probeFlags,
-		func() ([]finding, error) { return probeBuffer(root) },
-		func() ([]finding, error) { return probeBypass(root) },
+		func() ([]Finding, error) { return probeBuffer(root) },
+		func() ([]Finding, error) { return probeBypass(root) },
 	} {
 		more, err := probe()
 		if err != nil {
@@ -76,7 +76,7 @@ func userNamespaces(root bool) error {
 	return err
 }
 
-func probeRule() ([]finding, error) {
+func probeRule() ([]Finding, error) {
 	var native, target bool
 	err := in(func(ns *netlab.NS) (err error) {
 		if native, err = netlab.ProbeQueueExpr(ns); err != nil || native {
@@ -89,13 +89,13 @@ func probeRule() ([]finding, error) {
 		}
 		return err
 	})
-	return []finding{describeRule(native, target)}, err
+	return []Finding{describeRule(native, target)}, err
 }
 
 // probeFlags asks for each flag that a queue may have, and looks at what comes
 // with a packet.
-func probeFlags() ([]finding, error) {
-	var findings []finding
+func probeFlags() ([]Finding, error) {
+	var findings []Finding
 	for _, f := range queueFlags {
 		var got sighting
 		err := in(func(ns *netlab.NS) (err error) {
@@ -114,8 +114,8 @@ func probeFlags() ([]finding, error) {
 }
 
 // probePackets has a packet of each family queued, decided and delivered.
-func probePackets() ([]finding, error) {
-	var findings []finding
+func probePackets() ([]Finding, error) {
+	var findings []Finding
 	for _, ipv6 := range []bool{false, true} {
 		err := in(func(ns *netlab.NS) error {
 			_, err := sight(ns, ipq.Config{}, ipv6)
@@ -126,7 +126,7 @@ func probePackets() ([]finding, error) {
 	return findings, nil
 }
 
-func probeBuffer(root bool) ([]finding, error) {
+func probeBuffer(root bool) ([]Finding, error) {
 	var limit int
 	text, err := os.ReadFile("/proc/sys/net/core/rmem_max")
 	if err == nil {
@@ -144,12 +144,12 @@ func probeBuffer(root bool) ([]finding, error) {
 		granted = q.Stats().ReadBuffer
 		return q.Close()
 	})
-	return []finding{describeBuffer(root, limit, granted)}, err
+	return []Finding{describeBuffer(root, limit, granted)}, err
 }
 
 // probeBypass installs the rules of both ways to settle flows in the kernel.
-func probeBypass(root bool) ([]finding, error) {
-	var findings []finding
+func probeBypass(root bool) ([]Finding, error) {
+	var findings []Finding
 	for _, backend := range []bypass.Backend{bypass.EBPF, bypass.ConnMark} {
 		err := in(func(ns *netlab.NS) error {
 			b, err := bypass.New(bypass.Config{Backend: backend, NetNS: ns.FD()})

@@ -1,4 +1,4 @@
-package main
+package doctor
 
 import (
 	"errors"
@@ -13,14 +13,14 @@ import (
 )
 
 func TestDoctorNamesWhatIsLimited(t *testing.T) {
-	flag := func(field string, taken bool, got sighting) finding {
+	flag := func(field string, taken bool, got sighting) Finding {
 		for _, f := range queueFlags {
 			if f.field == field {
 				return f.describe(taken, got)
 			}
 		}
 		t.Fatalf("no flag %s", field)
-		return finding{}
+		return Finding{}
 	}
 	refused := &bypass.UnavailableError{EBPF: syscall.EPERM}
 	old := &bypass.UnavailableError{EBPF: syscall.EINVAL}
@@ -28,7 +28,7 @@ func TestDoctorNamesWhatIsLimited(t *testing.T) {
 	broken := errors.New("it is broken")
 	enough := fullFrames(ipq.DefaultMaxQueueLen)
 	for _, c := range []struct {
-		f      finding
+		f      Finding
 		state  string
 		change string // a part of it; "" when there must be none
 	}{
@@ -65,7 +65,7 @@ func TestDoctorNamesWhatIsLimited(t *testing.T) {
 			t.Errorf("got %+v, want state %s and %q to change", c.f, c.state, c.change)
 		}
 		var text strings.Builder
-		printFindings(&text, []finding{c.f})
+		Print(&text, []Finding{c.f})
 		benchtest.WantLines(t, text.String(), 100)
 		// A line a sentence, then an empty one and the sum.
 		if want := 3 + min(len(c.change), 1); strings.Count(text.String(), "\n") != want {
@@ -77,7 +77,7 @@ func TestDoctorNamesWhatIsLimited(t *testing.T) {
 // Without what is vital goipq cannot work; without anything else it can.
 func TestDoctorKnowsWhatIsVital(t *testing.T) {
 	for _, c := range []struct {
-		f    finding
+		f    Finding
 		want bool
 	}{
 		{describeRule(true, false), true},
@@ -86,7 +86,7 @@ func TestDoctorKnowsWhatIsVital(t *testing.T) {
 		{describePackets(true, errors.New("no")), true},
 		{describeUser(false), true},
 	} {
-		if got := printFindings(io.Discard, []finding{c.f}); got != c.want {
+		if got := Print(io.Discard, []Finding{c.f}); got != c.want {
 			t.Errorf("%+v: it works: %v, want %v", c.f, got, c.want)
 		}
 	}

@@ -1,4 +1,4 @@
-package main
+package doctor
 
 import (
 	"errors"
@@ -9,8 +9,8 @@ import (
 	"github.com/goipq/goipq/ipq/bypass"
 )
 
-func describeCPUs(n int) finding {
-	f := finding{topic: "CPUs", state: isFine}
+func describeCPUs(n int) Finding {
+	f := Finding{topic: "CPUs", state: isFine}
 	f.text = fmt.Sprintf("%d CPUs may be used: the load and goipq have some each.", n)
 	if n == 1 {
 		f.state, f.text = isLimited, "One CPU may be used: a load and goipq take turns on it."
@@ -19,11 +19,11 @@ func describeCPUs(n int) finding {
 	return f
 }
 
-func describeUser(root bool) finding {
+func describeUser(root bool) Finding {
 	if root {
-		return finding{topic: "user", state: isFine, text: "Root's rights: goipq may serve the machine's own queues."}
+		return Finding{topic: "user", state: isFine, text: "Root's rights: goipq may serve the machine's own queues."}
 	}
-	return finding{
+	return Finding{
 		topic: "user", state: isLimited,
 		text:   "An ordinary user: goipq serves queues in private namespaces only.",
 		change: "For the machine's queues be root, or setcap cap_net_admin+ep the program.",
@@ -32,8 +32,8 @@ func describeUser(root bool) finding {
 
 // describeNamespaces tells whether ordinary users may have namespaces; root
 // has one by now.
-func describeNamespaces(root bool, err error) finding {
-	f := finding{topic: "namespaces", state: isFine, text: "Ordinary users may make user and network namespaces."}
+func describeNamespaces(root bool, err error) Finding {
+	f := Finding{topic: "namespaces", state: isFine, text: "Ordinary users may make user and network namespaces."}
 	switch {
 	case err != nil:
 		f.state, f.text = isLimited, "Only root may make private namespaces."
@@ -44,8 +44,8 @@ func describeNamespaces(root bool, err error) finding {
 	return f
 }
 
-func describeRule(native, target bool) finding {
-	f := finding{topic: "queue rule", state: isFine, vital: true}
+func describeRule(native, target bool) Finding {
+	f := Finding{topic: "queue rule", state: isFine, vital: true}
 	switch {
 	case native:
 		f.text = "nft's own queue expression puts packets into queues."
@@ -60,8 +60,8 @@ func describeRule(native, target bool) finding {
 
 // describePackets tells whether a queued packet was decided and arrived. A
 // machine without IPv6 still has IPv4.
-func describePackets(ipv6 bool, err error) finding {
-	f := finding{topic: "IPv4", state: isFine, vital: !ipv6}
+func describePackets(ipv6 bool, err error) Finding {
+	f := Finding{topic: "IPv4", state: isFine, vital: !ipv6}
 	if ipv6 {
 		f.topic = "IPv6"
 	}
@@ -117,8 +117,8 @@ var queueFlags = []queueFlag{
 	},
 }
 
-func (q *queueFlag) describe(taken bool, got sighting) finding {
-	f := finding{topic: q.field, state: isFine, text: q.gives}
+func (q *queueFlag) describe(taken bool, got sighting) Finding {
+	f := Finding{topic: q.field, state: isFine, text: q.gives}
 	switch {
 	case !taken:
 		f.state, f.text = isMissing, fmt.Sprintf("This kernel does not take Config.%s.", q.field)
@@ -136,10 +136,10 @@ func fullFrames(n int) int { return n * 2304 }
 
 // describeBuffer tells whether a queue's socket got what the usual number of
 // full frames takes. limit is net.core.rmem_max, 0 if unknown.
-func describeBuffer(root bool, limit, granted int) finding {
+func describeBuffer(root bool, limit, granted int) Finding {
 	want := fullFrames(ipq.DefaultMaxQueueLen)
 	room := fmt.Sprintf("room for %s full frames", plain.Commas(uint64(granted/fullFrames(1))))
-	f := finding{topic: "socket buffer", state: isFine}
+	f := Finding{topic: "socket buffer", state: isFine}
 	switch {
 	case granted < want:
 		f.state, f.text = isLimited, fmt.Sprintf("net.core.rmem_max leaves %s, not %s.",
@@ -158,8 +158,8 @@ func describeBuffer(root bool, limit, granted int) finding {
 }
 
 // describeBypass tells whether flows can be settled in the kernel by that means.
-func describeBypass(backend bypass.Backend, root bool, err error) finding {
-	f := finding{topic: "bypass, eBPF", state: isFine, text: "Flows can be settled in a table that eBPF programs consult."}
+func describeBypass(backend bypass.Backend, root bool, err error) Finding {
+	f := Finding{topic: "bypass, eBPF", state: isFine, text: "Flows can be settled in a table that eBPF programs consult."}
 	needs := "Linux 5.10 or newer, with CONFIG_BPF_SYSCALL and NETFILTER_XT_MATCH_BPF."
 	if backend == bypass.ConnMark {
 		f.topic, f.text = "bypass, ct mark", "Flows can be settled by connection marks."
@@ -180,8 +180,8 @@ func describeBypass(backend bypass.Backend, root bool, err error) finding {
 	return f
 }
 
-func describeRoute(err error) finding {
-	f := finding{topic: "routed network", state: isFine, text: "Links and forwarding work: -scenario forward and churn can run."}
+func describeRoute(err error) Finding {
+	f := Finding{topic: "routed network", state: isFine, text: "Links and forwarding work: -scenario forward and churn can run."}
 	if err != nil {
 		f.state, f.text = isMissing, fmt.Sprintf("-scenario forward and churn cannot run: %v.", err)
 		f.change = "Use a kernel with CONFIG_VETH."

@@ -1,4 +1,7 @@
-package main
+// Package doctor finds out what goipq can do on this machine: what the kernel,
+// its limits and this user allow. It tries each thing for real, each in a network
+// namespace of its own, and says what to change.
+package doctor
 
 import (
 	"fmt"
@@ -15,8 +18,8 @@ const (
 	isMissing = "missing"
 )
 
-// A finding is what doctor says about one thing.
-type finding struct {
+// A Finding is what doctor says about one thing.
+type Finding struct {
 	topic  string
 	state  string
 	text   string // a sentence
@@ -24,9 +27,9 @@ type finding struct {
 	vital  bool   // without it goipq cannot work here at all
 }
 
-// printFindings prints a line for each finding, one for what to change about
+// Print prints a line for each finding, one for what to change about
 // it, and the sum. It reports whether goipq can work here at all.
-func printFindings(w io.Writer, findings []finding) bool {
+func Print(w io.Writer, findings []Finding) bool {
 	const state, topics = 9, 26 // columns, up to the topic and up to its sentence
 	width := plain.TextWidth(w) - topics
 	paragraph := func(head, text string) {

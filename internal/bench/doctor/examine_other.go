@@ -1,0 +1,8 @@
+//go:build !linux
+
+package doctor
+
+import "errors"
+
+// Examine is for Linux.
+func Examine(string, func() error) ([]Finding, error) { return nil, errors.ErrUnsupported }
