@@ -48,6 +48,7 @@ var mayImport = map[string][]string{
 		"internal/bench/plain", "internal/peers", "ipq",
 		"github.com/HdrHistogram/hdrhistogram-go", "github.com/aclements/go-moremath",
 	},
+	"internal/bench/render":    {"internal/bench/plain", "internal/bench/report", "internal/peers", "internal/plot", "ipq"},
 	"internal/bench/doctor":    {"internal/bench/plain", "internal/netlab", "internal/flood", "ipq"},
 	"internal/bench/benchtest": {"internal/bench/plain", "internal/bench/report", "internal/peers"},
 }

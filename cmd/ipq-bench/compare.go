@@ -4,6 +4,7 @@ import (
 	"flag"
 	"io"
 
+	"github.com/goipq/goipq/internal/bench/render"
 	"github.com/goipq/goipq/internal/bench/report"
 )
 
@@ -43,7 +44,7 @@ func compare(args []string, stdout, stderr io.Writer) int {
 	if err != nil {
 		return misuse(stderr, "%s and %s cannot be compared: %v", fs.Arg(0), fs.Arg(1), err)
 	}
-	if printComparison(stdout, &docs[0], &docs[1], &c, rows) {
+	if render.Comparison(stdout, &docs[0], &docs[1], &c, rows) {
 		return exitFailed
 	}
 	return exitOK

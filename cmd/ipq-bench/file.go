@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/goipq/goipq/internal/bench/render"
 	"github.com/goipq/goipq/internal/bench/report"
 )
 
@@ -46,7 +47,7 @@ func writeJSON(name string, rep *report.Report) error {
 
 // writeHTML writes the page of a run to the file name.
 func writeHTML(name string, rep *report.Report) error {
-	text, err := renderPage([]report.Document{{Run: rep}})
+	text, err := render.HTML([]report.Document{{Run: rep}})
 	if err != nil {
 		return err
 	}

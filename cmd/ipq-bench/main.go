@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/goipq/goipq/internal/bench/render"
 	"github.com/goipq/goipq/internal/bench/report"
 	"github.com/goipq/goipq/internal/flood"
 	"github.com/goipq/goipq/internal/netlab"
@@ -80,7 +81,7 @@ func bench(ctx context.Context, opts options, stdout, stderr io.Writer) int {
 		return complain(stderr, exitUsage, err)
 	}
 	defer r.close()
-	printHeader(stdout, r.report)
+	render.Header(stdout, r.report)
 
 	run := r.run
 	switch r.report.Kind {
@@ -91,7 +92,7 @@ func bench(ctx context.Context, opts options, stdout, stderr io.Writer) int {
 	}
 	runErr := run(ctx)
 	r.report.Finish(ctx.Err() != nil)
-	printResults(stdout, r.report)
+	render.Results(stdout, r.report)
 	if opts.JSON != "" {
 		runErr = errors.Join(runErr, writeJSON(opts.JSON, r.report))
 	}

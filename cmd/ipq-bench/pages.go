@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"github.com/goipq/goipq/internal/bench/plain"
+	"github.com/goipq/goipq/internal/bench/render"
 	"github.com/goipq/goipq/internal/bench/report"
 )
 
@@ -19,7 +20,7 @@ const (
 // makeHTML writes one page that shows all reports.
 func makeHTML(args []string, stdout, stderr io.Writer) int {
 	return renderFiles("html", htmlUsage, args, stdout, stderr, func(out string, docs []report.Document) ([]string, error) {
-		text, err := renderPage(docs)
+		text, err := render.HTML(docs)
 		if err != nil {
 			return nil, err
 		}
@@ -36,9 +37,9 @@ func makeSVG(args []string, stdout, stderr io.Writer) int {
 		}
 		var names []string
 		for i := range docs {
-			for _, f := range plotFiles(&docs[i]) {
-				name := filepath.Join(out, f.name)
-				if err := writeFile("-o", name, f.text); err != nil {
+			for _, f := range render.Plots(&docs[i]) {
+				name := filepath.Join(out, f.Name)
+				if err := writeFile("-o", name, f.Text); err != nil {
 					return names, err
 				}
 				names = append(names, name)
@@ -100,7 +101,7 @@ func makeMarkdown(args []string, stdout, stderr io.Writer) int {
 	if *out == "" || *svg == "" || fs.NArg() != 1 {
 		return misuse(stderr, "markdown needs -o, -svg and a template (usage: %s)", markdownUsage)
 	}
-	text, drawings, err := renderMarkdown(fs.Arg(0), *out, *svg)
+	text, drawings, err := render.Markdown(fs.Arg(0), *out, *svg)
 	if err != nil {
 		return misuse(stderr, "%v", err)
 	}

@@ -1,4 +1,4 @@
-package main
+package render
 
 import (
 	"bytes"
@@ -51,8 +51,8 @@ var pageText string
 
 var pageTemplate = template.Must(template.New("page").Parse(pageText))
 
-// renderPage makes one self-contained page of all documents.
-func renderPage(docs []report.Document) ([]byte, error) {
+// HTML makes one self-contained page of all documents.
+func HTML(docs []report.Document) ([]byte, error) {
 	p := page{Style: template.CSS(plot.Style)}
 	for i := range docs {
 		p.Sections = append(p.Sections, sectionOf(&docs[i]))
@@ -72,18 +72,18 @@ func drawings(d *report.Document) []drawing {
 	return runDrawings(d.Run)
 }
 
-// A plotFile is a plot that stands by itself.
-type plotFile struct {
-	name string // made from that of the report's file
-	text []byte
+// A Plot is a plot that stands by itself.
+type Plot struct {
+	Name string // made from that of the report's file
+	Text []byte
 }
 
-// plotFiles returns all plots of a document.
-func plotFiles(d *report.Document) []plotFile {
-	var all []plotFile
+// Plots returns all plots of a document.
+func Plots(d *report.Document) []Plot {
+	var all []Plot
 	base := strings.TrimSuffix(filepath.Base(d.Path), ".json")
 	for _, x := range drawings(d) {
-		all = append(all, plotFile{base + "-" + x.name + ".svg", x.svg(wideWidth, true)})
+		all = append(all, Plot{base + "-" + x.name + ".svg", x.svg(wideWidth, true)})
 	}
 	return all
 }

@@ -1,4 +1,4 @@
-package main
+package render
 
 import (
 	"fmt"
@@ -104,7 +104,7 @@ func documents() []report.Document {
 // A page needs nothing from elsewhere, shows every plot at two widths, and has
 // all figures as text, too.
 func TestPage(t *testing.T) {
-	text, err := renderPage(documents())
+	text, err := HTML(documents())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,14 +139,14 @@ func TestPlotFiles(t *testing.T) {
 	before := make(map[string]string)
 	for n := range 2 {
 		for _, d := range documents() {
-			for _, f := range plotFiles(&d) {
-				if !strings.HasPrefix(string(f.text), `<svg xmlns="http://www.w3.org/2000/svg"`) {
-					t.Errorf("%s is no file of its own: %.60s", f.name, f.text)
+			for _, f := range Plots(&d) {
+				if !strings.HasPrefix(string(f.Text), `<svg xmlns="http://www.w3.org/2000/svg"`) {
+					t.Errorf("%s is no file of its own: %.60s", f.Name, f.Text)
 				}
-				if was, ok := before[f.name]; ok != (n == 1) || ok && was != string(f.text) {
-					t.Errorf("time %d: %s differs, or its name is taken", n, f.name)
+				if was, ok := before[f.Name]; ok != (n == 1) || ok && was != string(f.Text) {
+					t.Errorf("time %d: %s differs, or its name is taken", n, f.Name)
 				}
-				before[f.name] = string(f.text)
+				before[f.Name] = string(f.Text)
 			}
 		}
 	}

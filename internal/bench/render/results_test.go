@@ -1,4 +1,4 @@
-package main
+package render
 
 import (
 	"strings"
@@ -38,8 +38,8 @@ func TestOutputWidth(t *testing.T) {
 		rep := benchtest.Report(1000, verdicts...)
 		rep.Interrupted = true
 		var text strings.Builder
-		printHeader(&text, rep)
-		printResults(&text, rep)
+		Header(&text, rep)
+		Results(&text, rep)
 		benchtest.WantLines(t, text.String(), 100)
 	}
 }
@@ -49,7 +49,7 @@ func TestResultsOfNothing(t *testing.T) {
 	rep := benchtest.Report(1)
 	rep.Finish(true)
 	var text strings.Builder
-	printResults(&text, rep)
+	Results(&text, rep)
 	for _, want := range []string{"interrupted", "nothing was measured", "balanced: 0 sent"} {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("%q is not in\n%s", want, text.String())
@@ -66,7 +66,7 @@ func TestGuessedLossIsMarked(t *testing.T) {
 	}
 	rep.Finish(false)
 	var text strings.Builder
-	printResults(&text, rep)
+	Results(&text, rep)
 	for _, want := range []string{"~300,000", "~50.0", "note      ~: "} {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("%q is not in\n%s", want, text.String())

@@ -1,4 +1,4 @@
-package main
+package render
 
 import (
 	"fmt"
@@ -11,9 +11,9 @@ import (
 	"github.com/goipq/goipq/internal/bench/report"
 )
 
-// printComparison prints which documents are compared, their figures side by
+// Comparison prints which documents are compared, their figures side by
 // side, and what the rows come to. It reports whether something is slower.
-func printComparison(w io.Writer, before, after *report.Document, c *report.Comparison, rows []report.Row) bool {
+func Comparison(w io.Writer, before, after *report.Document, c *report.Comparison, rows []report.Row) bool {
 	printDifferences(w, before, after)
 	labels, cells := []string{""}, [][]string{{"old", "new", "new/old", "p", ""}}
 	group := ""

@@ -1,4 +1,4 @@
-package main
+package render
 
 import (
 	"bytes"
@@ -21,8 +21,8 @@ type quoter struct {
 	drawings map[string][]byte // by path
 }
 
-// renderMarkdown returns the page, and the plots that it shows by their paths.
-func renderMarkdown(tmpl, out, svg string) ([]byte, map[string][]byte, error) {
+// Markdown returns the page, and the plots that it shows by their paths.
+func Markdown(tmpl, out, svg string) ([]byte, map[string][]byte, error) {
 	q := &quoter{
 		folder: filepath.Dir(tmpl), page: filepath.Dir(out), svg: svg,
 		docs: make(map[string]*report.Document), drawings: make(map[string][]byte),

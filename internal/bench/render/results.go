@@ -1,4 +1,4 @@
-package main
+package render
 
 import (
 	"fmt"
@@ -9,8 +9,8 @@ import (
 	"github.com/goipq/goipq/internal/bench/report"
 )
 
-// printHeader says what is about to be done, where.
-func printHeader(w io.Writer, rep *report.Report) {
+// Header says what is about to be done, where.
+func Header(w io.Writer, rep *report.Report) {
 	width := plain.TextWidth(w)
 	plain.Field(w, width, "machine", describeMachine(&rep.Machine))
 	for _, f := range describe(rep) {
@@ -19,8 +19,8 @@ func printHeader(w io.Writer, rep *report.Report) {
 	fmt.Fprintln(w)
 }
 
-// printResults prints what a run of any kind has found, and the books.
-func printResults(w io.Writer, rep *report.Report) {
+// Results prints what a run of any kind has found, and the books.
+func Results(w io.Writer, rep *report.Report) {
 	switch {
 	case rep.Kind == report.KindSoak:
 		printSoak(w, rep)

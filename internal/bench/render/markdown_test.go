@@ -1,4 +1,4 @@
-package main
+package render
 
 import (
 	"bytes"
@@ -14,8 +14,8 @@ import (
 // Every number of BENCHMARKS.md, and every plot, is what the reports beside its
 // template say.
 func TestBenchmarksPage(t *testing.T) {
-	t.Chdir("../..")
-	page, plots, err := renderMarkdown("docs/bench/BENCHMARKS.md.tmpl", "BENCHMARKS.md", "docs/plots")
+	t.Chdir("../../..")
+	page, plots, err := Markdown("docs/bench/BENCHMARKS.md.tmpl", "BENCHMARKS.md", "docs/plots")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +53,7 @@ func TestTemplateErrors(t *testing.T) {
 	} {
 		write("peers.json", fmt.Sprintf(`{"kind": %q, "schema": %d}`, peers.Kind, peers.Schema))
 		write("other.json", "{")
-		_, _, err := renderMarkdown(write("t", text), filepath.Join(dir, "page.md"), dir)
+		_, _, err := Markdown(write("t", text), filepath.Join(dir, "page.md"), dir)
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: %v, want %q", text, err, want)
 		}

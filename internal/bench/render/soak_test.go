@@ -1,4 +1,4 @@
-package main
+package render
 
 import (
 	"strings"
@@ -23,7 +23,7 @@ func TestSoakTable(t *testing.T) {
 	rep := benchtest.Report(1)
 	rep.Kind, rep.Soaks = report.KindSoak, []report.Soak{k, grown}
 	var text strings.Builder
-	printResults(&text, rep)
+	Results(&text, rep)
 	benchtest.WantLines(t, text.String(), 100)
 	for _, want := range []string{
 		"inline, 1m0s, 40 samples\n", "\nresident memory    20.0 MiB     20.0 MiB  20.0 MiB",

@@ -1,4 +1,4 @@
-package main
+package render
 
 import (
 	"strings"
@@ -66,14 +66,14 @@ func TestMeasuresWidth(t *testing.T) {
 		sampleThroughput(40_000_000, "64", "9000"), sampleThroughput(1), sampleThroughput(0, "64"),
 	} {
 		var text strings.Builder
-		printHeader(&text, rep)
+		Header(&text, rep)
 		printThroughput(&text, rep)
 		benchtest.WantLines(t, text.String(), 100)
 	}
 	for _, verdicts := range [][]uint64{{600, 1200, 560}, {19_000, 15_000, 18_000, 19_999}, {}} {
 		rep := sampleSweep(verdicts...)
 		var text strings.Builder
-		printHeader(&text, rep)
+		Header(&text, rep)
 		printSweep(&text, rep)
 		benchtest.WantLines(t, text.String(), 100)
 	}
