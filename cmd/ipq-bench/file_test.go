@@ -72,7 +72,7 @@ func TestReportRoundTrip(t *testing.T) {
 	if err := json.Unmarshal(text, &raw); err != nil {
 		t.Fatal(err)
 	}
-	if raw.Schema != 2 || raw.Modes[1].Mode != "pool" || raw.Modes[1].Summary["verdicts_per_second"].Median != 300_000 ||
+	if raw.Schema != 3 || raw.Modes[1].Mode != "pool" || raw.Modes[1].Summary["verdicts_per_second"].Median != 300_000 ||
 		raw.Modes[1].Rounds[2]["verdicts"] != 560_000.0 || raw.Modes[1].Rounds[2]["window_ns"] != 2e9 {
 		t.Errorf("names have changed; raise schema: %s", text)
 	}

@@ -59,7 +59,7 @@ func rateBars(rep *report.Report) (drawing, bool) {
 	x := rep.Parameters.Shown()
 	b := &plot.Bars{Title: heading(x), Label: x.Label}
 	for i := range rep.Modes {
-		if s, ok := rep.Modes[i].Summary[x.Name]; ok {
+		if s, ok := x.In(&rep.Modes[i]); ok {
 			b.Bars = append(b.Bars, bar(rep.Title(rep.Modes[i].Name), rep.Modes[i].Name, x, s))
 		}
 	}
@@ -85,7 +85,7 @@ func heading(x report.Metric) string {
 		return "TCP goodput, Mbit/s"
 	case report.ConnectionRate:
 		return "Connections per second"
-	case report.CpuCost:
+	case report.CPUCost:
 		return "CPU time per packet, ns"
 	case report.LostShare:
 		return "Packets lost in the kernel, %"

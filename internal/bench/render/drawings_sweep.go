@@ -11,7 +11,7 @@ import (
 
 // swept are the metrics that a sweep is drawn of, as far as it has them.
 var swept = []string{
-	report.VerdictRate, report.ArrivedRate, report.Goodput, report.ConnectionRate, report.OfUnqueued, report.CpuCost, report.LostShare,
+	report.VerdictRate, report.ArrivedRate, report.Goodput, report.ConnectionRate, report.OfUnqueued, report.CPUCost, report.LostShare,
 	report.LatencyP50, report.LatencyP99, report.LatencyP999, report.ConnectionP50, report.ConnectionP99,
 }
 
@@ -36,10 +36,8 @@ func figures(s *report.Sweep) []sweptFigure {
 		if name == report.ArrivedRate && !arrivesLess(s) {
 			continue
 		}
-		all = append(all, sweptFigure{report.MetricNamed(name), func(m *report.Mode) (report.Spread, bool) {
-			sp, ok := m.Summary[name]
-			return sp, ok
-		}})
+		x := report.MetricNamed(name)
+		all = append(all, sweptFigure{x, x.In})
 	}
 	return slices.DeleteFunc(all, func(f sweptFigure) bool {
 		return !slices.ContainsFunc(s.Points, func(p report.Point) bool {

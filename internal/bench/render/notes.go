@@ -158,7 +158,7 @@ func otherNotes(rep *report.Report, v view, queued bool) []string {
 	main := p.Main()
 	for i := range rep.Modes {
 		m := &rep.Modes[i]
-		if s := m.Summary[main.Name]; s.Median > 0 && (s.Max-s.Min)/s.Median > report.MaxWobble {
+		if s, _ := main.In(m); s.Median > 0 && (s.Max-s.Min)/s.Median > report.MaxWobble {
 			note("%s: %s varies by %s %% between rounds: something else keeps this machine busy.",
 				rep.Title(m.Name), main.Label, plain.Fixed(100*(s.Max-s.Min)/s.Median, 0))
 		}

@@ -28,7 +28,7 @@ func figureTable(rep *report.Report) pageTable {
 		row := []pageCell{{Text: x.Label}}
 		for i := range rep.Modes {
 			cell := pageCell{Text: "-"}
-			if s, ok := rep.Modes[i].Summary[x.Name]; ok {
+			if s, ok := x.In(&rep.Modes[i]); ok {
 				cell = spreadCell(s, x.Decimals)
 			}
 			row = append(row, cell)

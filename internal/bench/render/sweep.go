@@ -15,7 +15,7 @@ var sweepColumns = []struct{ name, head string }{
 	{report.OfUnqueued, "% unqueued"},
 	{report.BypassedShare, "% bypassed"},
 	{report.LostShare, "lost, %"},
-	{report.CpuCost, "CPU ns"},
+	{report.CPUCost, "CPU ns"},
 	{report.AllCost, "all CPU ns"},
 	{report.BatchSize, "batch"},
 	{report.Allocations, "allocs"},
@@ -28,7 +28,7 @@ var sweepColumns = []struct{ name, head string }{
 
 // dispensable are those that are left out first where there is no room. The
 // report has them all.
-var dispensable = []string{report.Allocations, report.BatchSize, report.LostShare, report.CpuCost}
+var dispensable = []string{report.Allocations, report.BatchSize, report.LostShare, report.CPUCost}
 
 // printSweep prints a sweep as one table, the modes one below the other.
 func printSweep(w io.Writer, rep *report.Report) {

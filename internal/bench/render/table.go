@@ -40,7 +40,7 @@ func printFigures(w io.Writer, rep *report.Report) {
 
 // cells returns the cells of a metric, dashes without a round.
 func cells(m *report.Mode, x report.Metric, compact bool) []string {
-	s, ok := m.Summary[x.Name]
+	s, ok := x.In(m)
 	switch {
 	case !ok && compact:
 		return []string{"-", ""}

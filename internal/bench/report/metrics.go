@@ -15,7 +15,7 @@ const (
 	OfUnqueued      = "of_unqueued_percent"
 	VerdictRate     = "verdicts_per_second"
 	LostShare       = "lost_percent"
-	CpuCost         = "cpu_ns_per_packet"
+	CPUCost         = "cpu_ns_per_packet"
 	loadCost        = "load_cpu_ns_per_packet"
 	AllCost         = "all_cpu_ns_per_arrived"
 	bypassedRate    = "bypassed_per_second"
@@ -32,12 +32,33 @@ const (
 
 // A Metric is what one row of the table says about a round.
 type Metric struct {
-	Name     string // in the JSON report
-	Label    string // in the table
+	Name     string // in the JSON report; it ends in the unit that it has there
+	Label    string // in the table, with the unit that people are told
 	Decimals int
-	Of       func(*Round) float64
-	Loss     bool // made from kernelLost, so a guess where that is
+	Of       func(*Round) float64 // in the unit of the label
+	Loss     bool                 // made from KernelLost, so a guess where that is
 	on       kinds
+}
+
+// labelUnits are the units of labels in those of names, where they differ.
+var labelUnits = map[string]float64{Goodput: 1e6}
+
+// In is the spread of the metric over a mode's rounds, in the unit of the label.
+// There is none where the metric had no value.
+func (x Metric) In(m *Mode) (s Spread, ok bool) {
+	s, ok = m.Summary[x.Name]
+	if unit, differs := labelUnits[x.Name]; differs {
+		s.Median, s.Min, s.Max = s.Median/unit, s.Min/unit, s.Max/unit
+	}
+	return s, ok
+}
+
+// summed returns a spread in the unit of the name, for a summary.
+func (x Metric) summed(s Spread) Spread {
+	if unit, differs := labelUnits[x.Name]; differs {
+		s.Median, s.Min, s.Max = s.Median*unit, s.Min*unit, s.Max*unit
+	}
+	return s
 }
 
 // kinds are where a metric means something: in which kind of scenario, and
@@ -107,7 +128,7 @@ var metrics = []Metric{
 	{"lost_per_second", "lost in the kernel/s", 0, func(r *Round) float64 { return r.PerSecond(r.KernelLost()) }, true, onAll},
 	{LostShare, "lost in the kernel, %", 1, func(r *Round) float64 { return 100 * Ratio(r.KernelLost(), r.Sent) }, true, onPackets},
 	{handlerDropRate, "dropped by the handler/s", 0, func(r *Round) float64 { return r.PerSecond(r.HandlerDropped) }, false, onAll},
-	{CpuCost, "CPU ns per packet", 0, func(r *Round) float64 { return Ratio(uint64(r.CPU), r.decided()) }, false, onAll},
+	{CPUCost, "CPU ns per packet", 0, func(r *Round) float64 { return Ratio(uint64(r.CPU), r.decided()) }, false, onAll},
 	{"cpu_user_ns_per_packet", "user ns per packet", 0, func(r *Round) float64 { return Ratio(uint64(r.CPUUser), r.decided()) }, false, onAll},
 	{"kernel_ns_per_packet", "kernel ns per packet", 0, func(r *Round) float64 { return Ratio(uint64(r.Machine.System+r.Machine.SoftIRQ), r.packets()) }, false, onPackets | withoutQueue},
 	{loadCost, "sender ns per packet", 0, func(r *Round) float64 { return Ratio(uint64(r.LoadCPU), r.Sent) }, false, onPackets | withoutQueue},

@@ -12,7 +12,7 @@ import (
 func TestRoundsWithoutPacketsCostNothing(t *testing.T) {
 	rep := benchtest.Report(1000, 600, 0, 600)
 	s := rep.Modes[0].Summary
-	if got := s[report.CpuCost].Min; got != 1250 {
+	if got := s[report.CPUCost].Min; got != 1250 {
 		t.Errorf("the least CPU per packet is %v, want 1250", got)
 	}
 	if got := s[report.VerdictRate].Min; got != 0 {

@@ -7,7 +7,7 @@ import (
 
 // schema is the version of the report's format. It changes when a field
 // changes its meaning or goes; fields may be added.
-const schema = 2
+const schema = 3
 
 // A Report is what -json writes: how the run was made, every round's raw
 // figures, and what they sum up to. Times in fields ending in _ns are

@@ -129,7 +129,7 @@ func (d *schemaDoc) rows(all map[string]*typeSpec, spec *typeSpec, anchor string
 
 // metrics writes what the names in summaries stand for.
 func (d *schemaDoc) metrics() {
-	d.WriteString("\n### Names in summaries\n\nWhat means nothing in a mode, or had no value in any round, is left out.\n\n| name | in tables |\n|---|---|\n")
+	d.WriteString("\n### Names in summaries\n\nA name ends in the unit of its figures; what people read may have a larger one. What means nothing in a mode, or had no value in any round, is left out.\n\n| name | in tables |\n|---|---|\n")
 	for _, x := range metrics {
 		fmt.Fprintf(d, "| `%s` | %s |\n", x.Name, x.Label)
 	}

@@ -47,7 +47,7 @@ var judgement = map[string]struct {
 	"failed_connections_per_second": {-1, false},
 	OfUnqueued:                      {1, true},
 	LostShare:                       {-1, false},
-	CpuCost:                         {-1, true},
+	CPUCost:                         {-1, true},
 	Allocations:                     {-1, false},
 }
 

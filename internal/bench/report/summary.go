@@ -65,7 +65,7 @@ func (p *Parameters) summarise(m *Mode) map[string]Spread {
 		if len(values) > 0 {
 			s := SpreadOf(values)
 			s.Noisy = noiseIn(s, x.Decimals, noise)
-			summary[x.Name] = s
+			summary[x.Name] = x.summed(s)
 		}
 	}
 	return summary
