@@ -14,10 +14,10 @@ import (
 	"github.com/goipq/goipq/ipq/bypass"
 )
 
-// A bypassing is a -bypass: which share of the flows the kernel decides by
+// A bypassing is a -bypass: the share of the flows that the kernel decides by
 // itself after their first packets.
 type bypassing struct {
-	on    bool // with a share of 0, too: the programs are asked, and know no flow
+	on    bool // also with a share of 0: the programs are asked, and know no flow
 	share float64
 }
 
@@ -27,19 +27,19 @@ func parseBypassing(text string) (b bypassing, err error) {
 	}
 	percent, err := strconv.ParseFloat(strings.TrimSuffix(text, "%"), 64)
 	if err != nil || !(percent >= 0 && percent <= 100) {
-		return b, fmt.Errorf("-bypass %s: want the percentage of the flows that the kernel is to decide, from 0 to 100", text)
+		return b, fmt.Errorf("-bypass %s: want the percentage of the flows that the kernel decides, from 0 to 100", text)
 	}
 	return bypassing{true, percent / 100}, nil
 }
 
-// checkBypass says what in the options does not go with a bypass.
+// checkBypass says which options do not go with a bypass.
 func (o *options) checkBypass(map[string]bool) error {
 	if !o.Bypass.on {
 		return nil
 	}
 	switch o.Handler.kind {
 	case report.HandleDrop, report.HandleMix, report.HandleRewrite:
-		return fmt.Errorf("-bypass is for handlers that accept packets as they are: -handler %v has the kernel decide nothing alike", o.Handler)
+		return fmt.Errorf("-bypass is for handlers that accept packets as they are: the kernel cannot do what -handler %v does", o.Handler)
 	}
 	switch {
 	case o.Scenario == report.ScenarioChurn:
@@ -47,7 +47,7 @@ func (o *options) checkBypass(map[string]bool) error {
 	case o.Soak > 0:
 		return errors.New("-bypass and -soak exclude each other")
 	case o.tcp() && !o.GSO:
-		return errors.New("-bypass needs -gso: it cannot be told which of the kernel's packets were cut up for the queue")
+		return errors.New("-bypass needs -gso: without it the bypass counts super-packets, and the queue their segments")
 	}
 	return nil
 }
@@ -72,7 +72,7 @@ type shortcut struct {
 func (s *site) installBypass() error {
 	m := s.rule.Match
 	b, err := bypass.New(bypass.Config{
-		Backend: bypass.EBPF, // marks stay with connections: rounds would not be alike
+		Backend: bypass.EBPF, // connection marks would stay for the next round
 		Limits:  bypass.Limits{Timeout: -1, Idle: -1},
 		NetNS:   s.at.FD(),
 	})
@@ -96,7 +96,7 @@ func (s *site) installBypass() error {
 	return nil
 }
 
-// Counters implements counter: what came to the rule that queues.
+// Counters returns what came to the rule that queues.
 func (c *shortcut) Counters() ([]netlab.Counter, error) {
 	counts, err := c.rules.Counters()
 	return []netlab.Counter{{Packets: counts.Queued.Packets, Bytes: counts.Queued.Bytes}}, err
@@ -135,7 +135,7 @@ func (c *shortcut) close() error {
 	return c.Bypasser.Close()
 }
 
-// handler returns h as it is to be where there is a bypass.
+// handler returns h, or where there is a bypass a handler that also settles flows.
 func (b bypassing) handler(h ipq.Handler) ipq.Handler {
 	if !b.on {
 		return h
@@ -143,7 +143,7 @@ func (b bypassing) handler(h ipq.Handler) ipq.Handler {
 	return &settler{handler: h, share: b.share}
 }
 
-// join begins a session at a site with a bypass: the handler's.
+// join begins a session at a site with a bypass. It returns the handler for it.
 func (c *shortcut) join(cfg *ipq.Config, h ipq.Handler) (ipq.Handler, error) {
 	s, ok := h.(*settler)
 	if c == nil || !ok {
@@ -162,8 +162,7 @@ type settler struct {
 }
 
 func (s *settler) HandlePacket(p *ipq.Packet) ipq.Verdict {
-	// Flows are numbered: n is among them when the share of n reaches another
-	// whole number.
+	// Flow n is settled when share × n reaches another whole number at n.
 	n := flowNumber(p.Flow())
 	if uint64(n*s.share) == uint64((n+1)*s.share) {
 		return s.handler.HandlePacket(p)
@@ -174,9 +173,9 @@ func (s *settler) HandlePacket(p *ipq.Packet) ipq.Verdict {
 // loopNet4 is where floods on loopback send to.
 var loopNet4 = netip.MustParsePrefix("127.1.0.0/16")
 
-// flowNumber returns the number of a flow as the loads count: an echo's
-// identifier, otherwise the last 16 bits of the receiver's address, which is that
-// of a test network.
+// flowNumber returns the number that a load has given a flow: the identifier of an
+// echo request, or the last 16 bits of the receiver's address, which is in a test
+// network.
 func flowNumber(f ipq.Flow) float64 {
 	if f.Protocol == syscall.IPPROTO_ICMP || f.Protocol == syscall.IPPROTO_ICMPV6 {
 		return float64(f.SrcPort)

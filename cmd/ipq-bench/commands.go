@@ -9,8 +9,8 @@ import (
 	"github.com/goipq/goipq/internal/bench/plain"
 )
 
-// A subcommand is what ipq-bench does instead of measuring, and is named by its
-// first argument.
+// A subcommand is what ipq-bench does instead of measuring. The first argument
+// names it.
 type subcommand struct {
 	name  string
 	usage string // one line, without the program's name
@@ -22,12 +22,12 @@ type subcommand struct {
 // subcommands are in the order of the usage.
 func subcommands() []subcommand {
 	return []subcommand{
-		{"doctor", "doctor [namespace]", "what this kernel, these limits and this user allow, and what to change", seeDoctor},
-		{"compare", compareUsage, "two files of -json or of peers: the medians, their ratio, and whether\n        it got slower (exit status 1), for use in CI", compare},
-		{"peers", peersUsage, "goipq beside libnetfilter_queue, go-nfqueue and bare loops in C, under\n        the same load; peers -h lists its flags", runPeers},
-		{"html", htmlUsage, "one page with plots of such files, which needs nothing else", makeHTML},
-		{"svg", svgUsage, "each plot of such files as a file", makeSVG},
-		{"markdown", markdownUsage, "a page such as BENCHMARKS.md from a template that quotes such files", makeMarkdown},
+		{"doctor", "doctor [namespace]", "Says what this kernel, these limits and this user allow, and what to change.", seeDoctor},
+		{"compare", compareUsage, "Compares two files of -json or peers: the medians, their ratio, and whether\n        it got slower. If so, the exit status is 1, for CI.", compare},
+		{"peers", peersUsage, "Measures goipq beside libnetfilter_queue, go-nfqueue and bare loops in C, under\n        the same load. peers -h lists its flags.", runPeers},
+		{"html", htmlUsage, "Makes one page, with plots, of files of -json or peers. It needs no other file.", makeHTML},
+		{"svg", svgUsage, "Writes each plot of files of -json or peers to a file of its own.", makeSVG},
+		{"markdown", markdownUsage, "Makes a page such as BENCHMARKS.md from a template that quotes files of -json\n        or peers.", makeMarkdown},
 	}
 }
 
@@ -48,8 +48,8 @@ func printSubcommands(w io.Writer) {
 	}
 }
 
-// asksForHelp reports whether a subcommand is only to say what it does, and
-// does so. details are about its flags, or "".
+// asksForHelp reports whether a subcommand is asked for help, and gives it.
+// details are about its flags, or "".
 func asksForHelp(args []string, w io.Writer, name, details string) bool {
 	if !slices.ContainsFunc(args, func(a string) bool { return a == "-h" || a == "-help" || a == "--help" }) {
 		return false

@@ -7,17 +7,17 @@ import (
 	"github.com/goipq/goipq/internal/bench/report"
 )
 
-// place gives each flood a CPU of its own, and the consumer what is left if
-// that is at least one CPU for each queue; otherwise all.
+// place gives each flood a CPU of its own. The consumer gets those that are left
+// if there is one for each queue, and otherwise all.
 //
-// A flood offers about as much as one receive loop decides. So there are two
-// for each queue where they leave the consumer as many CPUs as they take, and
-// one elsewhere.
+// A flood offers about as much as one receive loop decides. So each queue has two
+// floods where that leaves the consumer as many CPUs as they take, and otherwise
+// one.
 //
 // The kernel's fan-out puts what CPU c sends into queue c mod queues, so the
-// floods' CPUs must differ in that. Where the allowed ones do not reach all
-// queues, there are as many floods as can be, and the kernel balances by the
-// hash of addresses.
+// floods' CPUs must differ in that. Where the allowed CPUs do not reach all queues,
+// there are as many floods as possible, and the kernel chooses the queue by a hash
+// of addresses.
 func place(allowed []int, queues int) report.Placement {
 	each := 1
 	if len(allowed) >= 4*queues {
@@ -47,10 +47,10 @@ func place(allowed []int, queues int) report.Placement {
 	return p
 }
 
-// checkPin says why receive loops cannot have a CPU each.
+// checkPin says why the receive loops cannot have a CPU each.
 func checkPin(p report.Placement, queues int) error {
 	if len(p.Consumer) < queues {
-		return fmt.Errorf("-pin with -queues %d needs as many CPUs; this process may use %d", queues, len(p.Consumer))
+		return fmt.Errorf("-pin with -queues %d needs a CPU for each queue, and the consumer has %d", queues, len(p.Consumer))
 	}
 	return nil
 }

@@ -22,7 +22,7 @@ func seeDoctor(args []string, stdout, stderr io.Writer) int {
 		return misuse(stderr, "doctor %s: the only argument it takes is namespace", args[0])
 	}
 	if runtime.GOOS != "linux" {
-		return misuse(stderr, "netfilter queues are Linux's; this is %s", runtime.GOOS)
+		return misuse(stderr, "netfilter queues exist on Linux only; this is %s", runtime.GOOS)
 	}
 	if err := netlab.Enter(); err != nil {
 		return misuse(stderr, "%v", err)

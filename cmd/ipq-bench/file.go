@@ -11,8 +11,8 @@ import (
 	"github.com/goipq/goipq/internal/bench/report"
 )
 
-// checkWritable finds out, before a run, whether its report can be written to
-// the file name, which flag has given. It leaves everything as it was.
+// checkWritable finds out before a run whether its report can be written to the
+// file name. flag is where the name was given. It leaves everything as it was.
 func checkWritable(flag, name string) error {
 	t, err := aim(flag, name)
 	if err != nil {
@@ -54,8 +54,8 @@ func writeHTML(name string, rep *report.Report) error {
 	return writeFile("-html", name, text)
 }
 
-// writeFile writes the text to the file name, which flag has given: all of it
-// or, after an error, nothing.
+// writeFile writes the text to the file name: all of it or, after an error, nothing.
+// flag is where the name was given.
 func writeFile(flag, name string, text []byte) error {
 	t, err := aim(flag, name)
 	if err != nil {
@@ -68,7 +68,7 @@ func writeFile(flag, name string, text []byte) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(f.Name()) // fails when it has its new name
+	defer os.Remove(f.Name()) // fails when the file has its new name
 	_, err = f.Write(text)
 	if closeErr := f.Close(); err == nil {
 		err = closeErr
@@ -87,7 +87,7 @@ type target struct {
 	flag    string
 	path    string // behind all symbolic links
 	exists  bool
-	replace bool // by a new file; a device or pipe is written to instead
+	replace bool // with a new file; a device or a pipe is written to instead
 }
 
 func aim(flag, name string) (target, error) {
@@ -113,9 +113,9 @@ func (t target) create() (*os.File, error) {
 	if err != nil {
 		var cause *os.PathError
 		if errors.As(err, &cause) {
-			err = cause.Err // the name of the new file means nothing to anybody
+			err = cause.Err // the user did not name the new file
 		}
-		return nil, fmt.Errorf("%s %s: make a file in its directory: %w", t.flag, t.path, err)
+		return nil, fmt.Errorf("%s %s: cannot make a file in its directory: %w", t.flag, t.path, err)
 	}
 	return f, nil
 }

@@ -17,19 +17,17 @@ import (
 var modeNames = []string{report.ModeUnqueued, report.ModeInline, report.ModePool}
 
 const (
-	// usualRounds is how often each mode is measured: enough for a median that
-	// one disturbed round does not move.
+	// usualRounds are enough for a median that one disturbed round does not move.
 	usualRounds = 5
 	maxRounds   = 1000
-	// minWindow is the shortest round that a scheduler's time slice does not
-	// decide. maxDuration keeps the kernel's drop counters,
-	// which have 32 bits, from overflowing in a window at up to 6 million lost
-	// packets a second.
+	// minWindow is so long that a scheduler's time slice does not decide a round.
+	// maxDuration is so short that the kernel's drop counters, which have 32 bits,
+	// cannot overflow in a window: it would take 6 million lost packets a second.
 	minWindow   = 10 * time.Millisecond
 	maxDuration = time.Hour
 )
 
-// options are the command line.
+// options are what the command line asks for.
 type options struct {
 	Scenario string
 	Handler  handling
@@ -39,15 +37,15 @@ type options struct {
 	TCP      bool
 	GSO      bool
 	IMIX     bool
-	Flows    int           // 0: the scenario's
+	Flows    int           // 0: the scenario's own number
 	Duration time.Duration // of all rounds of a mode
 	Rounds   int
 	Soak     time.Duration // 0: measure instead
 	Latency  bool          // datagrams are timed
 	RFC2544  bool          // search for the throughput instead
 	Trial    time.Duration
-	// Resolution is the percentage that a search is to come near, and Tries how
-	// many trials a rate gets.
+	// Resolution is the percentage within which a search finds the rate, and Tries
+	// is how many trials a rate gets.
 	Resolution  float64
 	Tries       int
 	Sweep       *sweeping // nil: one point
@@ -85,7 +83,7 @@ func (o *options) warmUp() time.Duration {
 	return min(max(o.window()/4, 50*time.Millisecond), 300*time.Millisecond)
 }
 
-// texts are flags that parseFlags reads further.
+// texts are the values of flags that are more than a number or a name.
 type texts struct {
 	modes, handler, patterns, sweep, bypass string
 }
@@ -94,36 +92,36 @@ func newFlagSet(o *options, t *texts) *flag.FlagSet {
 	fs := flag.NewFlagSet("ipq-bench", flag.ContinueOnError)
 	fs.SetOutput(io.Discard) // errors are printed once, by main
 	fs.Usage = func() {}
-	fs.StringVar(&o.Scenario, "scenario", report.ScenarioICMP, "`what` is sent where: icmp or udp on loopback, forward through a router,\nor churn, which is short TCP connections through it")
-	fs.StringVar(&t.handler, "handler", report.HandleAccept, "what is `done` with each packet: accept, drop, mix:P (drop P percent), parse,\ninspect, rewrite, spin:TIME or sleep:TIME")
-	fs.StringVar(&t.patterns, "patterns", "", "`file` of what -handler inspect looks for, one pattern a line;\nwithout, a list that is built in")
-	fs.StringVar(&t.bypass, "bypass", "", "`percent` of the flows that the kernel is to decide after their first 10 packets,\nthrough package bypass; 0 has it look for flows and find none")
+	fs.StringVar(&o.Scenario, "scenario", report.ScenarioICMP, "`name` of what is sent, and where: icmp or udp on loopback, forward through a\nrouter, or churn, which is short TCP connections through the router")
+	fs.StringVar(&t.handler, "handler", report.HandleAccept, "`action` of the handler on each packet: accept, drop, mix:P (drop P percent),\nparse, inspect, rewrite, spin:TIME or sleep:TIME")
+	fs.StringVar(&t.patterns, "patterns", "", "`file` of patterns for -handler inspect, one a line; without it, a built-in list")
+	fs.StringVar(&t.bypass, "bypass", "", "`percent` of the flows that the kernel decides after their first 10 packets,\nthrough package bypass; with 0 it looks for flows and finds none")
 	fs.BoolVar(&o.IPv6, "6", false, "IPv6 instead of IPv4")
 	fs.BoolVar(&o.TCP, "tcp", false, "TCP bulk transfer instead of UDP, for -scenario forward")
-	fs.BoolVar(&o.GSO, "gso", true, "queue TCP's super-packets whole; -gso=false has the kernel cut\nthem into segments first")
+	fs.BoolVar(&o.GSO, "gso", true, "queue TCP's super-packets whole; with -gso=false the kernel cuts them\ninto segments first")
 	fs.BoolVar(&o.IMIX, "imix", false, "packets of 64, 576 and 1500 bytes as 7:4:1, instead of -size")
-	fs.IntVar(&o.Flows, "flows", 0, "`number` of flows of each flood, or of TCP connections at once;\n0 means 1024, of TCP 8, of churn 32")
-	fs.DurationVar(&o.Duration, "duration", 6*time.Second, "measured `time` for each mode, in all its rounds; 1s makes a quick run")
+	fs.IntVar(&o.Flows, "flows", 0, "`number` of flows of each flood, or of TCP connections at once;\n0 means 1024, 8 for TCP, 32 for churn")
+	fs.DurationVar(&o.Duration, "duration", 6*time.Second, "measured `time` for each mode, over all its rounds; 1s makes a quick run")
 	fs.IntVar(&o.Rounds, "rounds", usualRounds, "`number` of rounds of each mode, which take turns")
-	fs.DurationVar(&o.Soak, "soak", 0, "run each mode for this `time` under load and fail unless memory, goroutines and\ndescriptors stay flat, instead of measuring")
-	fs.BoolVar(&o.RFC2544, "rfc2544", false, "search for the highest rate at which nothing is lost (RFC 2544, section 26.1),\n-rounds times, instead of measuring")
-	fs.DurationVar(&o.Trial, "trial", time.Second, "`time` of each trial of -rfc2544; the RFC wants 60s of the last ones")
-	fs.Float64Var(&o.Resolution, "resolution", 1, "`percent` that a search of -rfc2544 is to come near")
+	fs.DurationVar(&o.Soak, "soak", 0, "instead of measuring, run each mode under load for this `time`, and fail unless\nmemory, goroutines and descriptors stay flat")
+	fs.BoolVar(&o.RFC2544, "rfc2544", false, "instead of measuring, search for the highest rate at which nothing is lost\n(RFC 2544, section 26.1), -rounds times")
+	fs.DurationVar(&o.Trial, "trial", time.Second, "`time` of each trial of -rfc2544; the RFC wants 60s or more")
+	fs.Float64Var(&o.Resolution, "resolution", 1, "`percent` within which a search of -rfc2544 finds the rate")
 	fs.IntVar(&o.Tries, "tries", 3, "`number` of trials of each rate of -rfc2544; most of them must lose nothing")
-	fs.BoolVar(&o.Latency, "latency", false, "time datagrams from when they were due to their arrival; needs -rate")
-	fs.StringVar(&t.sweep, "sweep", "", "measure several values of one `flag`, in turns: batch=1,8,32,64,256, or workers,\nqueues, maxlen, size, flows, handler, rate, bypass")
-	fs.Float64Var(&o.Rate, "rate", 0, "`packets` a second to offer, over all queues (of churn: connections); 0 offers as many as go")
+	fs.BoolVar(&o.Latency, "latency", false, "time datagrams, from when each is due until it arrives; needs -rate")
+	fs.StringVar(&t.sweep, "sweep", "", "measure with each value of a flag, as `flag=value,value`: batch=1,8,32,64,256, or\nworkers, queues, maxlen, size, flows, handler, rate, bypass; the values take turns")
+	fs.Float64Var(&o.Rate, "rate", 0, "`packets` a second to offer, over all queues (connections, for churn);\n0 offers as many as possible")
 	fs.IntVar(&o.Size, "size", 64, "`bytes` of each packet, from the IP header on")
-	fs.IntVar(&o.Batch, "batch", 0, "most `packets` for one recvmmsg; 0 means goipq's default for the mode")
-	fs.IntVar(&o.Workers, "workers", 0, "`number` of goroutines in the pool; 0 means one for each CPU of the consumer's, and at least 2")
+	fs.IntVar(&o.Batch, "batch", 0, "`packets` that one recvmmsg may bring; 0 means goipq's default for the mode")
+	fs.IntVar(&o.Workers, "workers", 0, "`number` of goroutines in the pool; 0 means one for each CPU of the consumer,\nand at least 2")
 	fs.IntVar(&o.Queues, "queues", 1, "`number` of queues, each with a receive loop and a flood on a CPU of its own")
-	fs.DurationVar(&o.BusyPoll, "busy-poll", 0, "`time` that a receive loop looks for packets before it sleeps")
-	fs.BoolVar(&o.Pin, "pin", false, "pin each receive loop to one CPU of the consumer's (the floods always are)")
-	fs.IntVar(&o.MaxQueueLen, "maxlen", 0, fmt.Sprintf("`packets` that the kernel may hold in each queue; 0 means its own default, %d,\nand %d for -rfc2544, where a stall of a few ms would decide otherwise", ipq.DefaultMaxQueueLen, searchMaxQueueLen))
-	fs.BoolVar(&o.Replies, "replies", false, "let the kernel answer the echo requests, which it does in the consumer's time")
-	fs.StringVar(&t.modes, "modes", report.ModeInline+","+report.ModePool, "`list` of what to measure: inline, pool, and unqueued, which is the\nsame path without a queue")
-	fs.StringVar(&o.JSON, "json", "", "write every figure to this `file` as well")
-	fs.StringVar(&o.HTML, "html", "", "write a page with plots to this `file` as well, which needs nothing else")
+	fs.DurationVar(&o.BusyPoll, "busy-poll", 0, "`time` for which a receive loop looks for packets before it sleeps")
+	fs.BoolVar(&o.Pin, "pin", false, "pin each receive loop to one CPU of the consumer; floods are always pinned")
+	fs.IntVar(&o.MaxQueueLen, "maxlen", 0, fmt.Sprintf("`packets` that the kernel may hold in each queue; 0 means its own default, %d,\nand %d for -rfc2544, so that a stall of a few ms does not decide", ipq.DefaultMaxQueueLen, searchMaxQueueLen))
+	fs.BoolVar(&o.Replies, "replies", false, "let the kernel answer the echo requests, at the expense of the consumer's CPU time")
+	fs.StringVar(&t.modes, "modes", report.ModeInline+","+report.ModePool, "`list` of what to measure: inline, pool, and unqueued, which is the same path\nwithout a queue")
+	fs.StringVar(&o.JSON, "json", "", "write every figure to this `file`, too")
+	fs.StringVar(&o.HTML, "html", "", "write a page with plots to this `file`, too; it needs no other file")
 	return fs
 }
 
@@ -253,9 +251,9 @@ func (o *options) check() error {
 }
 
 func printUsage(w io.Writer) {
-	fmt.Fprint(w, `ipq-bench floods netfilter queues in a private network namespace and shows how many
-packets a second this machine decides, at what cost. It needs Linux, and root or the
-right to make a user namespace. The machine's own rules and interfaces are not touched.
+	fmt.Fprint(w, `ipq-bench floods netfilter queues in a private network namespace. It shows how many
+packets a second this machine decides, and at what cost. It needs Linux, and root or the
+right to make a user namespace. It does not touch the machine's own rules and interfaces.
 
 Usage: ipq-bench [flags], or ipq-bench and one of the commands below
 
@@ -268,25 +266,25 @@ Usage: ipq-bench [flags], or ipq-bench and one of the commands below
 	printSubcommands(w)
 	fmt.Fprint(w, `
 Examples:
-  ipq-bench                       what is the most that this machine carries?
-  ipq-bench -rate 150000          what does a packet cost at a load that it bears?
-  ipq-bench -queues 2 -pin        two queues, each with a receive loop on its CPU
+  ipq-bench                       how much can this machine carry?
+  ipq-bench -rate 150000          what does a packet cost at a load that it can carry?
+  ipq-bench -queues 2 -pin        two queues, each with a receive loop on its own CPU
   ipq-bench -rfc2544              how much can it take without losing one packet?
   ipq-bench -sweep batch=1,8,32,64,256
                                   which batch is best on this machine?
   ipq-bench -scenario udp -latency -rate 50000
-                                  how much later do packets arrive?
+                                  how much longer are packets on their way?
   ipq-bench -soak 10m             does it stay flat under overload?
-  ipq-bench -duration 1s -json f a quick run, with every figure in a file
+  ipq-bench -duration 1s -json f  a quick run, with every figure in a file
   ipq-bench -scenario forward -tcp -modes unqueued,inline
-                                  routed TCP, and how much of it the queue costs
+                                  routed TCP: how much does the queue take away?
   ipq-bench -scenario forward -tcp -modes unqueued,inline -bypass 100
-                                  and with a bypass after ten packets
+                                  the same, with a bypass after ten packets
   ipq-bench -scenario udp -imix -handler inspect
-                                  an IPS: many flows, each payload searched
+                                  like an IPS: many flows, each payload searched
 
-Exit status: 0 measured; 1 the run failed, its books do not balance or a soak is not flat;
-2 wrong flag, or no namespace to be had; 3 measured, but the output could not be written;
+Exit status: 0 measured; 1 the run failed, its books do not balance, or a soak is not flat;
+2 wrong flag, or no private namespace; 3 measured, but the output could not be written;
 130 ended by SIGINT and 143 by SIGTERM, with what was measured so far.
 `)
 }

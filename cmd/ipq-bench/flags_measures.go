@@ -12,12 +12,11 @@ const (
 	minTrial, maxTrial           = 50 * time.Millisecond, time.Hour
 	minResolution, maxResolution = 0.1, 50
 	maxTries                     = 99
-	// What a timed datagram needs room for: IP and UDP headers, its number and
-	// its time.
+	// A timed datagram has IP and UDP headers, its number, and its time.
 	timedSize, timedSize6 = 20 + 8 + 16, 40 + 8 + 16
 )
 
-// checkMeasures says what in the options does not go with what is measured.
+// checkMeasures says which options do not go with what is measured.
 func (o *options) checkMeasures(set map[string]bool) error {
 	if err := o.checkSearch(set); err != nil || !o.Latency {
 		return err
@@ -30,9 +29,9 @@ func (o *options) checkMeasures(set map[string]bool) error {
 	case o.Scenario != report.ScenarioUDP && (o.Scenario != report.ScenarioForward || o.TCP):
 		return errors.New("-latency times datagrams: -scenario udp, or forward without -tcp; churn always times its connections")
 	case o.Rate == 0:
-		return errors.New("-latency needs a -rate: at full speed nothing is due at a time, and all of it waits")
+		return errors.New("-latency needs a -rate: at full speed no packet is due at a certain time")
 	case !o.IMIX && o.Size < least:
-		return fmt.Errorf("-size %d has no room for a time: -latency needs %d", o.Size, least)
+		return fmt.Errorf("-size %d has no room for a time stamp: -latency needs %d bytes", o.Size, least)
 	case o.Soak > 0:
 		return errors.New("-latency and -soak exclude each other")
 	}
@@ -51,13 +50,13 @@ func (o *options) checkSearch(set map[string]bool) error {
 	}
 	switch {
 	case o.tcp():
-		return errors.New("-rfc2544 offers packets at a rate: it is not for TCP, which finds its own")
+		return errors.New("-rfc2544 offers packets at a given rate: TCP finds a rate of its own")
 	case o.Rate > 0:
-		return errors.New("-rfc2544 searches the rate: -rate is not for it")
+		return errors.New("-rfc2544 searches for the rate: -rate is not for it")
 	case o.Soak > 0 || o.Latency:
 		return errors.New("-rfc2544 excludes -soak and -latency")
 	case set["duration"]:
-		return errors.New("-rfc2544 has no windows: -trial is the time of each trial, not -duration")
+		return errors.New("-duration is not for -rfc2544: -trial sets the time of each trial")
 	case o.Trial < minTrial || o.Trial > maxTrial:
 		return fmt.Errorf("-trial %v is not between %v and %v", o.Trial, minTrial, maxTrial)
 	case !(o.Resolution >= minResolution && o.Resolution <= maxResolution): // NaN, too

@@ -26,7 +26,7 @@ func parseHandling(text string) (handling, error) {
 	switch kind {
 	case report.HandleAccept, report.HandleDrop, report.HandleParse, report.HandleInspect, report.HandleRewrite:
 		if hasArg {
-			return h, fmt.Errorf("-handler %s takes nothing after it, but there is %q", kind, ":"+arg)
+			return h, fmt.Errorf("-handler %s takes no argument, but has %q", kind, ":"+arg)
 		}
 	case report.HandleMix:
 		percent, err := strconv.ParseFloat(strings.TrimSuffix(arg, "%"), 64)
@@ -57,8 +57,8 @@ func (h handling) String() string {
 	return h.kind
 }
 
-// handler returns the handler itself. Many goroutines may run it. The patterns
-// are those of inspect.
+// handler returns the handler itself, which many goroutines may run at once. Only
+// inspect looks for the patterns.
 func (h handling) handler(patterns [][]byte) ipq.Handler {
 	switch h.kind {
 	case report.HandleDrop:
@@ -86,8 +86,8 @@ func (h handling) handler(patterns [][]byte) ipq.Handler {
 	return ipq.HandlerFunc(func(*ipq.Packet) ipq.Verdict { return ipq.Accept })
 }
 
-// mix drops a share of the packets. Their ids count up: packet n is dropped when
-// the share of n reaches another whole number.
+// mix drops a share of the packets, whose ids count up: packet n is dropped when
+// share × n reaches another whole number at n.
 type mix float64
 
 func (m mix) HandlePacket(p *ipq.Packet) ipq.Verdict {
@@ -98,7 +98,7 @@ func (m mix) HandlePacket(p *ipq.Packet) ipq.Verdict {
 	return ipq.Accept
 }
 
-// A blocklist drops flows that are in it. None that is sent is.
+// A blocklist drops flows that are in it. No flow of a load is.
 type blocklist map[ipq.Flow]struct{}
 
 func newBlocklist() blocklist {
@@ -122,8 +122,9 @@ func (b blocklist) HandlePacket(p *ipq.Packet) ipq.Verdict {
 	return ipq.Accept
 }
 
-// rewrite changes every byte of a TCP payload, and the last of another's, whose
-// first ones the flood knows its packets by; what has no payload goes as it is.
+// rewrite changes every byte of a TCP payload. Of another payload it changes the last
+// byte, since the flood knows its packets by the first ones. A packet without a
+// payload stays as it is.
 func rewrite(p *ipq.Packet) ipq.Verdict {
 	n := len(transportPayload(p))
 	if n == 0 {
@@ -131,7 +132,7 @@ func rewrite(p *ipq.Packet) ipq.Verdict {
 	}
 	b, err := p.EditPayload()
 	if err != nil {
-		return ipq.Accept // a super-packet of another protocol than TCP
+		return ipq.Accept // a super-packet, and not of TCP
 	}
 	if p.Flow().Protocol == syscall.IPPROTO_TCP {
 		flip(b[len(b)-n:])

@@ -17,8 +17,8 @@ import (
 //go:embed patterns.txt
 var usualPatterns []byte
 
-// maxPatterns bounds the automaton, which has 2 KiB for each byte of all
-// patterns.
+// maxPatterns is the most bytes of all patterns together. It bounds the automaton,
+// which takes 2 KiB for each of them.
 const maxPatterns = 1 << 20
 
 // readPatterns reads the file name, or the usual patterns without one.
@@ -41,9 +41,9 @@ func readPatterns(name string) ([][]byte, error) {
 	}
 	switch {
 	case len(patterns) == 0:
-		return nil, fmt.Errorf("-patterns %s: there is no pattern in it", name)
+		return nil, fmt.Errorf("-patterns %s has no pattern", name)
 	case total > maxPatterns:
-		return nil, fmt.Errorf("-patterns %s: %d bytes of patterns are more than %d", name, total, maxPatterns)
+		return nil, fmt.Errorf("-patterns %s has %d bytes of patterns, more than %d", name, total, maxPatterns)
 	}
 	return patterns, nil
 }
@@ -64,9 +64,8 @@ func (i inspector) HandlePacket(p *ipq.Packet) ipq.Verdict {
 	return verdict
 }
 
-// transportPayload returns what a packet carries behind the header of TCP, UDP
-// or ICMP; nothing if it is another packet, or an IPv6 one with extension
-// headers.
+// transportPayload returns what a packet carries behind the header of TCP, UDP or
+// ICMP. It returns nothing for other packets, and for IPv6 with extension headers.
 func transportPayload(p *ipq.Packet) []byte {
 	b := p.Payload()
 	var protocol byte

@@ -16,10 +16,10 @@ type load struct {
 	senders, receivers []*flood.Flood
 }
 
-// context is that of the processes: they end when they are told.
+// context is that of the processes. It never ends: they are told to end.
 func (*load) context() context.Context { return context.Background() }
 
-// add starts a process in a namespace and puts it to the others of its kind.
+// add starts a process in a namespace, and adds it to the others of its kind.
 func (l *load) add(kind *[]*flood.Flood, ns *netlab.NS, start func() (*flood.Flood, error)) error {
 	return ns.Do(func() error {
 		f, err := start()
@@ -82,7 +82,7 @@ type settlement struct {
 	sent, missed      uint64
 	overflowed        uint64        // datagrams that receivers had no room for
 	rate              float64       // of packets sent a second, by the senders' clocks
-	lag               time.Duration // the furthest that one was sent behind its time
+	lag               time.Duration // the longest time by which one was sent too late
 	bytesOut, bytesIn uint64
 	orderly           bool // all of them ended well before the receivers were stopped
 }
@@ -117,8 +117,8 @@ func (l *load) stop() (settlement, error) {
 	return all, errors.Join(errs...)
 }
 
-// awaitEnds waits until the receivers' connections are over, and reports
-// whether they were in time: what a handler drops comes again, but later and
+// awaitEnds waits until the receivers' connections are over, and reports whether
+// they ended in time. Some may not: what a handler drops is sent again, but later and
 // later.
 func (l *load) awaitEnds() bool {
 	const longest = 500 * time.Millisecond

@@ -35,8 +35,8 @@ func main() {
 	os.Exit(stdout.End(status, func(err error) { complain(os.Stderr, status, err) }))
 }
 
-// run does what the arguments say and returns the exit status. Whether what it
-// prints can be written is not its business.
+// run does what the arguments say and returns the exit status. Its caller finds out
+// whether what it printed could be written.
 func run(args []string, stdout, stderr io.Writer) int {
 	if c, ok := findSubcommand(args); ok {
 		return c.run(args[1:], stdout, stderr)
@@ -52,7 +52,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return complain(stderr, exitUsage, fmt.Errorf("%w (ipq-bench -h lists the flags)", err))
 	}
 	if runtime.GOOS != "linux" {
-		return complain(stderr, exitUsage, fmt.Errorf("netfilter queues are Linux's; this is %s", runtime.GOOS))
+		return complain(stderr, exitUsage, fmt.Errorf("netfilter queues exist on Linux only; this is %s", runtime.GOOS))
 	}
 	if err := netlab.Enter(); err != nil {
 		return complain(stderr, exitUsage, err)
@@ -60,7 +60,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	return bench(untilSignal(context.Background(), signals), opts, stdout, stderr)
 }
 
-// complain says why a command ends so, and returns the status.
+// complain says why a command fails, and returns its exit status.
 func complain(stderr io.Writer, status int, err error) int {
 	fmt.Fprintln(stderr, "ipq-bench:", err)
 	return status
@@ -105,7 +105,7 @@ func bench(ctx context.Context, opts options, stdout, stderr io.Writer) int {
 	return exitStatus(r.report, context.Cause(ctx))
 }
 
-// exitStatus is that of a run that ended for that cause, nil if it is complete.
+// exitStatus is that of a run. cause is why it ended early, nil if it is complete.
 func exitStatus(rep *report.Report, cause error) int {
 	var sig caught
 	switch {
@@ -124,18 +124,18 @@ func (c caught) Error() string { return c.Signal.String() }
 
 func (c caught) status() int { return 128 + int(c.Signal) }
 
-// catchSignals collects the signals that end a run. It does so even if they
-// were ignored, as SIGINT is in what a shell script starts in the background: a
-// run that is told to end must not go on flooding.
+// catchSignals collects the signals that end a run, even if they were ignored
+// before: a shell script has SIGINT ignored in what it starts in the background, and
+// a run that is told to end must not go on flooding.
 func catchSignals() <-chan os.Signal {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	return signals
 }
 
-// impatience is how long after the first signal another one counts as a
-// second. One signal can come several times: to us as a member of the process
-// group, and passed on by the process that netlab.Enter left in front.
+// impatience is how long after the first signal another one counts as a second. One
+// signal can come twice: to this process as a member of its group, and passed on by
+// the process that netlab.Enter left in front.
 const impatience = 500 * time.Millisecond
 
 // untilSignal returns a context that the first signal ends, with a caught as

@@ -49,7 +49,8 @@ func makeSVG(args []string, stdout, stderr io.Writer) int {
 	})
 }
 
-// renderFiles reads the reports that a command names, and has their files written.
+// renderFiles reads the reports that a command names, and lets write make files of
+// them.
 func renderFiles(name, usage string, args []string, stdout, stderr io.Writer, write func(string, []report.Document) ([]string, error)) int {
 	if asksForHelp(args, stdout, name, "") {
 		return exitOK
@@ -86,8 +87,8 @@ func renderFiles(name, usage string, args []string, stdout, stderr io.Writer, wr
 
 const markdownUsage = "markdown -o page.md -svg folder page.md.tmpl"
 
-// makeMarkdown writes a page from a template, which takes its tables, plots and
-// figures from reports. So no number on it is typed.
+// makeMarkdown writes a page from a template. The template takes its tables, plots
+// and figures from reports, so that no number is typed.
 func makeMarkdown(args []string, stdout, stderr io.Writer) int {
 	if asksForHelp(args, stdout, "markdown", "") {
 		return exitOK

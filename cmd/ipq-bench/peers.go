@@ -18,15 +18,15 @@ import (
 
 const peersUsage = "peers [flags]"
 
-// A rivalry is how the program that compares goipq with its rivals is found and
-// run. It is of a module of its own, so that ipq-bench depends on none of them.
+// A rivalry tells how to find and run the program that compares goipq with its
+// rivals. The program is a module of its own, so that ipq-bench depends on no rival.
 type rivalry struct {
 	options peers.Options
 	source  string // directory of bench/peers; "": around the working directory
 	program string // built from it; "": to be built
 }
 
-// runPeers is the subcommand. Its exit status is that program's, and 2 when
+// runPeers is the subcommand. Its exit status is that of the program, or 2 when
 // there is none to run.
 func runPeers(args []string, stdout, stderr io.Writer) int {
 	var r rivalry
@@ -37,7 +37,7 @@ func runPeers(args []string, stdout, stderr io.Writer) int {
 		return exitOK
 	}
 	if err == nil && runtime.GOOS != "linux" {
-		err = fmt.Errorf("netfilter queues are Linux's; this is %s", runtime.GOOS)
+		err = fmt.Errorf("netfilter queues exist on Linux only; this is %s", runtime.GOOS)
 	}
 	if err == nil && r.source != "" && r.program != "" {
 		err = errors.New("-source is what -program is built from: give one of them")
@@ -66,8 +66,8 @@ func (r *rivalry) flags() *flag.FlagSet {
 	fs.SetOutput(io.Discard)
 	fs.Usage = func() {}
 	r.options.Flags(fs)
-	fs.StringVar(&r.source, "source", "", "`directory` of bench/peers, which is built; without, the one of the sources around\nthe working directory")
-	fs.StringVar(&r.program, "program", "", "`file` that was built there, to be run without Go")
+	fs.StringVar(&r.source, "source", "", "`directory` of bench/peers, to build; without it, that of the sources around the\nworking directory")
+	fs.StringVar(&r.program, "program", "", "`file` that was built there, to run without Go")
 	return fs
 }
 
@@ -96,16 +96,16 @@ func (r *rivalry) build(program string, stderr io.Writer) error {
 		if r.source != "" {
 			where = "in " + r.source
 		}
-		return fmt.Errorf("there are no sources of bench/peers %s: clone https://%s and run ipq-bench there, name them with -source, or a program built from them with -program", where, ourModule)
+		return fmt.Errorf("there are no sources of bench/peers %s: clone https://%s and run ipq-bench there, or name their directory with -source, or a program that was built from them with -program", where, ourModule)
 	}
 	if _, err := exec.LookPath("go"); err != nil {
-		return fmt.Errorf("the rivals are built with the go tool, which is not installed (https://go.dev/dl): install it, or build elsewhere (CGO_ENABLED=0 go build, in %s) and name what comes out with -program", source)
+		return fmt.Errorf("the rivals are built with the go tool, which is not installed (https://go.dev/dl): install it, or build elsewhere (CGO_ENABLED=0 go build, in %s) and name the program with -program", source)
 	}
 	cmd := exec.Command("go", "build", "-o", program, ".")
 	cmd.Dir = source
 	cmd.Stdout, cmd.Stderr = stderr, stderr
 	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("go build in %s: %w: without a way to a module proxy, build where there is one and name what comes out with -program", source, err)
+		return fmt.Errorf("go build in %s: %w: without access to a module proxy, build it where there is one, and name the program with -program", source, err)
 	}
 	return nil
 }
@@ -136,12 +136,12 @@ func isPeers(dir string) bool {
 	return dir != "" && err == nil && peersModule.Match(text)
 }
 
-// runProgram runs the program and returns its exit status. Signals that end it
-// are passed on, as we wait for what it still has to say.
+// runProgram runs the program and returns its exit status. It passes signals on and
+// waits, since the program still has something to print.
 func runProgram(program string, args []string, stdout, stderr io.Writer) int {
 	cmd := exec.Command(program, args...)
 	cmd.Stdout, cmd.Stderr = stdout, stderr
-	if f := plain.FileOf(stdout); f != nil { // not through a pipe: what cannot be written is the program's to tell
+	if f := plain.FileOf(stdout); f != nil { // not through a pipe: the program tells what it could not write
 		cmd.Stdout = f
 	}
 	signals := catchSignals()
@@ -166,10 +166,10 @@ func runProgram(program string, args []string, stdout, stderr io.Writer) int {
 }
 
 func (r *rivalry) help(w io.Writer) {
-	fmt.Fprintf(w, `ipq-bench peers compares goipq with other programs that decide queued packets: with
+	fmt.Fprintf(w, `ipq-bench peers compares goipq with other programs that decide queued packets:
 libnetfilter_queue, go-nfqueue and bare loops in C. They take turns under the same load,
-in private network namespaces. What is not installed is named, with how to get it. They
-are a module of their own, %s, which is built with the go tool.
+in private network namespaces. What is not installed is named, with how to get it. The
+programs are a module of their own, %s, which the go tool builds.
 
 Usage: ipq-bench %s
 
@@ -183,7 +183,7 @@ Examples:
   ipq-bench peers -mode all -json peers.json   everything, for ipq-bench html
   ipq-bench peers -mode tcp -only unqueued,goipq-inline,go-nfqueue-defaults
 
-Exit status: 0 measured, 1 a program failed, 2 wrong flag, or nothing to run or nowhere
-to, 3 measured, but the output could not be written.
+Exit status: 0 measured; 1 a program failed; 2 wrong flag, no program, or no private
+namespace; 3 measured, but the output could not be written.
 `)
 }

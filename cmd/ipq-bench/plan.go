@@ -12,10 +12,10 @@ import (
 	"github.com/goipq/goipq/ipq"
 )
 
-// usualSendBuffer is the kernel's default (net.core.wmem_default). A flood that
-// shares the consumer's CPU has it: it waits when 256 of its small packets are
-// queued, as other senders do, rather than spend the CPU that would decide them
-// on packets that find the queue full.
+// usualSendBuffer is the kernel's default (net.core.wmem_default), for a flood that
+// shares the consumer's CPU. The flood waits when 256 of its small packets are queued,
+// as other senders do. Otherwise it would spend the consumer's CPU on packets that
+// find the queue full.
 const usualSendBuffer = 212992
 
 // A plan is what is measured with one set of options: each value of a sweep has
@@ -38,8 +38,8 @@ type siteKey struct {
 	queues, size int
 }
 
-// newPlan prepares a plan for options that have been checked, of a process that
-// may use the allowed CPUs and procs of them at a time. Its results go to pt.
+// newPlan prepares a plan for options that have been checked. The process may use the
+// allowed CPUs, and procs of them at a time. The results go to pt.
 func newPlan(o options, allowed []int, procs int, pt *report.Point) (*plan, error) {
 	where := place(allowed, o.Queues)
 	if o.Pin {
@@ -47,7 +47,7 @@ func newPlan(o options, allowed []int, procs int, pt *report.Point) (*plan, erro
 			return nil, err
 		}
 	}
-	// The runtime has counted the CPUs when there were more.
+	// The runtime counted the CPUs before the floods got theirs.
 	procs = min(procs, len(where.Consumer))
 	if o.Workers == 0 {
 		o.Workers = max(2, procs)
@@ -78,7 +78,7 @@ func newPlan(o options, allowed []int, procs int, pt *report.Point) (*plan, erro
 	return p, nil
 }
 
-// enter makes the process what the plan says: where it runs.
+// enter makes the process run where the plan says.
 func (p *plan) enter() error {
 	if err := keepTo(p.setup.Consumer); err != nil {
 		return err
@@ -91,7 +91,7 @@ func (p *plan) key(mode string) siteKey {
 	return siteKey{mode != report.ModeUnqueued, p.opts.Queues, p.opts.Size}
 }
 
-// parameters are those of the report.
+// parameters returns the options as the report has them.
 func (o *options) parameters() report.Parameters {
 	p := report.Parameters{
 		Modes:       o.Modes,
@@ -125,7 +125,7 @@ func (o *options) parameters() report.Parameters {
 	return p
 }
 
-// queueConfig is where the queue of a mode is configured.
+// queueConfig returns the configuration of a mode's queue.
 func (p *plan) queueConfig(mode string) ipq.Config {
 	o := &p.opts
 	cfg := ipq.Config{
@@ -144,10 +144,10 @@ func (p *plan) queueConfig(mode string) ipq.Config {
 	return cfg
 }
 
-// readBuffer is the size of a queue's socket buffer: goipq's own choice, except
-// for frames that are larger than it reckons with. The kernel charges the
-// packet's data rounded up to a power of two (8448 bytes for 4000, 16640 for
-// 9000), which holds its own header of some 320 bytes, too, and 256 beside it.
+// readBuffer is the size of a queue's socket buffer: 0, which is goipq's own choice,
+// except for frames that are larger than goipq reckons with. For a packet the kernel
+// charges 256 bytes, and the packet with a header of some 320 bytes, rounded up to a
+// power of two: 8448 bytes for 4000, 16640 for 9000.
 func (o *options) readBuffer() int {
 	if o.Size <= usualMTU || o.tcp() {
 		return 0
@@ -156,8 +156,8 @@ func (o *options) readBuffer() int {
 	return min(o.MaxQueueLen*(data+256), math.MaxInt32)
 }
 
-// late says that the sender of a paced flood was so late that it made up for it in
-// a burst of half of what the queue holds.
+// late says whether the sender of a paced flood was so late that it caught up with a
+// burst that fills half of the queue.
 func (o *options) late(l *report.Life) []string {
 	if burst := l.Lag.Seconds() * o.Rate; o.tcp() || burst <= float64(o.MaxQueueLen)/2 {
 		return nil

@@ -10,12 +10,12 @@ import (
 	"github.com/goipq/goipq/internal/bench/report"
 )
 
-// showEvery is how often a terminal shows new figures: seldom enough that what
-// it costs the measured process is lost in the noise.
+// showEvery is how often a terminal shows new figures: so seldom that it costs the
+// measured process next to nothing.
 const showEvery = 250 * time.Millisecond
 
-// A progress tells how the run goes: on a terminal in one line that is written
-// anew, elsewhere in a line for each round.
+// A progress tells how the run goes. On a terminal it is one line that is rewritten,
+// elsewhere a line for each round.
 type progress struct {
 	w      io.Writer
 	live   bool // w is a terminal
@@ -34,15 +34,15 @@ func newProgress(w io.Writer) *progress {
 	return &progress{w: w, live: plain.TerminalWidth(w) > 0}
 }
 
-// start begins a run of so many turns, which is to take about so long.
+// start begins a run of that many turns, which takes about the total time.
 func (p *progress) start(run *report.Parameters, turns int, total time.Duration) {
 	p.run = run
 	p.began, p.turns = time.Now(), turns
 	p.finish = p.began.Add(total)
 }
 
-// begin begins a round. How long those before it took tells when all are over
-// better than what they were to take.
+// begin begins a round. The time that is left follows from how long the rounds
+// before it took.
 func (p *progress) begin(n int, title string, queued bool) {
 	if p.turn > 0 {
 		p.finish = p.began.Add(time.Since(p.began) * time.Duration(p.turns) / time.Duration(p.turn))
@@ -78,7 +78,8 @@ func (p *progress) done(rd *report.Round) {
 	}
 }
 
-// end makes way for the table: a living line goes, others are set apart.
+// end makes way for the table. It clears the living line, or leaves an empty line
+// behind the others.
 func (p *progress) end() {
 	switch {
 	case p.live:
@@ -93,14 +94,15 @@ const clearToEnd = "\x1b[K" // ANSI's EL: erase in line
 // rewrite replaces the living line. It clears behind the text, not before it,
 // so nothing flickers.
 func (p *progress) rewrite(text string) {
-	// Behind it stays room for the ^C that a terminal echoes: at its edge that
-	// would begin another line.
+	// There must be room for the ^C that a terminal echoes: at the edge it would
+	// begin another line.
 	room := plain.TerminalWidth(p.w) - len("^C") - 1
 	io.WriteString(p.w, "\r"+p.line(text, room, time.Now())+clearToEnd)
 }
 
 // line is the living line: the round, a bar of how much of the run is over, the
-// time that is left, and the text. room is how wide it may be; 0 or less is any.
+// time that is left, and the text. room is how wide it may be; 0 or less means any
+// width.
 func (p *progress) line(text string, room int, now time.Time) string {
 	// Rounded up: at the end it says 1 s, not 0.
 	left := (max(0, p.finish.Sub(now)) + time.Second - 1).Truncate(time.Second)
@@ -109,7 +111,7 @@ func (p *progress) line(text string, room int, now time.Time) string {
 		wait = left.String()
 	}
 	bar := ", "
-	// The room of a usual text, so that the bar keeps its width.
+	// A usual text, so that the bar keeps its width whatever the text is.
 	const usual, shortest, longest = len("1,200,000 verdicts/s of 2,400,000 offered, 50.0 % lost"), 6, 24
 	if n := room - plain.Width(p.title) - len(" [] 10m10s left: ") - usual; n >= shortest {
 		n = min(n, longest)

@@ -22,7 +22,7 @@ type runner struct {
 	report  *report.Report
 }
 
-// newRunner prepares everything that can go wrong before the first round.
+// newRunner prepares all that can fail, before the first round.
 func newRunner(opts options, show *progress) (*runner, error) {
 	allowed, err := flood.AllowedCPUs()
 	if err != nil {
@@ -79,7 +79,7 @@ func (r *runner) prepare(allowed []int) error {
 	return nil
 }
 
-// enter makes p the plan that is followed.
+// enter makes p the current plan.
 func (r *runner) enter(p *plan) error {
 	if r.current == p {
 		return nil
@@ -138,8 +138,8 @@ func (r *runner) close() error {
 // error.
 func (r *runner) run(ctx context.Context) error { return r.takeTurns(ctx, r.round) }
 
-// takeTurns calls measure for each round of each mode of each plan. A round of
-// all of them comes before the next of any.
+// takeTurns calls measure for each round of each mode of each plan. All of them have
+// a round before any has the next.
 func (r *runner) takeTurns(ctx context.Context, measure func(ctx context.Context, p *plan, m *report.Mode, n int) error) error {
 	type turn struct {
 		p *plan
@@ -165,7 +165,7 @@ func (r *runner) takeTurns(ctx context.Context, measure func(ctx context.Context
 				return fmt.Errorf("round %d, %s: %w", n, r.title(t.p, t.m), err)
 			}
 		}
-		slices.Reverse(order) // so that none profits from its place
+		slices.Reverse(order) // so that no mode profits from its place
 	}
 	return nil
 }
@@ -178,7 +178,7 @@ func (r *runner) title(p *plan, m *report.Mode) string {
 	return p.value + ", " + p.params.Title(m.Name)
 }
 
-// begin starts the session of round n of a mode, and returns its title, too.
+// begin starts the session of round n of a mode, and returns it with its title.
 func (r *runner) begin(p *plan, m *report.Mode, n int, start func(*site) (*load, error)) (s *session, title string, err error) {
 	at := r.sites[p.key(m.Name)]
 	s, err = startSession(at, p.queueConfig(m.Name), p.handler, func() (*load, error) { return start(at) })

@@ -20,8 +20,7 @@ type sample struct {
 	times                []flood.LatencyCount
 }
 
-// peek takes a sample of packets, without what else begin and finish take. It
-// allocates little.
+// peek takes a sample of the packets only. It allocates little.
 func (s *session) peek() sample {
 	at := time.Now()
 	t := s.tally()
@@ -33,9 +32,9 @@ func (s *session) peek() sample {
 	return sample{at: at, Tally: t}
 }
 
-// begin takes the sample that a window begins with, and finish the one that it
-// ends with. Reading the allocator's figures stops the world: they do it outside
-// the window, and outside the CPU time that they measure.
+// begin takes the sample that a window begins with, and finish the one that it ends
+// with. Reading the allocator's figures stops the world, so they do it outside of the
+// window and of the CPU time that they measure.
 func (s *session) begin() (sample, error) {
 	times := s.load.latencies()
 	ruled, bypassed, arrived, err := s.site.passed()
@@ -84,7 +83,7 @@ func between(begin, end sample) report.Round {
 	return rd
 }
 
-// timesBetween returns what was counted between two readings.
+// timesBetween returns what was timed between two readings.
 func timesBetween(begin, end []flood.LatencyCount) report.Times {
 	t := make(report.Times)
 	for _, c := range end {
@@ -96,7 +95,7 @@ func timesBetween(begin, end []flood.LatencyCount) report.Times {
 	return t
 }
 
-// tally returns the queue's counts, if there is one.
+// tally returns the counts of the queue, if there is one.
 func (s *session) tally() report.Tally {
 	if s.queue == nil {
 		return report.Tally{QueueKnown: true}

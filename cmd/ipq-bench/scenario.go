@@ -14,7 +14,8 @@ import (
 type scenario interface {
 	// build makes the network, without any rule.
 	build(o *options) (*site, error)
-	// start starts the load. What was started before an error is in it.
+	// start starts the load. If there is an error, the load has what was started
+	// before.
 	start(s *site, o *options, on report.Placement, sendBuffer int) (*load, error)
 }
 
@@ -36,7 +37,7 @@ func (o *options) scenario() scenario {
 	return icmp{}
 }
 
-// checkScenario says what in the options does not go with the scenario.
+// checkScenario says which options do not go with the scenario.
 func (o *options) checkScenario(set map[string]bool) error {
 	if !slices.Contains(scenarioNames, o.Scenario) {
 		return fmt.Errorf("-scenario: there is no %q, only %s", o.Scenario, strings.Join(scenarioNames, ", "))
@@ -50,7 +51,7 @@ func (o *options) checkScenario(set map[string]bool) error {
 		{o.Replies && o.Scenario != report.ScenarioICMP, "-replies is for -scenario icmp"},
 		{o.TCP && o.Scenario != report.ScenarioForward, "-tcp is for -scenario forward"},
 		{set["gso"] && !tcp, "-gso is for TCP: -scenario churn, or forward with -tcp"},
-		{o.Rate > 0 && tcp && o.Scenario != report.ScenarioChurn, "-rate is not for -tcp, which sends what its streams carry"},
+		{o.Rate > 0 && tcp && o.Scenario != report.ScenarioChurn, "-rate is not for -tcp: its streams send as much as they can"},
 		{set["size"] && tcp, "-size is not for TCP, which makes its own packets"},
 		{o.IMIX && tcp, "-imix is not for TCP, which makes its own packets"},
 		{o.IMIX && set["size"], "-imix and -size exclude each other"},
@@ -64,7 +65,7 @@ func (o *options) checkScenario(set map[string]bool) error {
 	return nil
 }
 
-// tcp tells that connections are measured rather than packets.
+// tcp tells that connections are measured, not packets.
 func (o *options) tcp() bool { return o.TCP || o.Scenario == report.ScenarioChurn }
 
 // gso tells that TCP's super-packets are queued whole.
@@ -80,8 +81,8 @@ func (o *options) family() uint8 {
 	return syscall.AF_INET
 }
 
-// Addresses that networks are tested with (RFC 2544, RFC 5180). All of them are
-// the receiver's, so that a flow has an address of its own.
+// Addresses for tests of networks (RFC 2544, RFC 5180). The receiver has all of
+// them, so that each flow has an address of its own.
 var (
 	testNet4 = netip.MustParsePrefix("198.19.0.0/16")
 	testNet6 = netip.MustParsePrefix("2001:2:0:1::/112")
@@ -94,9 +95,9 @@ func (o *options) testNet() netip.Prefix {
 	return testNet4
 }
 
-// flows is over how many flows each sender spreads its load, unless -flows says
-// it: of packets many times the workers of any pool, so that all are busy; of
-// connections as many as share a link without waiting for each other's turn.
+// flows is over how many flows each sender spreads its load: what -flows says,
+// or else, of packets, many times the workers of any pool, so that all are busy; of
+// connections, as many as share a link without waiting for each other.
 func (o *options) flows() int {
 	switch {
 	case o.Flows > 0:

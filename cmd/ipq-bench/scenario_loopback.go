@@ -15,9 +15,9 @@ import (
 // are sent.
 type icmp struct{}
 
-// Unless replies are asked for, what the consumer has accepted is dropped on its
-// arrival: the kernel would answer within the consumer's own system call, and
-// the answer costs as much CPU as everything else.
+// Unless replies are asked for, accepted packets are dropped on arrival. The kernel
+// would answer them within the consumer's system call, and the answer costs as much
+// CPU as everything else.
 func (icmp) build(o *options) (*site, error) {
 	return loopback(netlab.Match{Family: o.family(), EchoRequest: true}, !o.Replies)
 }
@@ -52,8 +52,8 @@ func (udp) start(s *site, o *options, on report.Placement, sendBuffer int) (*loa
 // loopback returns a network of one namespace, in which what matches is queued
 // as it is sent.
 func loopback(match netlab.Match, drop bool) (*site, error) {
-	// Not the namespace that Enter made: there, the kernel shows its queues'
-	// drop counters to root of the machine only.
+	// In the namespace that Enter made, the kernel shows the drop counters of queues
+	// to root of the machine only. So this is another.
 	lab, err := netlab.New()
 	if err != nil {
 		return nil, err
@@ -67,7 +67,7 @@ func loopback(match netlab.Match, drop bool) (*site, error) {
 	}, nil
 }
 
-// startFloods starts a flood on each CPU for them, like cfg.
+// startFloods starts a flood like cfg on each of the floods' CPUs.
 func startFloods(s *site, o *options, on report.Placement, cfg flood.Config) (*load, error) {
 	cfg.IPv6 = o.IPv6
 	cfg.Flows = o.flows()
@@ -75,7 +75,7 @@ func startFloods(s *site, o *options, on report.Placement, cfg flood.Config) (*l
 	cfg.Rate = o.Rate / float64(len(on.Flood))
 	cfg.Timed = o.Latency
 	if o.RFC2544 && o.Rate > 0 {
-		// A sender that was late must not fill the queue with what it makes up for.
+		// A sender that was late must not fill the queue when it catches up.
 		cfg.CatchUp = time.Duration(float64(o.MaxQueueLen) / 4 / o.Rate * float64(time.Second))
 	}
 	l := new(load)

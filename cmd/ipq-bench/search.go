@@ -12,18 +12,18 @@ import (
 )
 
 const (
-	// leastRate is where a search gives up, in packets a second: what loses packets
-	// at less than that is not slow but broken, or its machine is busy.
+	// leastRate is where a search gives up, in packets a second. What loses packets
+	// at a lower rate is not slow: it is broken, or its machine is busy.
 	leastRate = 100
-	// firstShare is where a search begins, of the rate that arrived at full speed:
-	// an even load gets through where a flood loses some.
+	// firstShare is where a search begins, as a share of the rate that arrived at
+	// full speed. An even load gets through where a flood loses some.
 	firstShare = 0.9
 	// searchMaxQueueLen is how many packets the kernel may hold for a search: what
-	// arrives in some 40 ms. Its own 1,024 are full after 2.5 ms, and on a shared
-	// machine the receive loop may well not run for so long: a search would find
-	// the machine's stalls, not what the loop can take.
+	// arrives in some 40 ms. Its own 1,024 are full after 2.5 ms. On a shared machine
+	// the receive loop may stall for that long, and a search would measure the stalls
+	// and not the loop.
 	searchMaxQueueLen = 16384
-	// maxVoid is how many void trials of a rate are made anew.
+	// maxVoid is how many void trials of a rate are repeated.
 	maxVoid = 3
 )
 
@@ -35,10 +35,10 @@ type finder struct {
 	offer func(ctx context.Context, target float64) (report.Trial, error)
 }
 
-// find begins at full speed, which nothing can be above, and somewhat below what
-// arrived then; after that, it halves what is left between the lowest rate that
-// lost packets and the highest that did not, until they are as near to each other
-// as the resolution wants. When ctx ends, so does the search.
+// find begins at full speed, which is the upper bound, and goes on somewhat below what
+// arrived then. After that it halves the gap between the lowest rate that lost packets
+// and the highest that did not, until the gap is as small as the resolution wants. The
+// search ends when ctx does.
 func (f *finder) find(ctx context.Context) (report.Search, error) {
 	found := report.Search{Limit: report.LimitLoss, Trials: []report.Trial{}}
 	passed, offered, trials, err := f.try(ctx, 0)
@@ -81,10 +81,10 @@ func (f *finder) find(ctx context.Context) (report.Search, error) {
 // slow reports whether the senders did not keep the rate.
 func (f *finder) slow(offered, target float64) bool { return offered < (1-f.resolution)*target }
 
-// try makes trials of a rate until most of them have passed, or have not. It
-// returns the least rate offered in those that have. What the senders did not
-// offer as they should says nothing of the queue: such trials are void and made
-// anew, up to maxVoid of them.
+// try makes trials of a rate until most of them have passed, or have not. It returns
+// the lowest rate that was offered in those that passed. A trial is void if the
+// senders did not offer what they should have, since it says nothing about the queue.
+// Up to maxVoid of them are repeated.
 func (f *finder) try(ctx context.Context, target float64) (passed bool, offered float64, trials []report.Trial, err error) {
 	offered = math.Inf(1)
 	void := 0

@@ -9,7 +9,7 @@ import (
 	"github.com/goipq/goipq/ipq"
 )
 
-// A session is one queue, served, under its load, or the load alone.
+// A session is a queue that is served under a load, or the load alone.
 type session struct {
 	site   *site
 	queue  *ipq.Queue // nil when there is none
@@ -58,8 +58,8 @@ func (s *session) serve(cfg ipq.Config, handler ipq.Handler) error {
 	return nil
 }
 
-// end stops the load, then the queue when it has decided all that was sent, and
-// returns what happened in all.
+// end stops the load, and the queue once it has decided all that was sent. It returns
+// all that happened.
 func (s *session) end() (report.Life, error) {
 	said, loadErr := s.load.stop()
 	errs := []error{loadErr, s.site.shut(), s.site.settle()}
@@ -89,17 +89,17 @@ func (s *session) end() (report.Life, error) {
 	return l, errors.Join(errs...)
 }
 
-// shortest is the least of a window that a signal may leave and that still
-// counts: that of the shortest round.
+// shortest is how much of a window must be over when a signal comes, for the window
+// to count: as much as the shortest round has.
 const shortest = minWindow
 
 // loadPatience is how long a load may take to begin.
 const loadPatience = 10 * time.Second
 
-// measure returns the figures of one window after a warm-up, which begins when
-// the load does: on a busy machine its processes may not run at once. They are
-// partial if ctx, or the queue, has ended it; ok is false if there are none worth
-// having.
+// measure returns the figures of one window after a warm-up. The warm-up begins when
+// the load does, whose processes may not run at once on a busy machine. The figures
+// are partial if ctx or the queue ended the window. ok is false if too little of it
+// was measured.
 func (s *session) measure(ctx context.Context, warmUp, window time.Duration, show *progress) (rd report.Round, ok bool, err error) {
 	for end := time.Now().Add(loadPatience); !s.load.begun() && time.Now().Before(end); {
 		if !s.wait(ctx, time.Millisecond, nil) {
@@ -121,8 +121,8 @@ func (s *session) measure(ctx context.Context, warmUp, window time.Duration, sho
 	return rd, err == nil && (whole || rd.Window >= shortest), err
 }
 
-// wait lets time pass, showing progress if there is show. It reports whether
-// all of it has passed.
+// wait lets time pass, and shows progress unless show is nil. It reports whether all
+// of the time has passed.
 func (s *session) wait(ctx context.Context, d time.Duration, show *progress) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

@@ -24,7 +24,7 @@ type site struct {
 	ruled    counted
 	shortcut *shortcut // nil without a bypass
 	sunk     []counted
-	gates    []*netlab.Ruleset // closed while there are any
+	gates    []*netlab.Ruleset // rules that drop what connections still send
 }
 
 // A sink is a place where packets arrive, and may end.
@@ -63,7 +63,7 @@ func (s *site) install(queued, fanout bool, queues int, bypass bool) (err error)
 	return err
 }
 
-// kind says what stands where the queue is to be.
+// kind says what kind of rule queues.
 func (s *site) kind() string {
 	switch rules, ok := s.ruled.rules.(*netlab.Ruleset); {
 	case !ok:
@@ -102,8 +102,8 @@ func (s *site) mark() error {
 	return err
 }
 
-// shut keeps connections of the round that has ended from sending any more:
-// their kernels would, for minutes, what was lost. open ends that.
+// shut keeps the connections of a round that has ended from sending any more: their
+// kernels would send again what was lost, for minutes. open ends that.
 func (s *site) shut() error {
 	if s.sent || len(s.gates) > 0 {
 		return nil
@@ -151,7 +151,7 @@ func (s *site) close() error {
 	return errors.Join(errs...)
 }
 
-// counted is a ruleset with what its counters stood at.
+// counted is a ruleset, and what its counters were when the round began.
 type counted struct {
 	rules interface {
 		Counters() ([]netlab.Counter, error)

@@ -27,16 +27,16 @@ func readUsage() (report.Usage, error) {
 }
 
 const (
-	// minSoak has samples enough for each quarter of it, and lets the Go
-	// runtime's own start pass.
+	// minSoak is long enough for samples in each quarter, and for the Go runtime to
+	// have started up.
 	minSoak = 2 * time.Second
 	maxSoak = 30 * 24 * time.Hour
 	// slotBytes is what goipq reserves for one packet: see Config.Batches.
 	slotBytes = 68 << 10
 )
 
-// soakEvery is how long to wait between two samples: some 200 in all, and often
-// enough that no 32-bit counter of the kernel wraps twice.
+// soakEvery is how long to wait between two samples. There are some 200 of them, and
+// none so late that a 32-bit counter of the kernel could wrap twice.
 func soakEvery(d time.Duration) time.Duration {
 	return min(max(d/200, 20*time.Millisecond), 10*time.Second)
 }
@@ -82,7 +82,7 @@ func (r *runner) soakMode(ctx context.Context, name string) (*report.Soak, error
 	r.show.begin(1, r.report.Title(name), true)
 	r.show.measure(s.peek())
 	began, readErr := time.Now(), error(nil)
-	// A machine so busy that there are too few samples gets more time.
+	// A machine that is too busy to take enough samples gets more time.
 	more := func() bool { return time.Since(began) < r.opts.Soak || len(k.Samples) < report.FewestSamples }
 	for readErr == nil && more() && s.wait(ctx, soakEvery(r.opts.Soak), r.show) {
 		var u report.Usage
@@ -100,8 +100,8 @@ func (r *runner) soakMode(ctx context.Context, name string) (*report.Soak, error
 	return k, err
 }
 
-// settledUsage reads the usage until it is down to what it was, or ten seconds
-// have passed: goroutines need a moment to end after what they have said last.
+// settledUsage reads the usage until it is down to what it was, or ten seconds have
+// passed: goroutines need a moment to end.
 func settledUsage(before report.Usage) (report.Usage, error) {
 	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
 		u, err := readUsage()
@@ -111,8 +111,8 @@ func settledUsage(before report.Usage) (report.Usage, error) {
 	}
 }
 
-// bufferBytes is what the queue's packet buffers may come to, by the defaults
-// of Config.
+// bufferBytes is how large the queue's packet buffers may become, by the defaults of
+// Config.
 func bufferBytes(cfg ipq.Config) uint64 {
 	batch, batches := ipq.DefaultPoolBatch, max(8, 2*cfg.Workers)
 	if cfg.Workers == ipq.Inline {
@@ -124,13 +124,13 @@ func bufferBytes(cfg ipq.Config) uint64 {
 	return uint64(max(cfg.Queues, 1)) * uint64(batch) * uint64(batches) * slotBytes
 }
 
-// freshBytes is what packets of the plan's size use of the buffers, in whole
+// freshBytes is how much of the buffers packets of the plan's size use, in whole
 // pages.
 func (p *plan) freshBytes(cfg ipq.Config) uint64 {
 	const page, attributes = 4 << 10, 512 // beside the packet
 	each := slotBytes
 	if !p.opts.tcp() {
-		pages := (slices.Max(p.opts.sizes())+attributes)/page + 2 // which a slot need not begin with
+		pages := (slices.Max(p.opts.sizes())+attributes)/page + 2 // a slot need not begin with a page
 		each = min(each, pages*page)
 	}
 	return bufferBytes(cfg) / slotBytes * uint64(each)

@@ -23,8 +23,8 @@ type sweeping struct {
 	numeric bool
 }
 
-// parseSweep reads "batch=1,8,32" by reading the whole command line again for
-// each value, so that all checks are made for each.
+// parseSweep reads "batch=1,8,32". It reads the whole command line again for each
+// value, so that each goes through all checks.
 func parseSweep(text string, args []string, set map[string]bool) (*sweeping, error) {
 	name, list, ok := strings.Cut(text, "=")
 	if !ok || !slices.Contains(sweepable, name) {
@@ -59,7 +59,7 @@ func parseSweep(text string, args []string, set map[string]bool) (*sweeping, err
 	return s, nil
 }
 
-// points are those of the report, without anything measured.
+// points returns the points of the report, with nothing measured.
 func (s *sweeping) points() []report.Point {
 	var all []report.Point
 	for _, value := range s.values {

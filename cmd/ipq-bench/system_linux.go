@@ -18,8 +18,8 @@ func keepTo(cpus []int) error {
 	for _, cpu := range cpus {
 		set.Set(cpu)
 	}
-	// A thread not yet moved may start another meanwhile: look again until
-	// there is none that is new.
+	// A thread that has not been moved yet may start another: look until there is no
+	// new one.
 	moved := make(map[string]bool)
 	for fresh := true; fresh; {
 		fresh = false
@@ -53,9 +53,9 @@ func processCPU() (user, system time.Duration) {
 	return time.Duration(ru.Utime.Nano()), time.Duration(ru.Stime.Nano())
 }
 
-// residentMemory returns the bytes of memory that this process has in use: the
-// second field of statm, in pages. It is exact since Linux 6.2; before, each
-// thread keeps some dozen pages to itself until it counts them.
+// residentMemory returns how many bytes of memory this process has in use: the second
+// field of statm, in pages. It is exact since Linux 6.2. Before, each thread keeps
+// some dozen pages to itself until it counts them.
 func residentMemory() (uint64, error) {
 	text, err := os.ReadFile("/proc/self/statm")
 	if err != nil {
@@ -68,8 +68,8 @@ func residentMemory() (uint64, error) {
 	return resident * uint64(os.Getpagesize()), nil
 }
 
-// openDescriptors counts the descriptors of this process, without the one that
-// it takes to count.
+// openDescriptors counts the descriptors of this process, without the one that the
+// counting itself takes.
 func openDescriptors() (int, error) {
 	all, err := os.ReadDir("/proc/self/fd")
 	return len(all) - 1, err

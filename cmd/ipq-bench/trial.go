@@ -44,15 +44,15 @@ type trials struct {
 	s     *session
 	title string
 
-	// All of their windows together, to tell what disturbed them.
+	// The sums over all of their windows, to tell what disturbed them.
 	window, user time.Duration
 	machine      report.MachineCPU
 }
 
 func (ts *trials) noise() []string { return report.NoiseOf(ts.window, ts.machine, ts.user) }
 
-// offer offers a rate for the time of a trial, waits until all of it has come to
-// its end, and counts.
+// offer offers a rate for the time of a trial, waits until all packets have come to
+// their end, and counts.
 func (ts *trials) offer(ctx context.Context, target float64) (report.Trial, error) {
 	s, o := ts.s, ts.p.opts
 	o.Rate = target
@@ -95,8 +95,7 @@ func (ts *trials) offer(ctx context.Context, target float64) (report.Trial, erro
 	return t, nil
 }
 
-// settle waits until all that was sent has come to its end: no count changes any
-// more.
+// settle waits until all packets have come to their end: no count changes any more.
 func (s *session) settle() error {
 	const apart, longest = 5 * time.Millisecond, time.Second
 	if err := s.site.settle(); err != nil || s.queue == nil {

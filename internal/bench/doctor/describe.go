@@ -11,7 +11,7 @@ import (
 
 func describeCPUs(n int) Finding {
 	f := Finding{topic: "CPUs", state: isFine}
-	f.text = fmt.Sprintf("%d CPUs may be used: the load and goipq have some each.", n)
+	f.text = fmt.Sprintf("%d CPUs may be used: the load and goipq have CPUs of their own.", n)
 	if n == 1 {
 		f.state, f.text = isLimited, "One CPU may be used: a load and goipq take turns on it."
 		f.change = "Measure with two CPUs or more, so that the load costs goipq nothing."
@@ -30,8 +30,8 @@ func describeUser(root bool) Finding {
 	}
 }
 
-// describeNamespaces tells whether ordinary users may have namespaces; root
-// has one by now.
+// describeNamespaces tells whether ordinary users may have namespaces. Root has
+// one by now.
 func describeNamespaces(root bool, err error) Finding {
 	f := Finding{topic: "namespaces", state: isFine, text: "Ordinary users may make user and network namespaces."}
 	switch {
@@ -50,7 +50,7 @@ func describeRule(native, target bool) Finding {
 	case native:
 		f.text = "nft's own queue expression puts packets into queues."
 	case target:
-		f.text = "The NFQUEUE target does it; nft's own queue expression is not built in."
+		f.text = "The NFQUEUE target puts packets into queues; nft has no queue expression."
 	default:
 		f.state, f.text = isMissing, "This kernel has no rule that puts packets into queues."
 		f.change = "Build it with CONFIG_NFT_QUEUE, or with NETFILTER_XT_TARGET_NFQUEUE."
@@ -82,8 +82,8 @@ type queueFlag struct {
 	field string // of ipq.Config
 	set   func(*ipq.Config)
 	gives string // what it does, as a sentence
-	// came tells that the packet brought what the flag asks for; nil if there
-	// is nothing to bring.
+	// came tells whether the packet brought what the flag asks for; nil if packets
+	// bring nothing for it.
 	came  func(sighting) bool
 	since string // how to get the flag
 	why   string // why nothing comes although the kernel takes the flag
@@ -130,12 +130,12 @@ func (q *queueFlag) describe(taken bool, got sighting) Finding {
 	return f
 }
 
-// fullFrames is what so many packets of 1500 bytes take of a socket's buffer,
+// fullFrames is how much of a socket's buffer that many packets of 1500 bytes take,
 // as the kernel counts it (see ipq.Config.ReadBuffer).
 func fullFrames(n int) int { return n * 2304 }
 
-// describeBuffer tells whether a queue's socket got what the usual number of
-// full frames takes. limit is net.core.rmem_max, 0 if unknown.
+// describeBuffer tells whether a queue's socket was granted room for the usual number
+// of full frames. limit is net.core.rmem_max, 0 if unknown.
 func describeBuffer(root bool, limit, granted int) Finding {
 	want := fullFrames(ipq.DefaultMaxQueueLen)
 	room := fmt.Sprintf("room for %s full frames", plain.Commas(uint64(granted/fullFrames(1))))
@@ -157,7 +157,7 @@ func describeBuffer(root bool, limit, granted int) Finding {
 	return f
 }
 
-// describeBypass tells whether flows can be settled in the kernel by that means.
+// describeBypass tells whether this backend can settle flows in the kernel.
 func describeBypass(backend bypass.Backend, root bool, err error) Finding {
 	f := Finding{topic: "bypass, eBPF", state: isFine, text: "Flows can be settled in a table that eBPF programs consult."}
 	needs := "Linux 5.10 or newer, with CONFIG_BPF_SYSCALL and NETFILTER_XT_MATCH_BPF."
@@ -169,13 +169,13 @@ func describeBypass(backend bypass.Backend, root bool, err error) Finding {
 	switch {
 	case err == nil:
 	case !errors.As(err, &unavailable):
-		f.state, f.text = isMissing, fmt.Sprintf("Flows cannot be settled so: %v.", err)
+		f.state, f.text = isMissing, fmt.Sprintf("This way to settle flows does not work: %v.", err)
 	case backend == bypass.EBPF && !root:
 		f.state, f.text = isMissing, "This user may not load eBPF programs."
 		f.change = "Be root outside of user namespaces, or settle flows by connection marks."
 	default:
 		cause := errors.Join(unavailable.EBPF, unavailable.ConnMark)
-		f.state, f.text, f.change = isMissing, fmt.Sprintf("Flows cannot be settled so: %v.", cause), needs
+		f.state, f.text, f.change = isMissing, fmt.Sprintf("This way to settle flows does not work: %v.", cause), needs
 	}
 	return f
 }

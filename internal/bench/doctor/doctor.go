@@ -11,7 +11,7 @@ import (
 	"github.com/goipq/goipq/internal/bench/plain"
 )
 
-// How a finding stands.
+// The states of a finding.
 const (
 	isFine    = "ok"
 	isLimited = "limited"
@@ -23,12 +23,12 @@ type Finding struct {
 	topic  string
 	state  string
 	text   string // a sentence
-	change string // another: what to do about it; "" when there is nothing
+	change string // a sentence: what to do about it; "" when there is nothing
 	vital  bool   // without it goipq cannot work here at all
 }
 
-// Print prints a line for each finding, one for what to change about
-// it, and the sum. It reports whether goipq can work here at all.
+// Print prints a line for each finding, a line for what to change about it, and what
+// they come to. It reports whether goipq can work here at all.
 func Print(w io.Writer, findings []Finding) bool {
 	const state, topics = 9, 26 // columns, up to the topic and up to its sentence
 	width := plain.TextWidth(w) - topics

@@ -54,16 +54,17 @@ func in(probe func(*netlab.NS) error) error {
 	return errors.Join(probe(ns), ns.Close())
 }
 
-// userNamespaces finds out whether ordinary users may have namespaces. Who is
-// one has them, or would not be here; root tries it as nobody.
+// userNamespaces finds out whether ordinary users may have namespaces. An ordinary
+// user has one by now. Root starts the program, which is ipq-bench, as nobody, to
+// try it.
 func userNamespaces(root bool) error {
 	if !root {
 		return nil
 	}
 	const nobody = 65534
 	var said strings.Builder
-	// Not by its path, which nobody may be unable to reach. Without the
-	// environment, it does not take itself to be inside a namespace already.
+	// The user nobody may have no way to the program's path. An empty environment
+	// keeps it from believing that it is inside a namespace already.
 	cmd := &exec.Cmd{
 		Path: "/proc/self/exe", Args: []string{os.Args[0], "doctor", "namespace"}, Env: []string{},
 		Dir: "/", Stderr: &said,

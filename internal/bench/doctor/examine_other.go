@@ -4,5 +4,5 @@ package doctor
 
 import "errors"
 
-// Examine is for Linux.
+// Examine needs Linux.
 func Examine(string, func() error) ([]Finding, error) { return nil, errors.ErrUnsupported }

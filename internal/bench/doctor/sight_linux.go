@@ -59,7 +59,7 @@ func deliver(to netip.AddrPort) error {
 		return err
 	}
 	defer client.Close()
-	// Far more than the way through a queue takes on a busy machine.
+	// Far more than a packet spends in a queue on a busy machine.
 	if err := server.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
 		return err
 	}

@@ -24,7 +24,7 @@ func Pad(lines []string) int {
 	return width
 }
 
-// Width is how wide a text is: all its characters are of one column.
+// Width is how many columns a text takes: one for each character.
 func Width(text string) int { return utf8.RuneCountInString(text) }
 
 // AppendGroup appends the rows to the lines, in columns aligned to the right.

@@ -11,7 +11,7 @@ import (
 func Commas(n uint64) string { return group(strconv.FormatUint(n, 10)) }
 
 // Fixed writes x, which is not negative, with that many decimals and a comma
-// between thousands, or "-" for what is not a number.
+// between thousands. It writes "-" for NaN.
 func Fixed(x float64, decimals int) string {
 	if math.IsNaN(x) {
 		return "-"
@@ -30,7 +30,7 @@ func group(digits string) string {
 	return digits
 }
 
-// Mebibytes writes a number of bytes.
+// Mebibytes writes a number of bytes in MiB.
 func Mebibytes(n uint64) string { return Fixed(float64(n)/(1<<20), 1) + " MiB" }
 
 // Plural writes how many there are of a noun: "1 round", "2 searches".

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/term"
 )
 
-// TerminalWidth returns the columns of the terminal that w is, or 0 if it is
-// none, or one that cannot go back to the start of a line.
+// TerminalWidth returns how many columns the terminal has that w is. It returns 0
+// if w is no terminal, or one that cannot go back to the start of a line.
 func TerminalWidth(w io.Writer) int {
 	f := FileOf(w)
 	if name := os.Getenv("TERM"); f == nil || name == "" || name == "dumb" {
@@ -33,8 +33,8 @@ func FileOf(w io.Writer) *os.File {
 	return nil
 }
 
-// TextWidth returns how wide a text on w may be: no wider than the terminal,
-// which does not know where words end.
+// TextWidth returns how wide a text on w may be: no wider than the terminal, since
+// that breaks lines within words.
 func TextWidth(w io.Writer) int {
 	const widest, narrowest = 100, 40
 	if width := TerminalWidth(w); width > 0 {

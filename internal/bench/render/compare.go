@@ -61,7 +61,7 @@ func Comparison(w io.Writer, before, after *report.Document, c *report.Compariso
 	return false
 }
 
-// proportion is after over before.
+// proportion is the ratio of after to before.
 func proportion(before, after float64) string {
 	if before == 0 {
 		return "-"
@@ -69,8 +69,8 @@ func proportion(before, after float64) string {
 	return plain.Fixed(math.Abs(after/before), 3)
 }
 
-// printDifferences says which documents are compared, and in what beside
-// goipq's speed they differ.
+// printDifferences says which documents are compared, and which of their settings
+// differ.
 func printDifferences(w io.Writer, before, after *report.Document) {
 	width := plain.TextWidth(w)
 	plain.Field(w, width, "old", before.Describe())

@@ -11,7 +11,7 @@ import (
 	"github.com/goipq/goipq/ipq"
 )
 
-// A fact is a thing that is worth knowing of a run, and what it is called.
+// A fact is something to know about a run.
 type fact struct{ Name, Text string }
 
 // describe says how a run is, or was, made: where, with what load, and by whom.
@@ -164,13 +164,14 @@ func describeConsumer(p *report.Parameters, s *report.Setup) string {
 	}
 	text += "; it " + describeHandler(p.Handler)
 	if p.Bypass != nil {
-		text += fmt.Sprintf("; of the flows that the kernel is to accept, %s %%, it sees the first %d packets only",
+		text += fmt.Sprintf("; of %s %% of the flows it sees only the first %d packets, and the kernel accepts the rest",
 			strconv.FormatFloat(*p.Bypass, 'g', 4, 64), report.Inspected)
 	}
 	return text
 }
 
-// describeHandler completes "it ...".
+// describeHandler says what the consumer does with each packet: it completes
+// "it ...".
 func describeHandler(text string) string {
 	kind, arg, _ := strings.Cut(text, ":")
 	switch kind {

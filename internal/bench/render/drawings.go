@@ -30,15 +30,15 @@ func drawBars(name, caption string, b *plot.Bars) drawing {
 	return drawing{name, b.Title, caption, b.SVG}
 }
 
-// colour is what a mode has in all drawings: the path without a queue, which
-// others are compared with, none.
+// colour is what a mode has in all drawings. The path without a queue has none: the
+// others are compared with it.
 func colour(mode string) int {
 	return max(0, slices.Index([]string{report.ModeUnqueued, report.ModeInline, report.ModePool}, mode))
 }
 
 const medians = "Medians of the rounds, with the least and the most."
 
-// runDrawings returns those of a run.
+// runDrawings returns the drawings of a run.
 func runDrawings(rep *report.Report) []drawing {
 	var all []drawing
 	if rep.Sweep != nil {
@@ -128,7 +128,7 @@ func latencyChart(rep *report.Report) (drawing, bool) {
 	return drawChart("latency", "Of all rounds together, timed from when each was due. Each step to the right has a tenth of what is before it.", c), len(c.Series) > 0
 }
 
-// distribution is what there is of one, below 100 percent.
+// distribution returns the points of a latency, or else its percentiles.
 func distribution(l *report.Latency) []report.Percentile {
 	if len(l.Points) > 0 {
 		return l.Points
@@ -139,7 +139,7 @@ func distribution(l *report.Latency) []report.Percentile {
 	}
 }
 
-// duration writes nanoseconds.
+// duration writes nanoseconds with a unit that suits them.
 func duration(ns float64) string {
 	for _, u := range []struct {
 		unit float64

@@ -9,7 +9,8 @@ import (
 	"github.com/goipq/goipq/internal/plot"
 )
 
-// peerDrawings has one for each contest: all contestants side by side.
+// peerDrawings returns a drawing for each contest, with all contestants side by
+// side.
 func peerDrawings(rep *peers.Report) []drawing {
 	var all []drawing
 	for i := range rep.Contests {
@@ -43,7 +44,7 @@ func peerBar(c *peers.Contest, one *peers.Contestant) plot.Bar {
 			text += fmt.Sprintf("  × %s", plain.Fixed(ratio.Median, 2))
 		}
 	}
-	colour := 0 // whom goipq is compared with
+	colour := 0 // a rival
 	if report.IsOurs(one.Name) {
 		colour = 1
 	}

@@ -9,7 +9,7 @@ import (
 	"github.com/goipq/goipq/internal/plot"
 )
 
-// swept are the metrics that a sweep is drawn of, as far as it has them.
+// swept are the metrics that a sweep shows, as far as it has them.
 var swept = []string{
 	report.VerdictRate, report.ArrivedRate, report.Goodput, report.ConnectionRate, report.OfUnqueued, report.CPUCost, report.LostShare,
 	report.LatencyP50, report.LatencyP99, report.LatencyP999, report.ConnectionP50, report.ConnectionP99,
@@ -21,7 +21,7 @@ type sweptFigure struct {
 	of func(*report.Mode) (report.Spread, bool)
 }
 
-// figures are those that at least one point has.
+// figures returns the figures that at least one point has.
 func figures(s *report.Sweep) []sweptFigure {
 	all := []sweptFigure{{
 		report.Metric{Name: report.ThroughputRate, Label: "packets/s"},
@@ -60,7 +60,7 @@ func (f *sweptFigure) heading() string {
 	return heading(f.Metric)
 }
 
-// modesOf are the names of all that were measured, in their order.
+// modesOf returns the names of all modes that were measured, in their order.
 func modesOf(s *report.Sweep) []string {
 	var names []string
 	for _, p := range s.Points {
@@ -73,7 +73,8 @@ func modesOf(s *report.Sweep) []string {
 	return names
 }
 
-// sweepDrawings has one for each figure: lines over numbers, bars for names.
+// sweepDrawings returns a drawing for each figure: lines over numbers, bars for
+// names.
 func sweepDrawings(s *report.Sweep) []drawing {
 	var all []drawing
 	for _, f := range figures(s) {
@@ -102,8 +103,7 @@ func sweepChart(s *report.Sweep, f *sweptFigure, title string) *plot.Chart {
 		c.X.Ticks = append(c.X.Ticks, p.Number)
 	}
 	slices.Sort(c.X.Ticks)
-	// Values that go up by factors are as far apart as those that go up by
-	// steps.
+	// On a logarithmic axis values that grow by factors are equally far apart.
 	if least > 0 && most/least >= 8 {
 		c.X.Scale = plot.Log
 	}

@@ -21,7 +21,8 @@ type quoter struct {
 	drawings map[string][]byte // by path
 }
 
-// Markdown returns the page, and the plots that it shows by their paths.
+// Markdown makes a page from a template. It returns the page, and the plots that
+// the page shows, by their paths.
 func Markdown(tmpl, out, svg string) ([]byte, map[string][]byte, error) {
 	q := &quoter{
 		folder: filepath.Dir(tmpl), page: filepath.Dir(out), svg: svg,
@@ -65,10 +66,10 @@ func (q *quoter) open(name string) (*report.Document, error) {
 	return &d, nil
 }
 
-// machine says on what a report was made.
+// machine says on which machine a report was made.
 func (q *quoter) machine(name string) (string, error) { return q.fact(name, "machine") }
 
-// date says when.
+// date says when it was made.
 func (q *quoter) date(name string) (string, error) {
 	when, err := q.fact(name, "when")
 	day, _, _ := strings.Cut(when, " ")
@@ -88,8 +89,8 @@ func (q *quoter) fact(name, fact string) (string, error) {
 	return "", fmt.Errorf("%s does not tell its %s", name, fact)
 }
 
-// tables are all of a report, each below its title, and what is to be said of
-// its figures.
+// tables are all tables of a report, each below its title, and the notes on their
+// figures.
 func (q *quoter) tables(name string) (string, error) {
 	d, err := q.open(name)
 	if err != nil {
@@ -108,7 +109,7 @@ func (q *quoter) tables(name string) (string, error) {
 	return strings.TrimRight(text.String(), "\n"), nil
 }
 
-// table is the one whose title begins so.
+// table is the table whose title begins with that text.
 func (q *quoter) table(name, title string) (string, error) {
 	d, err := q.open(name)
 	if err != nil {
@@ -123,7 +124,7 @@ func (q *quoter) table(name, title string) (string, error) {
 	return "", fmt.Errorf("%s has no table %q", name, title)
 }
 
-// plots are those of a report with these names, or all.
+// plots are the plots of a report whose names begin with one of those, or all.
 func (q *quoter) plots(name string, which ...string) (string, error) {
 	d, err := q.open(name)
 	if err != nil {
@@ -158,8 +159,7 @@ func hasPrefix(name string, prefixes []string) bool {
 	return false
 }
 
-// value is the median of a figure: of what, as tables and compare name it, and
-// which.
+// value is the median of a figure. group and label are those that compare shows.
 func (q *quoter) value(name, group, label string) (string, error) {
 	s, err := q.find(name, group, label)
 	if err != nil {

@@ -41,7 +41,7 @@ func (t *pageTable) markdown() string {
 type sampled struct {
 	Kind      string      `json:"kind"`
 	Parts     []timeShare `json:"parts"`     // goipq's own, with all that they call
-	Functions []timeShare `json:"functions"` // of kernel and program, without
+	Functions []timeShare `json:"functions"` // of kernel and program, without what they call
 }
 
 type timeShare struct {
@@ -70,8 +70,8 @@ func (q *quoter) profile(name, which string) (string, error) {
 	return strings.TrimRight(t.markdown(), "\n"), nil
 }
 
-// An attempt is one change of what docs/bench/tried writes: what it did to a
-// figure, with it to without, the median of the turns and their quartiles.
+// An attempt is one change in what docs/bench/tried writes. Its ratio is a figure
+// with the change to that without: the median of the turns, and their quartiles.
 type attempt struct {
 	Change string `json:"change"`
 	Kept   bool   `json:"kept"`

@@ -33,8 +33,7 @@ func noise(rep *report.Report) []string {
 	return noise
 }
 
-// noiseOfMode says how noisy the figures are: of the main one why, and how many others
-// there are.
+// noiseOfMode says why the main figure of a mode is noisy, and how many others are.
 func noiseOfMode(m *report.Mode, main report.Metric) string {
 	var others int
 	for name, s := range m.Summary {
@@ -54,7 +53,8 @@ func noiseOfMode(m *report.Mode, main report.Metric) string {
 	return fmt.Sprintf("%s %s; and so are %s more", main.Label, text, plain.Plural(others, "figure"))
 }
 
-// marked explains the marks of noisy figures, up to a few.
+// marked explains the marks of noisy figures: a few of them, and how many more
+// there are.
 func marked(noise []string) []string {
 	const most = 3
 	if len(noise) == 0 {

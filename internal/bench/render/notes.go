@@ -9,23 +9,23 @@ import (
 	"github.com/goipq/goipq/internal/bench/report"
 )
 
-// A view is what the notes look at, over all modes with a round.
+// A view is what the notes depend on, over all modes with a round.
 type view struct {
 	offered float64 // the least median
 	decided float64 // the least median of verdicts per second
 	lost    float64 // the largest median, in percent
-	wobble  float64 // the largest spread of verdicts per second, against the median
-	busy    float64 // of the modes that lost packets, the least share of one CPU that the consumer got
+	wobble  float64 // the largest range of verdicts per second, as a share of the median
+	busy    float64 // the least share of one CPU that the consumer got, in modes that lost packets
 
 	guessed               bool
 	lostAll, lostAtSocket uint64
 }
 
-// noticeable is the loss, in percent, from which on a consumer is taken for
+// noticeable is the loss, in percent, from which on a consumer counts as
 // saturated: a hiccup of the machine loses less.
 const noticeable = 1
 
-// look returns what the notes look at; ok is false when nothing was measured.
+// look returns what the notes depend on. ok is false when nothing was measured.
 func look(rep *report.Report) (v view, ok bool) {
 	v = view{offered: math.Inf(1), decided: math.Inf(1), busy: math.Inf(1)}
 	for i := range rep.Modes {
@@ -76,18 +76,18 @@ func notes(rep *report.Report) []string {
 	}
 	switch {
 	case rate == 0 && v.lost >= noticeable:
-		note("Lost in the kernel: the queue was full, because the flood offers more than the consumer can "+
-			"decide. That is saturation: its verdicts/s are the most that it carries. What a packet costs at "+
-			"a load that it bears: ipq-bench -rate %d", bearable(v.decided))
+		note("Packets were lost because the queue was full: the flood offers more than the consumer can "+
+			"decide. So verdicts/s are the most that it can carry. To see what a packet costs at a load that it "+
+			"can carry: ipq-bench -rate %d", bearable(v.decided))
 	case rate == 0:
 		if rep.Setup.Shared() {
-			note("Next to nothing was lost: floods and consumer share their CPUs, and the floods wait for room. " +
-				"Verdicts/s are what these CPUs carry, sending included.")
+			note("Hardly anything was lost: floods and consumer share their CPUs, and the floods wait for room. " +
+				"Verdicts/s are what these CPUs can carry, sending included.")
 			break
 		}
-		note("Next to nothing was lost: the consumer decides all that the flood can offer, and might carry more.")
+		note("Hardly anything was lost: the consumer decides all that the flood can offer, and might carry more.")
 	case v.lost >= noticeable:
-		note("Lost in the kernel: the consumer does not bear this rate. A lower one: -rate %d", bearable(v.decided))
+		note("Packets were lost in the kernel: the consumer cannot carry this rate. Try a lower one: -rate %d", bearable(v.decided))
 	}
 	if v.offered < 0.98*rate {
 		note("The flood offered fewer than the %s/s asked for: its CPU, or its socket's buffer, allows no more.",
@@ -96,20 +96,20 @@ func notes(rep *report.Report) []string {
 	end := "to where it is dropped"
 	if rep.Parameters.Latency {
 		end = "to the receiver"
-		note("Latency is from when a datagram was due until the kernel had it at the receiver, that of the sender " +
-			"itself included: compare the mode unqueued. What was lost has none.")
+		note("Latency runs from when a datagram was due until the kernel had it at the receiver. It includes the " +
+			"sender's own: compare the mode unqueued. What was lost has no latency.")
 	}
 	if rep.Parameters.Replies {
-		end = "and answering it"
+		end = "to where it is answered"
 	}
-	note("CPU is this process's, user and system, with what the kernel does in its system calls: copying a "+
-		"packet out, and sending it on its way %s.", end)
+	note("CPU is the time of this process, user and system. It includes what the kernel does in its system "+
+		"calls: it copies a packet out, and sends it on its way %s.", end)
 	if v.guessed {
-		note("~: the kernel shows this user no count of what it dropped; this is what is missing.")
+		note("~: the kernel does not show this user what it dropped; the figure is what is missing.")
 	}
 	if share := 100 * report.Ratio(v.lostAtSocket, v.lostAll); v.lost >= noticeable && share >= noticeable {
-		note("%s %% of the loss did not fit into the socket's buffer of %s KiB, before the queue was full: "+
-			"see net.core.rmem_max, or choose a lower -maxlen.",
+		note("%s %% of the lost packets found no room in the socket's buffer of %s KiB, before the queue was "+
+			"full: raise net.core.rmem_max, or choose a lower -maxlen.",
 			plain.Fixed(share, 0), plain.Commas(uint64(rep.Setup.ReadBuffer)/1024))
 	}
 	if b := &rep.Books; b.Arrived < b.Accepted+b.Bypassed+b.Passed {
@@ -130,8 +130,8 @@ func notes(rep *report.Report) []string {
 	return notes
 }
 
-// otherNotes are those where no packets are offered to a queue, but connections,
-// or where there is none.
+// otherNotes are the notes where connections are measured, or a bypass, or where
+// there is no queue.
 func otherNotes(rep *report.Report, v view, queued bool) []string {
 	var notes []string
 	note := func(format string, args ...any) { notes = append(notes, fmt.Sprintf(format, args...)) }
@@ -145,15 +145,15 @@ func otherNotes(rep *report.Report, v view, queued bool) []string {
 	case p.Bulk():
 		note("Goodput is what the server has read. A packet here is what TCP sends at once, up to 64 KiB.")
 	case p.Churn():
-		note("A connection is timed from when it was begun, or due, to the server's end of it: some ten packets, " +
-			"each of them queued.")
+		note("A connection is timed from when it was begun, or due, until the server has ended it: some ten " +
+			"packets, each of them queued.")
 	}
 	if queued && p.Bypass != nil {
-		note("Arrived are what the handler and the bypass have accepted. The bypass works in the system calls of those " +
-			"who send, whose CPU is in the last of the CPU figures; the others are this process's.")
+		note("What arrived was accepted by the handler or by the bypass. The bypass works in the system calls of the " +
+			"senders. Their CPU time is in the last of the CPU figures only; the others are this process's.")
 	}
 	if queued && v.guessed {
-		note("~: the kernel shows this user no count of what it dropped; this is what is missing.")
+		note("~: the kernel does not show this user what it dropped; the figure is what is missing.")
 	}
 	main := p.Main()
 	for i := range rep.Modes {
@@ -166,8 +166,8 @@ func otherNotes(rep *report.Report, v view, queued bool) []string {
 	return notes
 }
 
-// bearable returns a round rate of about half the packets a second that a
-// saturated consumer decides.
+// bearable returns a rate in round numbers: about half of what a saturated
+// consumer decides.
 func bearable(saturated float64) int {
 	half := saturated / 2
 	unit := math.Pow(10, math.Floor(math.Log10(max(half, 1))))

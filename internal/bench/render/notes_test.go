@@ -18,7 +18,7 @@ func TestNotesFollowTheFigures(t *testing.T) {
 	has(benchtest.Report(1000, 600, 600), "ipq-bench -rate 100000") // half of 300,000/s, one digit
 	paced := benchtest.Report(1000, 600)
 	paced.Parameters.Rate = 700_000 // 600,000 were offered
-	has(paced, "does not bear this rate")
+	has(paced, "cannot carry this rate")
 	has(paced, "fewer than the 700,000/s")
 	idle := benchtest.Report(1000, 600)
 	for i := range idle.Modes {

@@ -24,7 +24,7 @@ type page struct {
 	Sections []section
 }
 
-// A section is one document.
+// A section shows one document.
 type section struct {
 	Title  string
 	Facts  []fact
@@ -33,8 +33,8 @@ type section struct {
 	Plots  []pagePlot
 }
 
-// A pagePlot is drawn twice, since a phone's screen is narrower than a plot
-// whose texts are large enough there.
+// A pagePlot is drawn twice: on a phone the wide one would be shrunk until its texts
+// are too small.
 type pagePlot struct {
 	Title, Caption string
 	Wide, Narrow   template.HTML

@@ -18,7 +18,7 @@ type pageTable struct {
 // A pageCell has its figure and, smaller, what is below it.
 type pageCell struct{ Text, Below string }
 
-// figureTable is the one that a terminal shows.
+// figureTable is the table of a run without a sweep, as on a terminal.
 func figureTable(rep *report.Report) pageTable {
 	t := pageTable{Title: "Figures", Head: []string{""}}
 	for i := range rep.Modes {
@@ -86,7 +86,7 @@ func spreadCell(s report.Spread, decimals int) pageCell {
 	return c
 }
 
-// sweepTables has one for each figure of a sweep.
+// sweepTables returns a table for each figure of a sweep.
 func sweepTables(s *report.Sweep) []pageTable {
 	var all []pageTable
 	for _, f := range figures(s) {
@@ -110,7 +110,7 @@ func sweepTables(s *report.Sweep) []pageTable {
 	return all
 }
 
-// peerTables has one for each contest.
+// peerTables returns a table for each contest.
 func peerTables(rep *peers.Report) []pageTable {
 	var all []pageTable
 	for i := range rep.Contests {

@@ -82,7 +82,7 @@ func lateness(m *report.Mode) string {
 		text += fmt.Sprintf("; %s were not sent, and have no latency, because its buffer was full", plain.Commas(missed))
 	}
 	if untimed > 0 {
-		text += fmt.Sprintf("; %s arrived that the receiver had no room for", plain.Commas(untimed))
+		text += fmt.Sprintf("; the receiver had no room for %s that arrived", plain.Commas(untimed))
 	}
 	return text
 }

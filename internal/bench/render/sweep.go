@@ -9,8 +9,8 @@ import (
 	"github.com/goipq/goipq/internal/bench/report"
 )
 
-// sweepColumns are the figures that a sweep's table has, as far as they mean
-// something and fit.
+// sweepColumns are the columns of a sweep's table, as far as they mean something
+// and fit.
 var sweepColumns = []struct{ name, head string }{
 	{report.OfUnqueued, "% unqueued"},
 	{report.BypassedShare, "% bypassed"},
@@ -26,7 +26,7 @@ var sweepColumns = []struct{ name, head string }{
 	{report.ConnectionP99, "p99, µs"},
 }
 
-// dispensable are those that are left out first where there is no room. The
+// dispensable are the columns that are left out first where there is no room. The
 // report has them all.
 var dispensable = []string{report.Allocations, report.BatchSize, report.LostShare, report.CPUCost}
 
@@ -59,7 +59,7 @@ func printSweep(w io.Writer, rep *report.Report) {
 	printBooks(w, width, &rep.Books)
 }
 
-// sweepLines returns the lines of the main figure and those that are named.
+// sweepLines returns the table of the main figure and of those that are named.
 func sweepLines(s *report.Sweep, names []string) []string {
 	first := &s.Points[0].Parameters
 	main := first.Shown()

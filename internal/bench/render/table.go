@@ -10,11 +10,11 @@ import (
 )
 
 // printFigures prints a row for each metric and, for each mode, a group of
-// columns: the median of its rounds, the least and the most or, where there are
-// many modes, half of what lies between these two as a share of the median.
+// columns: the median of its rounds, the least and the most. Where there are more
+// than two modes, it has half of that range instead, as a share of the median.
 //
-// With two modes it is some 80 columns wide, and 100 when there are figures of
-// tens of millions everywhere.
+// With two modes it is some 80 columns wide, and 100 when all figures are tens of
+// millions.
 func printFigures(w io.Writer, rep *report.Report) {
 	lines := []string{""} // below the titles: the heads, then the metrics
 	metrics := rep.Parameters.Rows()

@@ -39,7 +39,7 @@ func printThroughput(w io.Writer, rep *report.Report) {
 	printBooks(w, width, &rep.Books)
 }
 
-// throughputCells are the row of a mode.
+// throughputCells is the row of a mode.
 func throughputCells(m *report.Mode, p *report.Parameters) []string {
 	t := m.Throughput
 	if t == nil || len(t.Searches) == 0 {
@@ -67,7 +67,7 @@ func throughputCells(m *report.Mode, p *report.Parameters) []string {
 	}
 }
 
-// meanSize is the mean of the packets' bytes.
+// meanSize is the mean size of packets in bytes.
 func meanSize(p *report.Parameters) float64 {
 	sum, all := 0, report.Sizes(p.IMIX, p.Size)
 	for _, size := range all {
@@ -100,10 +100,10 @@ func printSearchNotes(w io.Writer, width int, rep *report.Report, points []repor
 		text += " The RFC wants trials of 60 s: -trial 60s."
 	}
 	plain.Field(w, width, "note", text)
-	plain.Field(w, width, "note", "Loss is what the senders counted less what the kernel counted at the far end and what the handler "+
-		"dropped. Full speed is what the senders can offer, and what of it arrived.")
+	plain.Field(w, width, "note", "Loss is what the senders counted, less what the kernel counted at the far end and what the handler "+
+		"dropped. Full speed is what the senders can offer; arrived is what came through of that.")
 	if limited {
-		plain.Field(w, width, "note", "sender: more than this could not be offered, so that the queue may carry more.")
+		plain.Field(w, width, "note", "sender: the senders could not offer more than this, so the queue may carry more.")
 	}
 	printNoise(w, width, noise)
 }

@@ -17,18 +17,18 @@ type Books struct {
 	Accepted uint64 `json:"accepted"` // of the verdicts
 	Bypassed uint64 `json:"bypassed"` // by the kernel, in front of the queue
 	Arrived  uint64 `json:"arrived"`  // at the other end, behind the queue
-	// Lost is what the kernel dropped, if LostKnown, otherwise what is
-	// missing.
+	// Lost is what the kernel says that it dropped, if LostKnown; otherwise it is
+	// what is missing.
 	Lost      uint64 `json:"lost"`
 	LostKnown bool   `json:"lost_known"`
-	// Passed counts packets at the rule in the place of a queue, in the mode
-	// that has none; they are among those sent and arrived.
+	// Passed counts the packets of the mode unqueued, at the rule that stands in
+	// the place of a queue. They are among those sent and arrived.
 	Passed   uint64   `json:"passed_unqueued"`
 	Bytes    uint64   `json:"bytes"`    // of TCP that arrived
 	Problems []string `json:"problems"` // a sentence for each thing that does not agree
 }
 
-// Enter adds the life of one queue, which title names.
+// Enter adds the life of one queue. The title names it in problems.
 func (b *Books) Enter(title string, l *Life) {
 	b.Sent += l.Sent
 	b.Bytes += l.BytesIn
@@ -66,7 +66,7 @@ func (b *Books) Enter(title string, l *Life) {
 	switch accounted := l.Received + l.QueueDropped + l.SocketDropped; {
 	case l.Segmented:
 		// One packet at the rule becomes many in the queue. The kernel numbers
-		// those, except what found the queue full.
+		// those, except the ones that found the queue full.
 		if l.QueueKnown && l.Received+l.SocketDropped != l.Sequence {
 			disagree("the queue took %s, but %s were received and %s lost at its socket",
 				plain.Commas(l.Sequence), plain.Commas(l.Received), plain.Commas(l.SocketDropped))
@@ -95,7 +95,7 @@ func (b *Books) Enter(title string, l *Life) {
 	}
 }
 
-// checkBytes compares what connections carried at both ends.
+// checkBytes compares what connections sent with what came out of them.
 func (b *Books) checkBytes(l *Life, disagree func(string, ...any)) {
 	switch {
 	case l.BytesIn > l.BytesOut:
@@ -106,7 +106,7 @@ func (b *Books) checkBytes(l *Life, disagree func(string, ...any)) {
 	}
 }
 
-// Describe says in one sentence what the books have.
+// Describe says whether the books balance, and what is in them.
 func (b *Books) Describe() string {
 	if b.Balanced {
 		return "balanced: " + b.sum()
@@ -114,7 +114,7 @@ func (b *Books) Describe() string {
 	return "DO NOT BALANCE: " + b.sum()
 }
 
-// sum is what became of the packets, in words.
+// sum says what became of the packets.
 func (b *Books) sum() string {
 	sign := ""
 	if !b.LostKnown {

@@ -28,21 +28,20 @@ func (d *Document) Usable() error {
 // A Row is one figure of both documents.
 type Row struct {
 	Before, After Series
-	P             float64 // of values so far apart if nothing differs
+	P             float64 // how likely such values are if nothing differs
 	Verdict       string
 }
 
-// The verdicts on a row. A difference in a figure that is neither better nor
-// worse is "differs".
+// The verdicts on a row.
 const (
 	IsSame   = "~"
-	IsSlower = "SLOWER" // worse, and judged
+	IsSlower = "SLOWER" // worse, in a figure that is judged
 	isWorse  = "worse"
 	isBetter = "better"
 	differs  = "differs"
 )
 
-// Match pairs the figures that both have and tests each pair.
+// Match pairs the figures that both documents have, and tests each pair.
 func (c *Comparison) Match(before, after []Series) ([]Row, error) {
 	byKey := make(map[string]Series)
 	for _, s := range after {
@@ -74,7 +73,7 @@ func (c *Comparison) Match(before, after []Series) ([]Row, error) {
 }
 
 // smallestP is the p of the U test when all values of one sample are above all
-// of the other: 2 of the (m+n choose n) ways to mix them are so extreme.
+// of the other: only 2 of the (m+n choose n) ways to mix them are as extreme.
 func smallestP(m, n int) float64 {
 	ways := 1.0
 	for i := 1; i <= n; i++ {
@@ -85,7 +84,7 @@ func smallestP(m, n int) float64 {
 
 func (c *Comparison) test(before, after Series) Row {
 	r := Row{Before: before, After: after, P: 1, Verdict: IsSame}
-	// It fails when all values are equal, and then there is no difference.
+	// The test fails when all values are equal: then there is no difference.
 	if u, err := stats.MannWhitneyUTest(before.Values, after.Values, stats.LocationDiffers); err == nil {
 		r.P = u.P
 	}

@@ -29,8 +29,8 @@ func (d *Document) Describe() string {
 	return text
 }
 
-// settings are what a run was made on and with, without what a comparison is
-// made for: goipq itself.
+// settings are what a run was made on and with. The version of goipq is not
+// among them: comparisons are made to compare it.
 func (d *Document) settings() map[string]string {
 	all := make(map[string]string)
 	if d.Peers != nil {
@@ -55,7 +55,7 @@ func (d *Document) settings() map[string]string {
 func flatten(all map[string]string, name string, value any) {
 	text, err := json.Marshal(value)
 	if err != nil {
-		return // of types that marshal
+		return // cannot be: all of these types have a form in JSON
 	}
 	var fields map[string]json.RawMessage
 	if json.Unmarshal(text, &fields) != nil {

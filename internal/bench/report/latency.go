@@ -17,8 +17,8 @@ type Latency struct {
 	P999  time.Duration `json:"p999_ns"`
 	P9999 time.Duration `json:"p9999_ns"`
 	Max   time.Duration `json:"max_ns"`
-	// Points are the distribution to plot, of all rounds together only: ascending,
-	// and denser towards 100 percent as an HDR plot's axis is.
+	// Points are the distribution, for a plot: ascending, and denser towards 100
+	// percent, as the axis of an HDR plot is. Only all rounds together have them.
 	Points []Percentile `json:"points,omitempty"`
 }
 
@@ -28,7 +28,7 @@ type Percentile struct {
 	Time    time.Duration `json:"ns"`
 }
 
-// Times are how many things took how long, the latter as an upper bound.
+// Times say how many things took how long. The durations are upper bounds.
 type Times map[time.Duration]int64
 
 func (t Times) add(more Times) {
@@ -37,7 +37,7 @@ func (t Times) add(more Times) {
 	}
 }
 
-// histogram returns all times, in three digits, up to an hour.
+// histogram returns all times, with three digits, up to an hour.
 func (t Times) histogram() *hdrhistogram.Histogram {
 	h := hdrhistogram.New(1, int64(time.Hour), 3)
 	for upper, n := range t {
@@ -48,7 +48,7 @@ func (t Times) histogram() *hdrhistogram.Histogram {
 	return h
 }
 
-// Latency sums the times up; nil if there are none.
+// Latency sums the times up. It is nil if there are none.
 func (t Times) Latency() *Latency {
 	h := t.histogram()
 	if h.TotalCount() == 0 {
@@ -62,8 +62,8 @@ func (t Times) Latency() *Latency {
 	}
 }
 
-// points returns the distribution: five points for each time that what is left
-// to 100 percent halves.
+// points returns the distribution: five points for each halving of what is left
+// to 100 percent.
 func (t Times) points() []Percentile {
 	const perHalf = 5
 	var all []Percentile
@@ -73,7 +73,7 @@ func (t Times) points() []Percentile {
 	return all
 }
 
-// us is a percentile in microseconds, not a number when nothing was timed.
+// us is a percentile in microseconds, or NaN when nothing was timed.
 func (l *Latency) us(of func(*Latency) time.Duration) float64 {
 	if l == nil {
 		return math.NaN()

@@ -6,26 +6,25 @@ import (
 	"github.com/goipq/goipq/internal/bench/plain"
 )
 
-// Losses tell where packets ended before the far end. All but Handler are lost
-// by the kernel.
+// Losses tell where packets ended before the far end. The handler dropped those
+// of Handler, and the kernel lost the others.
 type Losses struct {
-	// QueueFull counts those that came to a queue with no room (queue_dropped),
-	// SocketFull those that did not fit into its socket's buffer
-	// (queue_user_dropped).
+	// QueueFull counts packets that found the queue full (queue_dropped), and
+	// SocketFull those that found its socket's buffer full (queue_user_dropped).
 	QueueFull  uint64 `json:"queue_full"`
 	SocketFull uint64 `json:"socket_full"`
 	Handler    uint64 `json:"handler"` // verdicts that drop
-	// BeforeQueue counts what was sent and did not come to the rule,
-	// BehindQueue what was accepted and did not arrive: links and backlogs
+	// BeforeQueue counts packets that were sent and did not come to the rule, and
+	// BehindQueue those that were accepted and did not arrive: links and backlogs
 	// were full. Both are 0 for connections, whose senders count no packets.
 	BeforeQueue uint64 `json:"before_queue"`
 	BehindQueue uint64 `json:"behind_queue"`
-	// Known is false where the kernel does not show its counters: QueueFull then
-	// is what is missing.
+	// Known is false where the kernel does not show its counters. Then QueueFull is
+	// what is missing.
 	Known bool `json:"known"`
 }
 
-// Losses are the packets that did not come to the far end, by cause.
+// Losses returns the packets that did not come to the far end, by cause.
 func (l *Life) Losses() Losses {
 	lost := Losses{Handler: l.HandlerDropped, Known: l.QueueKnown}
 	if l.Counted {

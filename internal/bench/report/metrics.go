@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// Metrics that more than the table look at.
+// The names of metrics that are looked up.
 const (
 	OfferedRate     = "offered_per_second"
 	ArrivedRate     = "arrived_per_second"
@@ -61,17 +61,17 @@ func (x Metric) summed(s Spread) Spread {
 	return s
 }
 
-// kinds are where a metric means something: in which kind of scenario, and
-// whether without a queue, too.
+// kinds say where a metric means something: in which kind of scenario, and
+// whether it does so without a queue.
 type kinds uint8
 
 const (
 	onPackets kinds = 1 << iota
 	onBulk
 	onChurn
-	onTimed // packets that are timed, too
+	onTimed // packets that are timed
 	withoutQueue
-	besideUnqueued // only where the unqueued path is measured, too
+	besideUnqueued // only where the unqueued path is measured as well
 	besideBypass   // only with a bypass
 
 	onAll = onPackets | onBulk | onChurn
@@ -98,7 +98,7 @@ func (p *Parameters) measures(x Metric, mode string) bool {
 		return false
 	}
 	if x.Name == loadCost && p.Latency {
-		return false // a timed flood takes all of a CPU
+		return false // a timed flood spins, and takes all of its CPU
 	}
 	if x.on&besideBypass != 0 && p.Bypass == nil {
 		return false

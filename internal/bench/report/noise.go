@@ -36,21 +36,21 @@ func (c MachineCPU) Minus(before MachineCPU) MachineCPU {
 // What makes a round, a search or a figure noisy: other processes, the
 // hypervisor, or rounds that differ.
 const (
-	// othersAllowed and stealAllowed are how much of one CPU others may take,
-	// from any, before a round counts as disturbed: a daemon that wakes now and
-	// then takes less. What they take in the kernel cannot be told from what the
-	// packets take there, so that only their user time counts.
+	// othersAllowed and stealAllowed are how much of one CPU other processes and
+	// the hypervisor may take before a round counts as disturbed. A daemon that
+	// wakes now and then takes less. Only user time counts: time in the kernel
+	// may be the packets' own.
 	othersAllowed = 0.05
 	stealAllowed  = 0.01
-	// fewestTicks is what must have been counted beyond that: /proc/stat samples.
+	// fewestTicks is the least that counts as taken: /proc/stat only samples.
 	fewestTicks = 3 * 10 * time.Millisecond
-	// MaxWobble is how much of the median may lie between the least and the most of
-	// a figure until it is marked.
+	// MaxWobble is how far the least and the most of a figure may be apart, as a
+	// share of the median, before it is marked.
 	MaxWobble = 0.15
 )
 
-// NoiseOf says what disturbed a window in which the processes of the run had
-// that much user time.
+// NoiseOf says what disturbed a window. all is what the CPUs of the machine did in
+// it, and user is the user time of the run's own processes.
 func NoiseOf(window time.Duration, all MachineCPU, user time.Duration) (noise []string) {
 	for _, x := range []struct {
 		taken   time.Duration
@@ -67,10 +67,10 @@ func NoiseOf(window time.Duration, all MachineCPU, user time.Duration) (noise []
 	return noise
 }
 
-// noiseIn says why a figure over rounds that were disturbed as noise says is not
-// to be relied on: it varies, by more than its last decimal's tenfold, or half of
-// its rounds were disturbed; the median bears fewer. Two rounds or one do not tell
-// how much they vary.
+// noiseIn says why a figure is not to be relied on; "" if it is. noise has what
+// disturbed each of its rounds. Either the figure varies too much, which takes three
+// rounds to tell, and a range of more than ten times its last decimal. Or half of the
+// rounds were disturbed, since the median bears fewer.
 func noiseIn(s Spread, decimals int, noise [][]string) string {
 	wide := s.Max-s.Min > math.Pow10(1-decimals)
 	if wobble := (s.Max - s.Min) / s.Median; wide && len(noise) > 2 && s.Median > 0 && wobble > MaxWobble {

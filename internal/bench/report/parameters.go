@@ -16,12 +16,12 @@ type Parameters struct {
 	Latency     bool          `json:"latency"`            // datagrams are timed
 	Soak        time.Duration `json:"soak_ns,omitempty"`  // time for each mode, without rounds
 	Trial       time.Duration `json:"trial_ns,omitempty"` // of a throughput run, which has no windows
-	Rate        float64       `json:"rate_per_second"`    // of all floods; 0: as many as go
+	Rate        float64       `json:"rate_per_second"`    // of all floods; 0: as many as possible
 	Scenario    string        `json:"scenario"`
 	Handler     string        `json:"handler"`
 	Bypass      *float64      `json:"bypass_percent,omitempty"` // of the flows
 	IPv6        bool          `json:"ipv6"`
-	TCP         bool          `json:"tcp"`        // connections, of which the flows are
+	TCP         bool          `json:"tcp"`        // connections are measured, and flows counts them
 	GSO         bool          `json:"gso"`        // super-packets are queued whole
 	IMIX        bool          `json:"imix"`       // a mix of sizes
 	Size        int           `json:"size_bytes"` // from the IP header on, unless TCP or IMIX
@@ -65,8 +65,8 @@ const (
 
 // What no flag changes.
 const (
-	// ChurnBytes is what a short connection sends, and what it is answered with:
-	// as much as fits into one packet of any path.
+	// ChurnBytes is what a short connection sends, and gets as an answer: as much
+	// as fits into one packet of any path.
 	ChurnBytes = 512
 	// BlockedFlows is how many flows the table of the handler parse has: more than
 	// the nearest cache holds.
@@ -83,7 +83,7 @@ const (
 // mean is 354 bytes.
 var imix = []int{64, 576, 64, 64, 576, 64, 1500, 64, 576, 64, 576, 64}
 
-// Sizes are what packets have in turn: those of the mix, or only the one.
+// Sizes are the sizes that packets have in turn: those of the mix, or only one.
 func Sizes(mix bool, size int) []int {
 	if mix {
 		return imix
@@ -127,11 +127,11 @@ func (p *Parameters) Shown() Metric {
 	return x
 }
 
-// usualTrials is about how many trials a search takes: of some eight rates, full
-// speed and one for each bit of a usual resolution, two each or three.
+// usualTrials is about how many trials a search takes: two or three of each of
+// some eight rates, which are full speed and one for each bit of a usual resolution.
 const usualTrials = 20
 
-// Total is about how long one plan takes: with each round's time to open a
+// Total is about how long the run takes, with the time of each round to open a
 // queue, start the floods and stop them.
 func (p *Parameters) Total() time.Duration {
 	const around = 40 * time.Millisecond

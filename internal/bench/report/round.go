@@ -16,12 +16,12 @@ type Round struct {
 	Round   int           `json:"round"`   // counted from 1
 	Partial bool          `json:"partial"` // a signal cut the window short
 	Window  time.Duration `json:"window_ns"`
-	// OfUnqueued is the rate of the scenario's first figure in it as a share of
-	// that of the same round unqueued; 0 without one.
+	// OfUnqueued is the figure that the scenario is judged by, as a share of that in
+	// the unqueued round of the same number; 0 without one.
 	OfUnqueued float64       `json:"of_unqueued,omitempty"`
 	CPU        time.Duration `json:"cpu_ns"` // of this process, user and system
 	// CPUUser and CPUSystem are the parts of CPU. The kernel knows the whole
-	// exactly and the parts from samples, one a tick.
+	// exactly, and the parts from one sample a tick.
 	CPUUser   time.Duration `json:"cpu_user_ns"`
 	CPUSystem time.Duration `json:"cpu_system_ns"`
 	LoadCPU   time.Duration `json:"load_cpu_ns"` // of the processes that send and receive
@@ -59,9 +59,9 @@ type Tally struct {
 	Writes         uint64 `json:"writes"`   // sendmsg calls that carried messages
 	Parks          uint64 `json:"parks"`    // a receive loop went to sleep
 	Waits          uint64 `json:"waits"`    // a receive loop waited for a free batch
-	// QueueDropped counts packets that the kernel dropped because the queue
-	// was full; the kernel does not tell everybody, see QueueKnown.
-	// SocketDropped counts those that did not fit into the socket's buffer.
+	// QueueDropped counts packets that the kernel dropped because the queue was
+	// full. The kernel tells it to some users only: see QueueKnown. SocketDropped
+	// counts those that did not fit into the socket's buffer.
 	QueueDropped  uint64 `json:"queue_dropped"`
 	SocketDropped uint64 `json:"socket_dropped"`
 	QueueKnown    bool   `json:"queue_dropped_known"`
@@ -83,10 +83,10 @@ func (d Delivery) minus(before Delivery) Delivery {
 	return d
 }
 
-// BatchSizes are ipq.Stats.BatchSizes.
+// BatchSizes count batches by size, as ipq.Stats.BatchSizes does.
 type BatchSizes [len(ipq.Stats{}.BatchSizes)]uint64
 
-// add adds sign times the counts of more.
+// add adds the counts of more, or with the sign -1 subtracts them.
 func (b *BatchSizes) add(more BatchSizes, sign int) {
 	for i, n := range more {
 		b[i] += uint64(sign) * n
@@ -145,7 +145,7 @@ func (t *Tally) KernelLost() uint64 {
 	if t.QueueKnown {
 		return t.QueueDropped + t.SocketDropped
 	}
-	queued := max(t.Sent-t.Bypassed, t.Ruled) // a window's peek has no Ruled, connections no Sent
+	queued := max(t.Sent-t.Bypassed, t.Ruled) // live figures have no Ruled, connections no Sent
 	if queued < t.Received {
 		return 0 // the window began with packets that waited in the queue
 	}
@@ -155,25 +155,25 @@ func (t *Tally) KernelLost() uint64 {
 // A Life is all that happened to one queue.
 type Life struct {
 	Tally
-	// Queued tells that there was a queue, Counted that the senders counted
-	// their packets, Routed that there were links before the queue, which may
-	// lose some, and Segmented that the queue cut super-packets into segments.
+	// Queued tells that there was a queue, and Counted that the senders counted
+	// their packets. Routed tells that there were links before the queue, which may
+	// lose some, and Segmented that super-packets were cut up for the queue.
 	Queued    bool `json:"queued"`
 	Counted   bool `json:"counted"`
 	Routed    bool `json:"routed"`
 	Segmented bool `json:"segmented"`
-	// BytesOut and BytesIn are what all connections carried, at their senders
-	// and receivers; Orderly tells that they came to an end in time.
+	// BytesOut and BytesIn are what all connections carried, by the counts of their
+	// senders and receivers. Orderly tells that all of them ended in time.
 	BytesOut    uint64 `json:"bytes_out"`
 	BytesIn     uint64 `json:"bytes_in"`
 	Orderly     bool   `json:"orderly"`
 	MissedTurns uint64 `json:"missed_turns"` // packets that a paced flood had no room to send
-	// Lag is the furthest that a paced flood sent a packet behind its time, and
-	// Untimed counts datagrams that arrived at a receiver with no room for them.
+	// Lag is the longest time by which a paced flood sent a packet too late, and
+	// Untimed counts datagrams for which the receiver had no room.
 	Lag     time.Duration `json:"lag_ns"`
 	Untimed uint64        `json:"untimed,omitempty"`
-	// Refused counts verdicts that the kernel did not take, Undecodable
-	// messages that goipq could not read: none, or there is a bug.
+	// Refused counts verdicts that the kernel did not take, and Undecodable
+	// messages that goipq could not read. Any of these is a bug.
 	Refused     uint64 `json:"refused_verdicts"`
 	Undecodable uint64 `json:"undecodable"`
 	Lost        Losses `json:"lost"` // by cause
@@ -192,7 +192,7 @@ func (t *Tally) decided() uint64 { return t.Verdicts + t.Bypassed }
 
 func (r *Round) PerSecond(n uint64) float64 { return float64(n) / r.Window.Seconds() }
 
-// Ratio is not a number when there is nothing to divide by.
+// Ratio is a / b, or NaN when there is nothing to divide by.
 func Ratio(a, b uint64) float64 {
 	if b == 0 {
 		return math.NaN()

@@ -21,16 +21,16 @@ type Series struct {
 type Figure struct {
 	Label    string
 	Decimals int
-	// Better is 1 where more is better and -1 where less is; 0 where neither
-	// is, because the figure describes a run rather than its success.
+	// Better is 1 where more is better, -1 where less is, and 0 where neither is:
+	// the figure describes a run, not its success.
 	Better int
 	// judged tells that a run got slower when this got worse.
 	judged bool
 }
 
-// judgement is what the direction of metrics means. Others describe a run:
-// what was offered, how full batches were. What is lost of an overload follows
-// from what is decided, and is judged by that.
+// judgement says of metrics which direction is better, and whether a run is judged
+// by them. Other metrics describe a run: what was offered, how full batches were.
+// Loss under overload is not judged: it follows from what is decided, which is.
 var judgement = map[string]struct {
 	better int
 	judged bool
@@ -77,7 +77,7 @@ func modeSeries(prefix string, p *Parameters, modes []Mode) []Series {
 		add := func(s Series) {
 			if len(s.Values) > 0 {
 				s.Group = prefix + m.Name
-				// Without a queue it is not goipq that got slower.
+				// Without a queue it is the machine that got slower, not goipq.
 				s.judged = s.judged && m.Name != ModeUnqueued
 				all = append(all, s)
 			}
@@ -106,9 +106,9 @@ func modeSeries(prefix string, p *Parameters, modes []Mode) []Series {
 	return all
 }
 
-// peerSeries returns the figures of a comparison. Only goipq's own are judged,
-// and of those the ratios: they are formed within a round, so that a slower
-// machine does not count as a slower goipq.
+// peerSeries returns the figures of a comparison. Only goipq's ratios are judged:
+// they are formed within a round, so that a slower machine does not count as a
+// slower goipq.
 func peerSeries(rep *peers.Report) []Series {
 	var all []Series
 	for i := range rep.Contests {
@@ -136,7 +136,7 @@ func peerSeries(rep *peers.Report) []Series {
 				}
 			}
 			if c.LessIsBetter && c.Unit == "CPU ns/packet" {
-				cpu.Values = nil // the value says it
+				cpu.Values = nil // the value is the same
 			}
 			for k, base := range c.Bases {
 				byBase[k].Group = group
@@ -163,8 +163,8 @@ func (s *Series) Median() float64 {
 	return SpreadOf(append([]float64(nil), s.Values...)).Median
 }
 
-// worse reports by which share of the old median the new one is worse; it is
-// negative where it is better.
+// worse is by how much the new median is worse than the old one, as a share of
+// that. It is negative where the new one is better.
 func (f *Figure) worse(before, after float64) float64 {
 	if before == after {
 		return 0

@@ -31,10 +31,9 @@ type Soak struct {
 	Life     Life          `json:"life"`
 	Problems []string      `json:"problems"` // a sentence for each thing that did not stay flat
 
-	// Workers are those that the pool starts when there is work for them all, and
-	// Fresh are the bytes of the buffers that packets of this size use, some of them
-	// only when many wait. Both depend on the load of the moment, and so may come
-	// late.
+	// Workers is how many the pool starts once there is work for them all. Fresh is
+	// how many bytes of the buffers packets of this size use, once many wait. Both
+	// may come late in a run, and are no growth.
 	Workers int    `json:"-"`
 	Fresh   uint64 `json:"-"`
 }
@@ -56,8 +55,8 @@ func (k *Soak) quarter(n int) []Usage {
 	return k.Samples[len(k.Samples)*n/4 : len(k.Samples)*(n+1)/4]
 }
 
-// Judge writes down what did not stay flat. The first quarter is warm-up; the
-// medians of the second and the last are compared.
+// Judge writes down what did not stay flat. The first quarter is warm-up. The
+// medians of the second quarter and of the last are compared.
 func (k *Soak) Judge() {
 	problem := func(format string, args ...any) { k.Problems = append(k.Problems, fmt.Sprintf(format, args...)) }
 	if len(k.Samples) < FewestSamples {
@@ -84,10 +83,9 @@ func (k *Soak) Judge() {
 	}
 }
 
-// usageColumns are the parts of a usage, with how much each may grow and still
-// be flat: in percent, for what the allocator rounds, beyond that, for what the
-// Go runtime itself takes now and then, and for what is first used when the load
-// happens to be highest.
+// usageColumns are the parts of a usage, and how much each may grow and still count
+// as flat: a percentage for what the allocator rounds up, some slack for what the Go
+// runtime itself takes now and then, and what may come late.
 var usageColumns = []struct {
 	name           string
 	of             func(*Usage) uint64
@@ -125,8 +123,8 @@ func (k *Soak) Describe() string {
 		plain.Mebibytes(k.peak()), plain.Mebibytes(k.Idle.Resident), plain.Mebibytes(k.Buffers))
 }
 
-// Table returns a row for each part of the usage, and its name: when idle, in
-// each quarter of the run but the first, the most, and when all is over.
+// Table returns the names of the parts of the usage, and a row for each of them:
+// when idle, in each quarter but the first, the most, and when all is over.
 func (k *Soak) Table() (names []string, rows [][]string) {
 	for _, c := range usageColumns {
 		names = append(names, strings.TrimPrefix(c.name, "the "))

@@ -25,7 +25,7 @@ func SpreadOf(values []float64) Spread {
 	}
 }
 
-// setOfUnqueued sets OfUnqueued of all rounds.
+// setOfUnqueued compares each round with the unqueued one of the same number.
 func setOfUnqueued(p *Parameters, modes []Mode) {
 	i := slices.IndexFunc(modes, func(m Mode) bool { return m.Name == ModeUnqueued })
 	if i < 0 {
@@ -46,8 +46,8 @@ func setOfUnqueued(p *Parameters, modes []Mode) {
 	}
 }
 
-// summarise returns the spread of each metric that means something in a mode,
-// over the rounds in which it has a value; without any it is left out.
+// summarise returns the spread of each metric that means something in a mode, over
+// the rounds in which it has a value. A metric without any value is left out.
 func (p *Parameters) summarise(m *Mode) map[string]Spread {
 	summary := make(map[string]Spread)
 	for _, x := range metrics {

@@ -12,11 +12,11 @@ import (
 type Throughput struct {
 	// Rate is the spread of the searches' results in packets a second, as sent.
 	Rate Spread `json:"rate_per_second"`
-	// Resolution is how near to each other the lowest rate that lost packets
-	// and the highest that did not have come, as a share of the former.
+	// Resolution is how near the highest rate that lost nothing has come to the
+	// lowest rate that lost packets, as a share of the latter.
 	Resolution float64       `json:"resolution"`
 	Trial      time.Duration `json:"trial_ns"`
-	// Trials is how many a rate gets: it passes when most of them lose nothing.
+	// Trials is how many trials a rate gets. It passes when most of them lose nothing.
 	Trials   int      `json:"trials"`
 	Searches []Search `json:"searches"` // one for each round
 }
@@ -25,8 +25,8 @@ type Throughput struct {
 type Search struct {
 	Round int     `json:"round"`           // counted from 1
 	Rate  float64 `json:"rate_per_second"` // its result
-	// Limit is what kept the search from going higher: "loss", or "sender" when
-	// more could not be sent, and the result is a lower bound.
+	// Limit is what kept the search from going higher: "loss", or "sender" when no
+	// more could be sent. Then the result is a lower bound.
 	Limit  string   `json:"limit"`
 	Noise  []string `json:"noise,omitempty"` // a sentence for each thing that disturbed it
 	Trials []Trial  `json:"trials"`          // in the order in which they were made
@@ -41,7 +41,7 @@ const (
 // A Trial offers one rate for a time, then waits until all packets have come to
 // their end, and counts.
 type Trial struct {
-	Target float64 `json:"target_per_second"` // 0: as many as go
+	Target float64 `json:"target_per_second"` // 0: as many as possible
 	// Offered is the rate at which packets were sent, by the senders' own
 	// counts and clocks.
 	Offered  float64 `json:"offered_per_second"`
@@ -50,11 +50,11 @@ type Trial struct {
 	Verdicts uint64  `json:"verdicts"` // 0 without a queue
 	Lost     Losses  `json:"lost"`
 	Passed   bool    `json:"passed"` // nothing was lost, except by the handler
-	// Lag is the furthest that a packet came behind its time. Senders make up for
-	// what fills a quarter of the queue, and leave the rest.
+	// Lag is the longest time by which a packet was sent too late. Senders catch up
+	// with what fills a quarter of the queue, and leave out the rest.
 	Lag time.Duration `json:"lag_ns"`
-	// Void says why the senders did not offer what they should; such trials were
-	// made anew, unless there were several of a rate.
+	// Void says why the senders did not offer what they should have. Such a trial is
+	// repeated, unless there were several of its rate.
 	Void string `json:"void,omitempty"`
 }
 
