@@ -18,8 +18,8 @@ const (
 // A Report is all that one run of bench/peers has measured. Times in fields
 // ending in _ns are nanoseconds.
 type Report struct {
-	Kind        string    `json:"kind"`   // Kind
-	Schema      int       `json:"schema"` // Schema
+	Kind        string    `json:"kind"`   // "goipq peers"
+	Schema      int       `json:"schema"` // version of the format
 	Time        time.Time `json:"time"`   // when the run began
 	Interrupted bool      `json:"interrupted"`
 	Machine     Machine   `json:"machine"`

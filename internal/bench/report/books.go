@@ -9,11 +9,11 @@ import (
 // The Books hold what became of every packet sent, over all rounds, warm-ups
 // and interrupted rounds included.
 type Books struct {
-	Balanced bool   `json:"balanced"`
-	Sent     uint64 `json:"sent"`  // counted by the floods
-	Ruled    uint64 `json:"ruled"` // counted by the rule that queues
-	Received uint64 `json:"received"`
-	Verdicts uint64 `json:"verdicts"`
+	Balanced bool   `json:"balanced"` // there are no problems
+	Sent     uint64 `json:"sent"`     // counted by the floods
+	Ruled    uint64 `json:"ruled"`    // counted by the rule that queues
+	Received uint64 `json:"received"` // by the consumer
+	Verdicts uint64 `json:"verdicts"` // given to the kernel
 	Accepted uint64 `json:"accepted"` // of the verdicts
 	Bypassed uint64 `json:"bypassed"` // by the kernel, in front of the queue
 	Arrived  uint64 `json:"arrived"`  // at the other end, behind the queue

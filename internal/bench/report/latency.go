@@ -10,13 +10,13 @@ import (
 // A Latency is how long things took. Its percentiles are upper bounds, less
 // than 1 % above the value itself.
 type Latency struct {
-	Count uint64        `json:"count"`
-	P50   time.Duration `json:"p50_ns"`
+	Count uint64        `json:"count"`  // of what was timed
+	P50   time.Duration `json:"p50_ns"` // median
 	P90   time.Duration `json:"p90_ns"`
 	P99   time.Duration `json:"p99_ns"`
 	P999  time.Duration `json:"p999_ns"`
-	P9999 time.Duration `json:"p9999_ns"`
-	Max   time.Duration `json:"max_ns"`
+	P9999 time.Duration `json:"p9999_ns"` // 99.99 % took this long or less
+	Max   time.Duration `json:"max_ns"`   // longest
 	// Points are the distribution, for a plot: ascending, and denser towards 100
 	// percent, as the axis of an HDR plot is. Only all rounds together have them.
 	Points []Percentile `json:"points,omitempty"`
@@ -24,8 +24,8 @@ type Latency struct {
 
 // A Percentile is one point of a latency's distribution.
 type Percentile struct {
-	Percent float64       `json:"percent"`
-	Time    time.Duration `json:"ns"`
+	Percent float64       `json:"percent"` // of all
+	Time    time.Duration `json:"ns"`      // that they took, or less
 }
 
 // Times say how many things took how long. The durations are upper bounds.

@@ -6,8 +6,8 @@ import (
 	"github.com/goipq/goipq/internal/bench/plain"
 )
 
-// Losses tell where packets ended before the far end. The handler dropped those
-// of Handler, and the kernel lost the others.
+// Losses tell where packets ended before the far end. The kernel lost them, except
+// those that the handler dropped.
 type Losses struct {
 	// QueueFull counts packets that found the queue full (queue_dropped), and
 	// SocketFull those that found its socket's buffer full (queue_user_dropped).

@@ -9,30 +9,30 @@ import (
 // Parameters are the flags, and what follows from them.
 type Parameters struct {
 	Modes       []string      `json:"modes"`
-	Duration    time.Duration `json:"duration_ns"` // measured time for each mode
-	Rounds      int           `json:"rounds"`
-	Window      time.Duration `json:"window_ns"`          // measured time of one round
-	WarmUp      time.Duration `json:"warm_up_ns"`         // before each window
-	Latency     bool          `json:"latency"`            // datagrams are timed
-	Soak        time.Duration `json:"soak_ns,omitempty"`  // time for each mode, without rounds
-	Trial       time.Duration `json:"trial_ns,omitempty"` // of a throughput run, which has no windows
-	Rate        float64       `json:"rate_per_second"`    // of all floods; 0: as many as possible
-	Scenario    string        `json:"scenario"`
-	Handler     string        `json:"handler"`
+	Duration    time.Duration `json:"duration_ns"`              // measured time for each mode
+	Rounds      int           `json:"rounds"`                   // of each mode
+	Window      time.Duration `json:"window_ns"`                // measured time of one round
+	WarmUp      time.Duration `json:"warm_up_ns"`               // before each window
+	Latency     bool          `json:"latency"`                  // datagrams are timed
+	Soak        time.Duration `json:"soak_ns,omitempty"`        // time for each mode, without rounds
+	Trial       time.Duration `json:"trial_ns,omitempty"`       // of a throughput run, which has no windows
+	Rate        float64       `json:"rate_per_second"`          // of all floods; 0: as many as possible
+	Scenario    string        `json:"scenario"`                 // as -scenario takes it
+	Handler     string        `json:"handler"`                  // as -handler takes it
 	Bypass      *float64      `json:"bypass_percent,omitempty"` // of the flows
-	IPv6        bool          `json:"ipv6"`
-	TCP         bool          `json:"tcp"`        // connections are measured, and flows counts them
-	GSO         bool          `json:"gso"`        // super-packets are queued whole
-	IMIX        bool          `json:"imix"`       // a mix of sizes
-	Size        int           `json:"size_bytes"` // from the IP header on, unless TCP or IMIX
-	Flows       int           `json:"flows"`      // of each flood
-	Queues      int           `json:"queues"`
-	MaxQueueLen int           `json:"maxlen"`  // packets, each queue
-	Batch       int           `json:"batch"`   // packets for one recvmmsg; 0: the mode's default
-	Workers     int           `json:"workers"` // in the pool
-	BusyPoll    time.Duration `json:"busy_poll_ns"`
-	Pin         bool          `json:"pin"`
-	Replies     bool          `json:"replies"` // the kernel answers what was accepted
+	IPv6        bool          `json:"ipv6"`                     // instead of IPv4
+	TCP         bool          `json:"tcp"`                      // connections are measured, and flows counts them
+	GSO         bool          `json:"gso"`                      // super-packets are queued whole
+	IMIX        bool          `json:"imix"`                     // a mix of sizes
+	Size        int           `json:"size_bytes"`               // from the IP header on, unless TCP or IMIX
+	Flows       int           `json:"flows"`                    // of each flood
+	Queues      int           `json:"queues"`                   // each with a receive loop
+	MaxQueueLen int           `json:"maxlen"`                   // packets, each queue
+	Batch       int           `json:"batch"`                    // packets for one recvmmsg; 0: the mode's default
+	Workers     int           `json:"workers"`                  // in the pool
+	BusyPoll    time.Duration `json:"busy_poll_ns"`             // for which a receive loop looks for packets before it sleeps
+	Pin         bool          `json:"pin"`                      // each receive loop has a CPU of its own
+	Replies     bool          `json:"replies"`                  // the kernel answers what was accepted
 }
 
 // The ways of running handlers.

@@ -13,7 +13,7 @@ const schema = 3
 // figures, and what they sum up to. Times in fields ending in _ns are
 // nanoseconds.
 type Report struct {
-	Schema      int        `json:"schema"`
+	Schema      int        `json:"schema"`      // version of the format
 	Kind        string     `json:"kind"`        // "rounds", "throughput" or "soak"
 	Time        time.Time  `json:"time"`        // when the run began
 	Interrupted bool       `json:"interrupted"` // a signal ended it early
@@ -50,8 +50,8 @@ type Machine struct {
 	Arch   string `json:"arch"`   // GOARCH
 	CPU    string `json:"cpu"`    // model name, "" where the kernel has none
 	CPUs   int    `json:"cpus"`   // that the process may use
-	Go     string `json:"go"`
-	Goipq  string `json:"goipq"` // version of the main module
+	Go     string `json:"go"`     // runtime.Version
+	Goipq  string `json:"goipq"`  // version of the main module
 }
 
 // A Setup is where the run was made.
@@ -63,7 +63,7 @@ type Setup struct {
 	// target" or, without a queue, "".
 	Rule string `json:"rule"`
 	Placement
-	GOMAXPROCS int `json:"gomaxprocs"`
+	GOMAXPROCS int `json:"gomaxprocs"` // of this process
 	// SendBuffer is the size in bytes of each flood's send buffer; 0: larger
 	// than any queue.
 	SendBuffer int `json:"send_buffer_bytes"`

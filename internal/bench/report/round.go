@@ -13,9 +13,9 @@ import (
 // A Round is one queue's life. The figures at its top are those of the
 // measured window.
 type Round struct {
-	Round   int           `json:"round"`   // counted from 1
-	Partial bool          `json:"partial"` // a signal cut the window short
-	Window  time.Duration `json:"window_ns"`
+	Round   int           `json:"round"`     // counted from 1
+	Partial bool          `json:"partial"`   // a signal cut the window short
+	Window  time.Duration `json:"window_ns"` // measured time
 	// OfUnqueued is the figure that the scenario is judged by, as a share of that in
 	// the unqueued round of the same number; 0 without one.
 	OfUnqueued float64       `json:"of_unqueued,omitempty"`
@@ -25,8 +25,8 @@ type Round struct {
 	CPUUser   time.Duration `json:"cpu_user_ns"`
 	CPUSystem time.Duration `json:"cpu_system_ns"`
 	LoadCPU   time.Duration `json:"load_cpu_ns"` // of the processes that send and receive
-	Machine   MachineCPU    `json:"machine_cpu"`
-	Mallocs   uint64        `json:"mallocs"` // objects allocated
+	Machine   MachineCPU    `json:"machine_cpu"` // of all CPUs
+	Mallocs   uint64        `json:"mallocs"`     // objects allocated
 	Tally
 	Latency *Latency `json:"latency,omitempty"` // of churn's connections, or of datagrams with -latency
 	// Noise has a sentence for each thing that disturbed the round.
@@ -46,12 +46,12 @@ type Tally struct {
 	Ruled    uint64 `json:"ruled"`    // packets that came to the rule that queues
 	Bypassed uint64 `json:"bypassed"` // packets that the kernel accepted before that
 	Arrived  uint64 `json:"arrived"`  // packets that came to the other end
-	Received uint64 `json:"received"`
-	Batches  uint64 `json:"batches"` // recvmmsg calls that brought any
+	Received uint64 `json:"received"` // by the consumer
+	Batches  uint64 `json:"batches"`  // recvmmsg calls that brought any
 	// BatchSizes counts Batches by how many packets they brought: item i those
 	// with 2^i or more, and fewer than 2^(i+1).
 	BatchSizes BatchSizes `json:"batch_sizes"`
-	Verdicts   uint64     `json:"verdicts"`
+	Verdicts   uint64     `json:"verdicts"` // given to the kernel
 	Accepted   uint64     `json:"accepted"` // of the verdicts
 	// HandlerDropped counts the verdicts that drop.
 	HandlerDropped uint64 `json:"handler_dropped"`
@@ -71,9 +71,9 @@ type Tally struct {
 
 // A Delivery is what a load has done.
 type Delivery struct {
-	Bytes       uint64 `json:"bytes,omitempty"`       // of TCP's payload that was received
-	Connections uint64 `json:"connections,omitempty"` // that were begun, answered and ended
-	Failed      uint64 `json:"failed_connections,omitempty"`
+	Bytes       uint64 `json:"bytes,omitempty"`              // of TCP's payload that was received
+	Connections uint64 `json:"connections,omitempty"`        // that were begun, answered and ended
+	Failed      uint64 `json:"failed_connections,omitempty"` // that ended before that
 }
 
 func (d Delivery) minus(before Delivery) Delivery {

@@ -86,7 +86,7 @@ func (d *schemaDoc) types(t *testing.T, folder, root, anchor string) {
 			t.Fatalf("no type %s in %s", name, folder)
 		}
 		fmt.Fprintf(d, "\n<a id=\"%s%s\"></a>\n\n### %s\n\n%s\n\n| field | is | meaning |\n|---|---|---|\n",
-			anchor, name, name, sentence(all, spec.doc))
+			anchor, name, name, sentence(all, &typeSpec{}, spec.doc))
 		for _, used := range d.rows(all, spec, anchor) {
 			if !slices.Contains(done, used) {
 				done = append(done, used)
@@ -109,7 +109,7 @@ func (d *schemaDoc) rows(all map[string]*typeSpec, spec *typeSpec, anchor string
 			continue
 		}
 		comment := f.Doc.Text() + " " + f.Comment.Text()
-		text := sentence(all, comment)
+		text := sentence(all, spec, comment)
 		// A comment that speaks of several fields stands at the first of them.
 		if text != "" {
 			above = comment
@@ -208,27 +208,42 @@ func jsonType(all map[string]*typeSpec, e ast.Expr, anchor string) (string, []st
 
 func notInName(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) }
 
+// A capitalised word may be Go's name of a field; an abbreviation is none.
+var capitalised = regexp.MustCompile(`\b[A-Z]\w*[a-z]\w*\b`)
+
 // goName is a word as only Go's names are written.
-var goName = regexp.MustCompile(`\b[A-Z][a-z]+[A-Z]\w*\b`)
+var goName = regexp.MustCompile(`^[A-Z][a-z]+[A-Z]\w*$`)
 
 // sentence is a comment on one line, with Go's names of fields as they are in
-// JSON.
-func sentence(all map[string]*typeSpec, text string) string {
+// JSON: any of the type that it stands at, and those of others that cannot be
+// anything else.
+func sentence(all map[string]*typeSpec, at *typeSpec, text string) string {
 	text = strings.Join(strings.Fields(text), " ")
 	text = strings.ReplaceAll(text, "|", `\|`)
-	return goName.ReplaceAllStringFunc(text, func(name string) string {
+	return capitalised.ReplaceAllStringFunc(text, func(name string) string {
+		if tag := at.tag(name); tag != "" {
+			return "`" + tag + "`"
+		}
 		for _, in := range slices.Sorted(maps.Keys(all)) {
-			if all[in].st == nil {
-				continue
-			}
-			for _, f := range all[in].st.Fields.List {
-				if len(f.Names) == 1 && f.Names[0].Name == name && tagOf(f) != "" {
-					return "`" + tagOf(f) + "`"
-				}
+			if tag := all[in].tag(name); tag != "" && goName.MatchString(name) {
+				return "`" + tag + "`"
 			}
 		}
 		return name
 	})
+}
+
+// tag is the name in JSON of one of the type's fields, or "".
+func (spec *typeSpec) tag(name string) string {
+	if spec.st == nil {
+		return ""
+	}
+	for _, f := range spec.st.Fields.List {
+		if len(f.Names) == 1 && f.Names[0].Name == name {
+			return tagOf(f)
+		}
+	}
+	return ""
 }
 
 // tagOf is a field's name in JSON.

@@ -14,22 +14,22 @@ type Usage struct {
 	At          time.Duration `json:"at_ns"`           // since the load began; 0 before it
 	Resident    uint64        `json:"resident_bytes"`  // memory
 	Heap        uint64        `json:"live_heap_bytes"` // what is left after a garbage collection
-	Goroutines  int           `json:"goroutines"`
-	Descriptors int           `json:"descriptors"` // open files and sockets
+	Goroutines  int           `json:"goroutines"`      // of this process
+	Descriptors int           `json:"descriptors"`     // open files and sockets
 }
 
 // A Soak is a long run of one mode, and what the process held meanwhile.
 type Soak struct {
-	Mode     string        `json:"mode"`
-	Duration time.Duration `json:"duration_ns"` // that it ran under load
-	Before   Usage         `json:"before"`      // without the queue
-	Idle     Usage         `json:"idle"`        // the queue is served, nothing is sent
-	After    Usage         `json:"after"`       // the queue is closed
-	Whole    bool          `json:"whole"`       // no signal cut it short
-	Buffers  uint64        `json:"buffer_bytes"`
-	Samples  []Usage       `json:"samples"`
-	Life     Life          `json:"life"`
-	Problems []string      `json:"problems"` // a sentence for each thing that did not stay flat
+	Mode     string        `json:"mode"`         // "inline" or "pool"
+	Duration time.Duration `json:"duration_ns"`  // that it ran under load
+	Before   Usage         `json:"before"`       // without the queue
+	Idle     Usage         `json:"idle"`         // the queue is served, nothing is sent
+	After    Usage         `json:"after"`        // the queue is closed
+	Whole    bool          `json:"whole"`        // no signal cut it short
+	Buffers  uint64        `json:"buffer_bytes"` // what the packet buffers may come to
+	Samples  []Usage       `json:"samples"`      // under load
+	Life     Life          `json:"life"`         // what the books are made from
+	Problems []string      `json:"problems"`     // a sentence for each thing that did not stay flat
 
 	// Workers is how many the pool starts once there is work for them all. Fresh is
 	// how many bytes of the buffers packets of this size use, once many wait. Both

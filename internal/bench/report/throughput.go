@@ -15,7 +15,7 @@ type Throughput struct {
 	// Resolution is how near the highest rate that lost nothing has come to the
 	// lowest rate that lost packets, as a share of the latter.
 	Resolution float64       `json:"resolution"`
-	Trial      time.Duration `json:"trial_ns"`
+	Trial      time.Duration `json:"trial_ns"` // of each trial
 	// Trials is how many trials a rate gets. It passes when most of them lose nothing.
 	Trials   int      `json:"trials"`
 	Searches []Search `json:"searches"` // one for each round
@@ -48,8 +48,8 @@ type Trial struct {
 	Sent     uint64  `json:"sent"`     // by the senders' own count
 	Arrived  uint64  `json:"arrived"`  // by the kernel's count at the far end
 	Verdicts uint64  `json:"verdicts"` // 0 without a queue
-	Lost     Losses  `json:"lost"`
-	Passed   bool    `json:"passed"` // nothing was lost, except by the handler
+	Lost     Losses  `json:"lost"`     // by cause
+	Passed   bool    `json:"passed"`   // nothing was lost, except by the handler
 	// Lag is the longest time by which a packet was sent too late. Senders catch up
 	// with what fills a quarter of the queue, and leave out the rest.
 	Lag time.Duration `json:"lag_ns"`
