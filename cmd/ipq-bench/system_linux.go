@@ -8,8 +8,9 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/goipq/goipq/internal/bench/report"
 	"golang.org/x/sys/unix"
+
+	"github.com/goipq/goipq/internal/bench/report"
 )
 
 // keepTo moves every thread of this process to cpus; later ones inherit it.

@@ -4,8 +4,9 @@ import (
 	"io"
 	"os"
 
-	"github.com/goipq/goipq/internal/output"
 	"golang.org/x/term"
+
+	"github.com/goipq/goipq/internal/output"
 )
 
 // TerminalWidth returns how many columns the terminal has that w is. It returns 0

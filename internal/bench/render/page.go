@@ -2,10 +2,6 @@ package render
 
 import (
 	"bytes"
-
-	"github.com/goipq/goipq/internal/bench/plain"
-	"github.com/goipq/goipq/internal/bench/report"
-
 	_ "embed"
 	"fmt"
 	"html/template"
@@ -14,6 +10,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/goipq/goipq/internal/bench/plain"
+	"github.com/goipq/goipq/internal/bench/report"
 	"github.com/goipq/goipq/internal/peers"
 	"github.com/goipq/goipq/internal/plot"
 )
