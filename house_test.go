@@ -23,7 +23,9 @@ const module = "github.com/goipq/goipq"
 // folders of this module and other modules, each with all below it. Tests, and
 // folders without any line, are free.
 var mayImport = map[string][]string{
-	"ipq":               {"worker", "ring", "internal/zerocopy", "internal/nfsock", "internal/netns", "golang.org/x/sys"},
+	"ipq":               {"worker", "ring", "internal/zerocopy", "internal/nfsock", "internal/netns", "internal/seam", "golang.org/x/sys"},
+	"ipq/ipqtest":       {"ipq", "internal/fakekernel", "internal/nfsock", "internal/seam", "internal/zerocopy", "github.com/gopacket/gopacket"},
+	"internal/seam":     {"ring", "internal/nfsock"},
 	"ipq/bypass":        {"ipq", "internal/nftexpr", "internal/netns", "golang.org/x/sys", "github.com/cilium/ebpf", "github.com/google/nftables"},
 	"worker":            {"github.com/panjf2000/ants/v2"},
 	"ring":              {"golang.org/x/sys"},

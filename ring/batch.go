@@ -76,6 +76,19 @@ func (b *Batch) Slot(i int) []byte {
 // [Config.VerdictSize] bytes. The ring never reads it.
 func (b *Batch) Verdicts() []byte { return b.verdicts }
 
+// Append adds a datagram to those that the last Recv brought, as if it had brought it,
+// cut to [Config.RecvSize]. It reports false, and adds nothing, when the batch is full.
+// It is for datagrams that come from elsewhere than a socket.
+func (b *Batch) Append(datagram []byte) bool {
+	if b.n == b.slots {
+		return false
+	}
+	n := copy(b.slab[b.n*b.stride:][:b.recvSize], datagram)
+	b.setReceived(b.n, n, n < len(datagram))
+	b.n++
+	return true
+}
+
 func (b *Batch) take() {
 	if !b.state.CompareAndSwap(inRing, taken) {
 		panic("ring: batch on the free stack is in use")

@@ -4,9 +4,12 @@ package ring
 
 import "syscall"
 
-type batchSys struct{ lens []int }
+type batchSys struct {
+	lens []int
+	cut  []bool
+}
 
-func (s *batchSys) link(b *Batch) { s.lens = make([]int, b.slots) }
+func (s *batchSys) link(b *Batch) { s.lens, s.cut = make([]int, b.slots), make([]bool, b.slots) }
 
 // Recv needs recvmmsg(2), which this system does not have: it returns ENOSYS,
 // which matches [errors.ErrUnsupported].
@@ -14,5 +17,7 @@ func (b *Batch) Recv(int) (int, syscall.Errno) { return 0, syscall.ENOSYS }
 
 func (b *Batch) received(i int) int { return b.sys.lens[i] }
 
+func (b *Batch) setReceived(i, n int, cut bool) { b.sys.lens[i], b.sys.cut[i] = n, cut }
+
 // Truncated reports whether datagram i lost its end.
-func (b *Batch) Truncated(int) bool { return false }
+func (b *Batch) Truncated(i int) bool { return b.sys.cut[i] }

@@ -71,6 +71,14 @@ func (b *Batch) Recv(fd int) (int, syscall.Errno) {
 
 func (b *Batch) received(i int) int { return int(b.sys.hdrs[i].len) }
 
+func (b *Batch) setReceived(i, n int, cut bool) {
+	h := &b.sys.hdrs[i]
+	h.len, h.hdr.Flags = uint32(n), 0
+	if cut {
+		h.hdr.Flags = unix.MSG_TRUNC
+	}
+}
+
 // Truncated reports whether datagram i was longer than [Config.RecvSize] and
 // lost its end.
 func (b *Batch) Truncated(i int) bool { return b.sys.hdrs[i].hdr.Flags&unix.MSG_TRUNC != 0 }

@@ -173,3 +173,26 @@ func mustPanic(t *testing.T, what string, f func()) {
 	}()
 	f()
 }
+
+// Datagrams can be put into a batch as if they had been received.
+func TestAppend(t *testing.T) {
+	b := mustNew(t, small).TryGet()
+	long := make([]byte, small.RecvSize+1)
+	long[0] = 7
+	for i, d := range [][]byte{{1, 2, 3}, {}, long, {4}} {
+		if !b.Append(d) || b.Len() != i+1 {
+			t.Fatalf("datagram %d is not added: %d", i, b.Len())
+		}
+		got := b.Msg(i)
+		if want := d[:min(len(d), small.RecvSize)]; string(got) != string(want) || b.Truncated(i) != (len(want) < len(d)) {
+			t.Errorf("datagram %d: % x, cut %v", i, got, b.Truncated(i))
+		}
+	}
+	if b.Append([]byte{5}) {
+		t.Error("more than Slots")
+	}
+	b.Recycle()
+	if b.Len() != 0 || !b.Append([]byte{6}) || b.Truncated(0) || b.Msg(0)[0] != 6 {
+		t.Errorf("after Recycle: %d, % x", b.Len(), b.Msg(0))
+	}
+}

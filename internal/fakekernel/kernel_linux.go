@@ -21,6 +21,7 @@ type Kernel struct {
 	raw    syscall.RawConn // of file
 	conn   *netlink.Conn
 	direct bool          // verdicts are taken within SendMsg
+	memory *memory       // takes the place of the socket pair, if not nil
 	done   chan struct{} // closed when serve has ended
 
 	mu     sync.Mutex

@@ -1,6 +1,7 @@
 package fakekernel
 
 import (
+	"context"
 	"errors"
 	"os"
 	"syscall"
@@ -58,6 +59,9 @@ func (k *Kernel) deliver(p *Packet, tag uint32, strict, wait bool) (id uint32, f
 	if err != unix.EAGAIN {
 		return id, fate, err
 	}
+	if k.memory != nil {
+		return k.deliverToMemory(p, tag, strict)
+	}
 	if werr := k.raw.Write(func(uintptr) bool {
 		k.mu.Lock()
 		defer k.mu.Unlock()
@@ -70,6 +74,15 @@ func (k *Kernel) deliver(p *Packet, tag uint32, strict, wait bool) (id uint32, f
 		return 0, NoListener, nil // the queue was unbound meanwhile
 	}
 	return id, fate, err
+}
+
+// deliverToMemory waits until there is room.
+func (k *Kernel) deliverToMemory(p *Packet, tag uint32, strict bool) (id uint32, fate Fate, err error) {
+	werr := k.await(context.Background(), func() bool {
+		id, fate, err = k.enqueue(p, tag, strict, true)
+		return err != unix.EAGAIN
+	})
+	return id, fate, errors.Join(err, werr)
 }
 
 // enqueue does what nfqnl_enqueue_packet does. With wait it does nothing, and
@@ -147,8 +160,11 @@ func (k *Kernel) Send(b []byte) error {
 func (k *Kernel) send(b []byte) error { return os.NewSyscallError("write", k.write(b)) }
 
 func (k *Kernel) write(b []byte) error {
-	if k.fd < 0 {
+	switch {
+	case k.fd < 0:
 		return syscall.EBADF
+	case k.memory != nil:
+		return k.memory.write(b, k.fd)
 	}
 	_, err := unix.Write(k.fd, b)
 	return err

@@ -8,11 +8,13 @@ import (
 
 // A Packet is what a test queues. Its id is given by the queue.
 type Packet struct {
+	Family   uint8  // of the hook; 0 means AF_INET
 	Protocol uint16 // EtherType; 0 means by the version of Payload
 	Hook     uint8
 	Mark     uint32 // not sent if 0, as by the kernel
 	CapLen   uint32 // the true length of a truncated packet; likewise
 	SkbInfo  uint32 // likewise
+	Attrs    []byte // more attributes, see Attr
 	Payload  []byte // nil: no such attribute, as with NFQNL_COPY_META
 	// Raw, if not nil, takes the place of all attributes but the header.
 	Raw []byte
@@ -48,7 +50,11 @@ func (p *Packet) AppendMessage(b []byte, queue uint16, id uint32) []byte {
 	start := len(b)
 	var header [zerocopy.HeaderLen]byte
 	b = append(b, header[:]...)
-	b = append(b, 2, 0) // AF_INET, NFNETLINK_V0
+	family := p.Family
+	if family == 0 {
+		family = 2 // AF_INET
+	}
+	b = append(b, family, 0) // NFNETLINK_V0
 	b = binary.BigEndian.AppendUint16(b, queue)
 
 	if p.Damage != NoHeader {
@@ -62,6 +68,7 @@ func (p *Packet) AppendMessage(b []byte, queue uint16, id uint32) []byte {
 	} else {
 		b = appendU32(b, zerocopy.AttrMark, p.Mark)
 		b = p.appendDamage(b)
+		b = append(b, p.Attrs...)
 		b = appendU32(b, zerocopy.AttrCapLen, p.CapLen)
 		b = appendU32(b, zerocopy.AttrSkbInfo, p.SkbInfo)
 		if p.Payload != nil {

@@ -14,9 +14,19 @@ const (
 	maxNames = 4096
 )
 
+// SetNames gives interfaces these names, by index. It is for tests.
+func (s *Socket) SetNames(names map[int]string) { s.names.fixed = names }
+
+// Unconnected returns a Socket that is none: it knows the names of interfaces, and how
+// large payloads may be. It is for tests.
+func Unconnected(names map[int]string) *Socket {
+	return &Socket{sendLimit: MaxSendLimit, names: nameCache{fixed: names}}
+}
+
 // nameCache remembers interface names. Readers take no lock.
 type nameCache struct {
-	mu    sync.Mutex // of writers
+	fixed map[int]string // not nil: all that there are
+	mu    sync.Mutex     // of writers
 	names atomic.Pointer[map[int]cachedName]
 }
 
@@ -30,6 +40,9 @@ type cachedName struct {
 func (s *Socket) InterfaceName(index int) string {
 	if index <= 0 {
 		return ""
+	}
+	if s.names.fixed != nil {
+		return s.names.fixed[index]
 	}
 	now := time.Now()
 	if m := s.names.names.Load(); m != nil {

@@ -51,6 +51,10 @@ type Socket struct {
 	unbindErr  error
 }
 
+// MaxSendLimit is the most that one write has: two of the largest payloads with
+// what goes with them.
+const MaxSendLimit = 2 * (zerocopy.MaxCopyRange + zerocopy.MaxVerdictLen + 3)
+
 // Queue returns the number of the queue.
 func (s *Socket) Queue() uint16 { return s.queue }
 

@@ -11,9 +11,6 @@ import (
 )
 
 const (
-	// MaxSendLimit is the most that one write has: two of the largest payloads with
-	// what goes with them.
-	MaxSendLimit = 2 * (zerocopy.MaxCopyRange + zerocopy.MaxVerdictLen + 3)
 	// sendOverhead is what netlink_sendmsg keeps free of SO_SNDBUF.
 	sendOverhead = 32
 	// maxAutoReadBuffer bounds the receive buffer that is sized from QueueLen.
