@@ -53,10 +53,6 @@ func Enter() error {
 	if err != nil {
 		return err
 	}
-	exe, err := os.Executable()
-	if err != nil {
-		return fmt.Errorf("netlab: find the program to run again: %w", err)
-	}
 	report, childReport, err := os.Pipe()
 	if err != nil {
 		return fmt.Errorf("netlab: %w", err)
@@ -72,7 +68,9 @@ func Enter() error {
 		attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}}
 	}
 	cmd := &exec.Cmd{
-		Path: exe,
+		// Not os.Executable: it may be in a folder that this user may not enter, as
+		// what go run builds for root is.
+		Path: "/proc/self/exe",
 		Args: os.Args,
 		Env: append(os.Environ(),
 			envHome+"="+home,

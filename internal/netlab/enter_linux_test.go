@@ -236,6 +236,32 @@ func TestOrdinaryUser(t *testing.T) {
 	}
 }
 
+// The program may be in a folder that the user may not enter, as what go run builds
+// for root is.
+func TestEnterFromAFolderOutOfReach(t *testing.T) {
+	labtest.Need(t)
+	if !netlab.Privileged() {
+		t.Skip("needs root of the machine, to become somebody else")
+	}
+	name := filepath.Join(t.TempDir(), "netlab.test")
+	if err := errors.Join(copyProgram(name, "/proc/self/exe"), os.Chmod(filepath.Dir(name), 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	exe, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer exe.Close()
+	const nobody = 65534
+	cmd := exec.Command(fmt.Sprintf("/proc/self/fd/%d", exe.Fd()), "word")
+	cmd.Dir = "/"
+	cmd.Env = append(homeEnv(), envRole+"=describe", "GORACE=atexit_sleep_ms=0")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	if out, err := cmd.CombinedOutput(); string(out) != `true ["word"] ` || cmd.ProcessState.ExitCode() != 7 {
+		t.Errorf("%q, %v", out, err)
+	}
+}
+
 // envOrdinary tells the tests that they run as an ordinary user.
 const envOrdinary = "NETLAB_TEST_ORDINARY"
 
