@@ -122,41 +122,6 @@ func TestFileSize(t *testing.T) {
 	}
 }
 
-// go test hands -soak to the test binary of every package, and one that does not
-// know the flag fails.
-func TestSoakEverywhere(t *testing.T) {
-	nested, knows := nestedModules(t), map[string]bool{}
-	for name, source := range goFiles(t) {
-		folder := path.Dir(name)
-		if strings.HasSuffix(name, "_test.go") && !slices.ContainsFunc(nested, func(m string) bool {
-			return folder == m || strings.HasPrefix(folder, m+"/")
-		}) {
-			knows[folder] = knows[folder] || slices.Contains(imports(t, name, source), module+"/internal/soak")
-		}
-	}
-	for folder, ok := range knows {
-		if !ok {
-			t.Errorf("no test of %s imports internal/soak", folder)
-		}
-	}
-}
-
-// nestedModules returns the folders of the modules below this one, whose tests
-// are none of go test ./... here.
-func nestedModules(t *testing.T) (folders []string) {
-	t.Helper()
-	err := filepath.WalkDir(".", func(name string, entry fs.DirEntry, err error) error {
-		if folder := path.Dir(filepath.ToSlash(name)); err == nil && entry.Name() == "go.mod" && folder != "." {
-			folders = append(folders, folder)
-		}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return folders
-}
-
 // goFiles returns the sources of this repository, by their paths with slashes.
 func goFiles(t *testing.T) map[string][]byte {
 	t.Helper()

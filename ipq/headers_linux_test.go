@@ -125,7 +125,7 @@ func compareWithKernel(t *testing.T, o oracle) {
 
 	rng := rand.New(rand.NewPCG(15, 16))
 	packets := 0
-	for end := time.Now().Add(soak.Duration(0)); packets < 4096 || time.Now().Before(end); packets += window {
+	for end := time.Now().Add(soak.Duration(t, 0)); packets < 4096 || time.Now().Before(end); packets += window {
 		var refused []uint16
 		mu.Lock()
 		clear(sent)

@@ -40,9 +40,9 @@ func TestPropertySchedules(t *testing.T) {
 	runSchedules(t, size, func(packets uint64) bool { return packets < total })
 }
 
-// TestPropertySoak is TestPropertySchedules for as long as -soak says.
+// TestPropertySoak is TestPropertySchedules for as long as GOIPQ_SOAK says.
 func TestPropertySoak(t *testing.T) {
-	end := time.Now().Add(soak.Duration(time.Second))
+	end := time.Now().Add(soak.Duration(t, time.Second))
 	runSchedules(t, func() int { return usualSize }, func(uint64) bool { return time.Now().Before(end) })
 }
 

@@ -17,9 +17,9 @@ import (
 )
 
 // A long run on the real kernel loses no packet, decides none twice, and holds
-// no more at its end than after its start. How long, -soak says.
+// no more at its end than after its start. How long, GOIPQ_SOAK says.
 //
-//	go test ./ipq -run KernelSoak -soak 60s -v
+//	GOIPQ_SOAK=60s go test ./ipq -run KernelSoak -v
 func TestKernelSoak(t *testing.T) {
 	eachMode(t, func(t *testing.T, workers int) {
 		ns := labtest.New(t)
@@ -57,7 +57,7 @@ func soakFlood(t *testing.T, ns *netlab.NS, q *Queue) (sent uint64) {
 	t.Helper()
 	f := startFlood(t, ns, flood.Config{Window: 256, Timeout: time.Minute})
 	const samples = 16
-	duration := soak.Duration(time.Second)
+	duration := soak.Duration(t, time.Second)
 	var held []holding
 	tick := time.NewTicker(duration / samples)
 	defer tick.Stop()

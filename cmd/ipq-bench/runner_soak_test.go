@@ -3,7 +3,6 @@ package main
 import (
 	"testing"
 
-	_ "github.com/goipq/goipq/internal/soak"
 	"github.com/goipq/goipq/ipq"
 )
 

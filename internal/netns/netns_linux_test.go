@@ -7,8 +7,6 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
-
-	_ "github.com/goipq/goipq/internal/soak"
 )
 
 const own = "/proc/thread-self/ns/net"

@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"github.com/goipq/goipq/internal/fakekernel"
-	_ "github.com/goipq/goipq/internal/soak"
 	"github.com/goipq/goipq/internal/zerocopy"
 )
 

@@ -14,7 +14,6 @@ import (
 	"github.com/goipq/goipq/internal/netlab"
 	"github.com/goipq/goipq/internal/netlab/labtest"
 	"github.com/goipq/goipq/internal/nftexpr"
-	_ "github.com/goipq/goipq/internal/soak"
 )
 
 func TestMain(m *testing.M) { labtest.Main(m) }

@@ -6,8 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-
-	_ "github.com/goipq/goipq/internal/soak"
 )
 
 func TestEnd(t *testing.T) {

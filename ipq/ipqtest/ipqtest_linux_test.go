@@ -14,7 +14,6 @@ import (
 	"github.com/gopacket/gopacket/layers"
 	"github.com/gopacket/gopacket/pcapgo"
 
-	_ "github.com/goipq/goipq/internal/soak"
 	"github.com/goipq/goipq/internal/zerocopy"
 	"github.com/goipq/goipq/ipq"
 	"github.com/goipq/goipq/ipq/ipqtest"

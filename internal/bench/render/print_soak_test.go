@@ -7,7 +7,6 @@ import (
 
 	"github.com/goipq/goipq/internal/bench/benchtest"
 	"github.com/goipq/goipq/internal/bench/report"
-	_ "github.com/goipq/goipq/internal/soak"
 )
 
 // What a soak prints fits, and says what did not stay flat.

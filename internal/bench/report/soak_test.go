@@ -4,8 +4,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	_ "github.com/goipq/goipq/internal/soak"
 )
 
 // flatSoak holds the same all the time.

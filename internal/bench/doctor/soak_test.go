@@ -1,3 +1,0 @@
-package doctor
-
-import _ "github.com/goipq/goipq/internal/soak"

@@ -1,3 +1,0 @@
-package plain
-
-import _ "github.com/goipq/goipq/internal/soak"

@@ -1,3 +1,0 @@
-package flood
-
-import _ "github.com/goipq/goipq/internal/soak"

@@ -1,3 +1,0 @@
-package labtest_test
-
-import _ "github.com/goipq/goipq/internal/soak"

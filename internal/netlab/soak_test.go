@@ -1,3 +1,0 @@
-package netlab_test
-
-import _ "github.com/goipq/goipq/internal/soak"

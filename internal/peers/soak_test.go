@@ -1,3 +1,0 @@
-package peers
-
-import _ "github.com/goipq/goipq/internal/soak"

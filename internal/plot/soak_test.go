@@ -1,3 +1,0 @@
-package plot
-
-import _ "github.com/goipq/goipq/internal/soak"

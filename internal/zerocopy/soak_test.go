@@ -1,3 +1,0 @@
-package zerocopy
-
-import _ "github.com/goipq/goipq/internal/soak"

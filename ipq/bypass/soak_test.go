@@ -1,3 +1,0 @@
-package bypass_test
-
-import _ "github.com/goipq/goipq/internal/soak"

@@ -1,3 +1,0 @@
-package ring
-
-import _ "github.com/goipq/goipq/internal/soak"

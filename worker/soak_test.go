@@ -1,3 +1,0 @@
-package worker
-
-import _ "github.com/goipq/goipq/internal/soak"
