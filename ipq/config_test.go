@@ -75,3 +75,35 @@ func TestConfigFlags(t *testing.T) {
 		}
 	}
 }
+
+func TestConfigIsChecked(t *testing.T) {
+	for what, cfg := range map[string]Config{
+		"Queues": {Queues: -1}, "Queue+Queues-1": {Queue: 65535, Queues: 2}, "Copy": {Copy: 9},
+		"SnapLen": {SnapLen: 65536}, "MaxQueueLen": {MaxQueueLen: 65537}, "ReadBuffer": {ReadBuffer: -1}, "NetNS": {NetNS: -1},
+		"Workers": {Workers: -2}, "BatchSize": {BatchSize: 1025}, "Batches": {Batches: -1},
+		"FlushAfter": {FlushAfter: -1}, "BusyPoll": {BusyPoll: -1}, "OnPanic": {OnPanic: 2},
+	} {
+		_, err := Open(cfg)
+		if err == nil || !strings.Contains(err.Error(), "Config."+what) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if _, err := Dial(Config{Queues: 2}); err == nil {
+		t.Error("Dial took two queues")
+	}
+}
+
+// What cannot work together is refused when the queue is opened.
+func TestConfigOfOverloadAndTimeOuts(t *testing.T) {
+	for what, cfg := range map[string]Config{
+		"Overload":       {Workers: Inline, Overload: DropExcess},
+		"Overload ":      {Overload: 3},
+		"Batches":        {Workers: 4, Batches: 8, HandlerTimeout: 1},
+		"HandlerTimeout": {HandlerTimeout: -1}, "DrainTimeout": {DrainTimeout: -1}, "DeferTimeout": {DeferTimeout: -1},
+		"MaxDeferred": {MaxDeferred: -1}, "OnTimeout": {OnTimeout: 2}, "OnPanic": {OnPanic: Drop.Bypass()},
+	} {
+		if _, err := cfg.withDefaults(); err == nil || !strings.Contains(err.Error(), "Config."+strings.TrimSpace(what)) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}

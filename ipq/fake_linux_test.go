@@ -1,13 +1,17 @@
 package ipq
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
+	"os"
 	"runtime"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/goipq/goipq/internal/fakekernel"
 	"github.com/goipq/goipq/internal/nfsock"
@@ -97,6 +101,61 @@ func (f *fakeQueue) run(q *Queue, h HandlerFunc) (stop func()) {
 	return stop
 }
 
+// startRun runs q until its context is cancelled.
+func startRun(q *Queue, h Handler) (cancel context.CancelFunc, done <-chan error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	c := make(chan error, 1)
+	go func() { c <- q.Run(ctx, h) }()
+	return cancel, c
+}
+
+// endOf waits for Run, which would go on for ever if the test is to fail.
+func endOf(t *testing.T, done <-chan error) error {
+	t.Helper()
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(time.Minute):
+		buf := make([]byte, 1<<20)
+		t.Fatalf("Run does not end\n%s", buf[:runtime.Stack(buf, true)])
+		return nil
+	}
+}
+
+func (f *fakeQueue) connect(cfg Config) *Conn {
+	f.t.Helper()
+	cfg.Queue, cfg.Workers, cfg.Batches = fakeNumber, Inline, 1
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	c, err := openConn(&cfg, f.dial)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// openTwo opens a Queue over two kernel queues.
+func openTwo(t *testing.T, cfg Config) (q *Queue, kernels [2]*fakeQueue) {
+	t.Helper()
+	kernels = [2]*fakeQueue{newFakeNumber(t, fakeNumber), newFakeNumber(t, fakeNumber+1)}
+	cfg.Queue, cfg.Queues = fakeNumber, 2
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		t.Fatal(err)
+	}
+	q, err = openQueue(cfg, func(cfg *Config, queue uint16) (*socket, error) {
+		return kernels[queue-fakeNumber].dial(cfg, queue)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { q.Close() })
+	return q, kernels
+}
+
 // queue queues a packet and fails the test if it cannot.
 func (f *fakeQueue) queue(p fakekernel.Packet) uint32 {
 	f.t.Helper()
@@ -127,6 +186,16 @@ func (f *fakeQueue) check() {
 	}
 	if err := f.Check(); err != nil {
 		f.t.Error(err)
+	}
+}
+
+// await waits until cond holds, and fails the test if it never does.
+func await(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); !cond(); runtime.Gosched() {
+		if time.Now().After(end) {
+			t.Fatalf("waited in vain: %s", what)
+		}
 	}
 }
 
@@ -161,9 +230,110 @@ func udp6(port uint16, data []byte) []byte {
 	return b
 }
 
+// modes are the ways that handlers run in.
+var modes = []struct {
+	name    string
+	workers int
+}{{"inline", Inline}, {"pool", 2}}
+
 // eachMode runs a test Inline and with a pool.
 func eachMode(t *testing.T, test func(t *testing.T, workers int)) {
 	for _, m := range modes {
 		t.Run(m.name, func(t *testing.T) { test(t, m.workers) })
 	}
+}
+
+var accept = HandlerFunc(func(*Packet) Verdict { return Accept })
+
+// bareSocket returns a queue's end of a socket pair whose far end the test
+// reads and writes itself, where a fake kernel would be in the way: it reads
+// all the time, and allocates. Config messages go to config.
+func bareSocket(t *testing.T, config func(netlink.Message) error) (near *fakekernel.Socket, far int) {
+	t.Helper()
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(fds[1]) })
+	if err := unix.SetNonblock(fds[0], true); err != nil {
+		t.Fatal(err)
+	}
+	return &fakekernel.Socket{File: os.NewFile(uintptr(fds[0]), "queue"), Config: config}, fds[1]
+}
+
+// bareQueue opens a queue on a bareSocket that takes every configuration.
+func bareQueue(t *testing.T, cfg Config) (q *Queue, far int) {
+	t.Helper()
+	near, far := bareSocket(t, func(netlink.Message) error { return nil })
+	return openOn(t, cfg, netlink.NewConn(near, 1)), far
+}
+
+func openOn(t *testing.T, cfg Config, conn *netlink.Conn) *Queue {
+	t.Helper()
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		t.Fatal(err)
+	}
+	q, err := openQueue(cfg, func(cfg *Config, queue uint16) (*socket, error) { return socketOn(cfg, queue, conn) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return q
+}
+
+// feed queues n packets of one flow, from another goroutine because the socket
+// pair may be full.
+func feed(t *testing.T, far, n int) (done <-chan error) {
+	t.Helper()
+	result := make(chan error, 1)
+	go func() {
+		for i := range n {
+			m := (&fakekernel.Packet{Payload: udp4(1, nil)}).Message(0, uint32(i+1))
+			if _, err := unix.Write(far, m); err != nil {
+				result <- err
+				return
+			}
+		}
+		result <- nil
+	}()
+	return result
+}
+
+// writtenIDs reads the datagrams that the queue has written, or will until
+// there were want of them, and returns the ids that each decides.
+func writtenIDs(t *testing.T, far, want int) (ids []uint32) {
+	t.Helper()
+	buf := make([]byte, 64<<10)
+	for len(ids) < want {
+		n, err := unix.Read(far, buf)
+		if err != nil || n == 0 {
+			t.Fatalf("after %d verdicts: %d bytes, %v", len(ids), n, err)
+		}
+		for b := buf[:n]; len(b) > 0; {
+			_, msg, rest, ok := zerocopy.NextMessage(b)
+			if !ok {
+				t.Fatalf("%d bytes are no message: % x", len(b), b)
+			}
+			ids = append(ids, binary.BigEndian.Uint32(msg[28:])) // of struct nfqnl_msg_verdict_hdr
+			b = rest
+		}
+	}
+	return ids
+}
+
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *syncBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
 }

@@ -1,7 +1,6 @@
 package ipq
 
 import (
-	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -34,32 +33,6 @@ func checkKernelStats(t *testing.T, ns *netlab.NS, what string, s Stats, want ke
 	}
 	if got := (kernelCounters{s.KernelKnown, s.Waiting, s.QueueDropped, s.SocketDropped, s.Sequence}); got != want {
 		t.Errorf("%s: %+v, want %+v", what, got, want)
-	}
-}
-
-// sendUnserved opens a queue, sends packets to it, and closes it in the end.
-func sendUnserved(t *testing.T, ns *netlab.NS, cfg Config, n int, text string) *Queue {
-	t.Helper()
-	u := newUDPPath(t, ns, "127.0.0.1")
-	cfg.Queue, cfg.NetNS, cfg.Workers = fakeNumber, ns.FD(), Inline
-	q, err := Open(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { q.Close() })
-	for range n {
-		u.send(text)
-	}
-	return q
-}
-
-// drain has what is queued decided.
-func drain(t *testing.T, q *Queue) {
-	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if err := q.Run(ctx, accept); err != nil {
-		t.Fatal(err)
 	}
 }
 
@@ -207,4 +180,12 @@ func TestKernelTablesAreReadWhole(t *testing.T) {
 			t.Errorf("queue %d is not found in the table", l.sock.Queue())
 		}
 	}
+}
+
+// What the kernel has counted is known after Close, also without a Run.
+func TestKernelCountsOutliveClose(t *testing.T) {
+	ns := labtest.New(t)
+	q := sendUnserved(t, ns, Config{MaxQueueLen: 2}, 5, "text")
+	q.Close()
+	checkKernelStats(t, ns, "after Close", q.Stats(), kernelCounters{queueDropped: 3, sequence: 2})
 }

@@ -1,0 +1,138 @@
+package ipq
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/goipq/goipq/internal/fakekernel"
+)
+
+func affinity(t *testing.T) (set unix.CPUSet) {
+	t.Helper()
+	if err := unix.SchedGetaffinity(0, &set); err != nil {
+		t.Fatal(err)
+	}
+	return set
+}
+
+// A pinned thread runs on one CPU, and afterwards where it might before.
+func TestPinnedThreadIsReleased(t *testing.T) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	before := affinity(t)
+	pins, err := newPins(&Config{PinCPU: true, Queues: before.Count()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range pins {
+		unlock, err := p.lock()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if now := affinity(t); now.Count() != 1 || !now.IsSet(p.cpu) {
+			t.Errorf("pinned to CPU %d: %d CPUs", p.cpu, now.Count())
+		}
+		unlock()
+		if now := affinity(t); now != before {
+			t.Errorf("after unlock: %d CPUs, before %d", now.Count(), before.Count())
+		}
+	}
+	if pins, err := newPins(&Config{PinCPU: true, Queues: before.Count() + 1}); err == nil || !strings.Contains(err.Error(), "PinCPU") {
+		t.Errorf("more queues than CPUs: %v, %v", pins, err)
+	}
+	if pins, err := newPins(&Config{Queues: 1}); len(pins) != 1 || pins[0] != nil || err != nil {
+		t.Errorf("without PinCPU: %v, %v", pins, err)
+	}
+}
+
+// A pinned loop is woken by packets, by an end of the context and by Close, and
+// leaves no descriptor.
+func TestPinnedLoopWaits(t *testing.T) {
+	eachMode(t, func(t *testing.T, workers int) {
+		for _, end := range []string{"context", "close"} {
+			fds := descriptors(t)
+			f := newFake(t)
+			q := f.open(Config{Workers: workers, PinCPU: true})
+			ctx, cancel := context.WithCancel(t.Context())
+			done := make(chan error)
+			go func() { done <- q.Run(ctx, accept) }()
+			for range 20 {
+				f.verdict(f.queue(fakekernel.Packet{Payload: udp4(1, nil)}))
+			}
+			if end == "context" {
+				cancel()
+				if err := <-done; err != nil {
+					t.Error(err)
+				}
+			} else {
+				go q.Close()
+				if err := <-done; err != nil {
+					t.Error(err)
+				}
+			}
+			cancel()
+			q.Close()
+			f.check()
+			f.Close()
+			settle(t, "descriptors", fds, func() int { return descriptors(t) })
+		}
+	})
+}
+
+// Each loop has a CPU of its own while it runs, and one that cannot be pinned
+// ends Run with an error.
+func TestLoopsArePinned(t *testing.T) {
+	cpus := affinity(t)
+	f := newFake(t)
+	q := f.open(Config{Workers: Inline, PinCPU: true})
+	var on unix.CPUSet
+	done := make(chan error, 1)
+	go func() {
+		done <- q.Run(t.Context(), HandlerFunc(func(*Packet) Verdict {
+			on = affinity(t)
+			return Accept
+		}))
+	}()
+	f.verdict(f.queue(fakekernel.Packet{Payload: udp4(1, nil)}))
+	q.Close()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if cpu := q.loops[0].pin.cpu; on.Count() != 1 || !cpus.IsSet(cpu) || !on.IsSet(cpu) {
+		t.Errorf("the loop of CPU %d may run on %d", cpu, on.Count())
+	}
+
+	f = newFake(t)
+	q = f.open(Config{Workers: Inline, PinCPU: true})
+	q.loops[0].pin.cpu = len(cpus)*64 - 1 // the mask has a bit for it, no machine the CPU
+	var op *OpError
+	if err := q.Run(t.Context(), accept); !errors.As(err, &op) || !errors.Is(err, syscall.EINVAL) {
+		t.Errorf("Run on a CPU that does not exist: %v", err)
+	}
+}
+
+// With PinCPU several queues have several CPUs.
+func TestQueuesHaveDifferentCPUs(t *testing.T) {
+	cpus := affinity(t)
+	if cpus.Count() < 2 {
+		t.Skip("this kernel gives the process one CPU only")
+	}
+	cfg, err := Config{Queue: fakeNumber, Queues: 2, PinCPU: true}.withDefaults()
+	if err != nil {
+		t.Fatal(err)
+	}
+	q, err := openQueue(cfg, func(cfg *Config, queue uint16) (*socket, error) { return newFake(t).dial(cfg, queue) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer q.Close()
+	if a, b := q.loops[0].pin.cpu, q.loops[1].pin.cpu; a == b || !cpus.IsSet(a) || !cpus.IsSet(b) {
+		t.Errorf("CPUs %d and %d", a, b)
+	}
+}
