@@ -41,12 +41,8 @@ func (f *fakeQueue) serveSkipping(cfg Config, h HandlerFunc) (q *Queue, skip fun
 	var ahead atomic.Int64
 	q.clock = func() time.Duration { return monotonic() + time.Duration(ahead.Load()) }
 	skip = func(n int) {
-		t, ok := f.t.(*testing.T)
-		if !ok {
-			f.t.Fatal("for tests only")
-		}
-		t.Helper()
-		await(t, "the time-out", func() bool {
+		f.t.Helper()
+		await(f.t, "the time-out", func() bool {
 			ahead.Add(int64(stuckAfter))
 			return q.Stats().Stuck == n
 		})

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"os"
 	"runtime"
 	"sync"
@@ -23,6 +24,8 @@ type fakeQueue struct {
 	*fakekernel.Kernel
 	t   testing.TB
 	ctx context.Context // bounds waits, for tests that fail
+
+	alter func(s *socket) // unless nil, changes the socket as it is dialled
 }
 
 const fakeNumber = 7
@@ -41,12 +44,20 @@ func newFakeNumber(t testing.TB, number uint16) *fakeQueue {
 	t.Cleanup(func() { k.Close() })
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	t.Cleanup(cancel)
-	return &fakeQueue{k, t, ctx}
+	return &fakeQueue{Kernel: k, t: t, ctx: ctx}
 }
 
 func (f *fakeQueue) dial(cfg *Config, queue uint16) (*socket, error) {
-	return socketOn(cfg, queue, f.Conn())
+	s, err := socketOn(cfg, queue, f.Conn())
+	if err == nil && f.alter != nil {
+		f.alter(s)
+	}
+	return s, err
 }
+
+// calls, as fakeQueue.alter, has the calls of the hot path fail as the fake
+// kernel is told to have them fail.
+func (f *fakeQueue) calls(s *socket) { s.recv, s.send = f.RecvMsg, f.SendMsg }
 
 // socketOn returns a socket that is not netlink's own.
 func socketOn(cfg *Config, queue uint16, conn *netlink.Conn) (*socket, error) {
@@ -181,22 +192,38 @@ func (f *fakeQueue) verdict(id uint32) fakekernel.Verdict {
 // own.
 func (f *fakeQueue) check() {
 	f.t.Helper()
-	for end := time.Now().Add(time.Minute); f.Waiting() > 0 && time.Now().Before(end); {
-		runtime.Gosched()
-	}
+	_ = f.Decided(f.ctx, 0) // which Check finds out by itself
 	if err := f.Check(); err != nil {
 		f.t.Error(err)
 	}
 }
 
-// await waits until cond holds, and fails the test if it never does.
-func await(t *testing.T, what string, cond func() bool) {
+// await waits until cond holds, and fails the test if it never does. It is for
+// what only a counter tells.
+func await(t testing.TB, what string, cond func() bool) {
 	t.Helper()
-	for end := time.Now().Add(time.Minute); !cond(); runtime.Gosched() {
-		if time.Now().After(end) {
-			t.Fatalf("waited in vain: %s", what)
-		}
+	if !poll(cond) {
+		t.Fatalf("waited in vain: %s", what)
 	}
+}
+
+// poll waits until cond holds, which it asks less and less often, and gives up
+// after a minute.
+func poll(cond func() bool) bool {
+	const shortest, longest = 50 * time.Microsecond, 5 * time.Millisecond
+	end := time.Now().Add(time.Minute)
+	for pause := shortest; !cond(); pause = min(2*pause, longest) {
+		if time.Now().After(end) {
+			return false
+		}
+		time.Sleep(pause)
+	}
+	return true
+}
+
+// closing returns a condition for await: that q is being closed, or is closed.
+func closing(q *Queue) func() bool {
+	return func() bool { return errors.Is(q.Run(context.Background(), accept), ErrClosed) } // at once, while it runs
 }
 
 // udp4 returns a UDP packet over IPv4 with right checksums, of a flow that the

@@ -76,6 +76,16 @@ func serve(t testing.TB, cfg Config, h Handler) (q *Queue, stop func() error) {
 	return q, stop
 }
 
+// fileOf returns a descriptor of the socket of q, or of its first; see Queue.File.
+func fileOf(t testing.TB, q *Queue) *os.File {
+	t.Helper()
+	file, err := q.File(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
 // startFlood starts a flood in ns that is stopped when the test ends.
 func startFlood(t testing.TB, ns *netlab.NS, cfg flood.Config) *flood.Flood {
 	t.Helper()
@@ -302,12 +312,10 @@ func leavesNothing(t *testing.T, what string, attempt func()) {
 // told to end take a moment.
 func settle(t *testing.T, what string, want int, count func() int) {
 	t.Helper()
-	for end := time.Now().Add(time.Minute); count() > want; runtime.Gosched() {
-		if time.Now().After(end) {
-			var stacks strings.Builder
-			pprof.Lookup("goroutine").WriteTo(&stacks, 1)
-			t.Fatalf("%d %s, before %d\n%s", count(), what, want, stacks.String())
-		}
+	if !poll(func() bool { return count() <= want }) {
+		var stacks strings.Builder
+		pprof.Lookup("goroutine").WriteTo(&stacks, 1)
+		t.Fatalf("%d %s, before %d\n%s", count(), what, want, stacks.String())
 	}
 }
 

@@ -198,9 +198,7 @@ func (tr *trial) finish(producers *sync.WaitGroup, cancel context.CancelFunc) {
 		}
 	}
 	if tr.schedule.end == byClose {
-		for !tr.q.began() { // otherwise there is no Run to end
-			runtime.Gosched()
-		}
+		poll(tr.q.began) // otherwise there is no Run to end
 		var closers sync.WaitGroup
 		for range 3 {
 			closers.Go(func() {
