@@ -130,15 +130,15 @@ func TestDemand(t *testing.T) {
 		}
 		f := newFake(t)
 		q := f.open(cfg)
-		slots := uint64(0)
-		for _, b := range q.loops[0].batches {
+		slots, batches := uint64(0), q.loops[0].batches
+		for _, b := range batches {
 			slots += uint64(b.Slots())
 			first, second := b.Slot(0), b.Slot(b.Slots()-1)
 			if cap(first) > slotStride || cap(second) > slotStride {
 				t.Errorf("%s: a slot of %d bytes", what, cap(first))
 			}
 		}
-		if d.address < uint64(cfg.Queues)*slots*uint64(cap(q.loops[0].batches[0].Slot(0))) {
+		if d.address < uint64(cfg.Queues)*slots*uint64(cap(batches[0].Slot(0))) {
 			t.Errorf("%s: %d slots take more than %d bytes", what, slots, d.address)
 		}
 		q.Close()

@@ -86,17 +86,15 @@ func TestPlaceIsFreeAsTheVerdictIsWritten(t *testing.T) {
 	} {
 		eachMode(t, func(t *testing.T, workers int) {
 			f := newFake(t)
-			q := f.open(Config{Workers: workers, MaxDeferred: 1, DeferTimeout: time.Hour})
 			type outcome struct {
 				d   *Deferred
 				err error
 			}
 			outcomes := make(chan outcome, 1)
 			var armed atomic.Bool
-			s := q.loops[0].sock
-			send := s.send
-			s.send = func(g *ring.Gather, fd int) syscall.Errno {
-				errno := send(g, fd)
+			var q *Queue
+			within := func(g *ring.Gather, fd int) syscall.Errno {
+				errno := g.Send(fd)
 				if armed.Swap(false) {
 					if q.loops[0].runs.held.Load() == 0 {
 						t.Errorf("%s: runs are written before the verdict is", what)
@@ -109,6 +107,8 @@ func TestPlaceIsFreeAsTheVerdictIsWritten(t *testing.T) {
 				}
 				return errno
 			}
+			f.alter = func(s *socket) { s.send = within }
+			q = f.open(Config{Workers: workers, MaxDeferred: 1, DeferTimeout: time.Hour})
 			cancel, done := startRun(q, HandlerFunc(func(p *Packet) Verdict {
 				d, err := p.Defer()
 				outcomes <- outcome{d, err}

@@ -63,18 +63,19 @@ func TestRunDrains(t *testing.T) {
 func TestDrainOfAQueueThatFillsUp(t *testing.T) {
 	eachMode(t, func(t *testing.T, workers int) {
 		f := newFake(t)
-		q := f.open(Config{Workers: workers, MaxQueueLen: 10, DrainTimeout: time.Millisecond, OnTimeout: Accept})
-		recv := q.loops[0].sock.recv
 		var full atomic.Bool
-		q.loops[0].sock.recv = func(b *ring.Batch, fd int) (int, syscall.Errno) {
-			if full.Load() {
-				if err := f.Decided(f.ctx, 0); err != nil {
-					t.Error(err)
+		f.alter = func(s *socket) {
+			s.recv = func(b *ring.Batch, fd int) (int, syscall.Errno) {
+				if full.Load() {
+					if err := f.Decided(f.ctx, 0); err != nil {
+						t.Error(err)
+					}
+					f.Queue(fakekernel.Packet{Payload: udp4(1, nil)})
 				}
-				f.Queue(fakekernel.Packet{Payload: udp4(1, nil)})
+				return b.Recv(fd)
 			}
-			return recv(b, fd)
 		}
+		q := f.open(Config{Workers: workers, MaxQueueLen: 10, DrainTimeout: time.Millisecond, OnTimeout: Accept})
 		f.Refuse(func(c fakekernel.Config) syscall.Errno {
 			if maxLen := c[zerocopy.CfgQueueMaxlen]; maxLen != nil && maxLen[3] == 0 {
 				full.Store(true)
@@ -97,13 +98,9 @@ func TestNoMemoryAtTheEnd(t *testing.T) {
 	eachMode(t, func(t *testing.T, workers int) {
 		const n = 20
 		f := newFake(t)
+		f.alter = f.calls
+		f.Inject(fakekernel.Faults{Send: []fakekernel.Fault{{Errno: syscall.EAGAIN, Rate: 1}}}, 1)
 		q := f.open(Config{Workers: workers, BatchSize: 1, Batches: n, DrainTimeout: time.Millisecond})
-		var sends atomic.Int64
-		s := q.loops[0].sock
-		s.send = func(*ring.Gather, int) syscall.Errno {
-			sends.Add(1)
-			return syscall.EAGAIN
-		}
 		for range n {
 			f.queue(fakekernel.Packet{Payload: udp4(1, nil)})
 		}
@@ -111,14 +108,15 @@ func TestNoMemoryAtTheEnd(t *testing.T) {
 		if err := endOf(t, done); !errors.Is(err, syscall.EAGAIN) {
 			t.Errorf("Run: %v", err)
 		}
-		if got := sends.Load(); got > maxRetries+2*n {
+		if got := f.Counters().SendFaults[syscall.EAGAIN]; got == 0 || got > maxRetries+2*n {
 			t.Errorf("%d attempts to write %d verdicts", got, n)
 		}
 	})
 	eachMode(t, func(t *testing.T, workers int) {
 		f := newFake(t)
+		f.alter = f.calls
+		f.Inject(fakekernel.Faults{Recv: []fakekernel.Fault{{Errno: syscall.ENOMEM, Rate: 1}}}, 1)
 		q := f.open(Config{Workers: workers, DrainTimeout: time.Millisecond})
-		q.loops[0].sock.recv = func(*ring.Batch, int) (int, syscall.Errno) { return 0, syscall.ENOMEM }
 		cancel, done := startRun(q, accept)
 		cancel()
 		if err := endOf(t, done); !errors.Is(err, errEndless) || !errors.As(err, new(*OpError)) {
@@ -237,7 +235,12 @@ func TestCloseWaitsForHandlers(t *testing.T) {
 		<-started
 		closed := make(chan error)
 		go func() { closed <- q.Close() }()
-		await(t, "the loop to be told", q.loops[0].stopping.Load)
+		await(t, "Close to begin", closing(q))
+		select {
+		case err := <-closed:
+			t.Fatalf("Close has returned while a handler runs: %v", err)
+		default:
+		}
 		close(release)
 		if err := <-closed; err != nil || !finished.Load() {
 			t.Errorf("Close: %v, handler finished: %v", err, finished.Load())
@@ -274,7 +277,7 @@ func TestHandlerMayClose(t *testing.T) {
 							})
 						}
 						if others > 0 {
-							await(t, "another Close to begin", q.loops[0].stopping.Load)
+							await(t, "another Close to begin", closing(q))
 						}
 						for range 2 {
 							if err := q.Close(); err != nil {

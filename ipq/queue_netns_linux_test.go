@@ -27,10 +27,10 @@ func lostNetNS(t *testing.T, ns *netlab.NS) int {
 	return int(f.Fd())
 }
 
-// isIn fails the test unless s belongs to ns.
-func isIn(t *testing.T, s *socket, ns *netlab.NS) {
+// isIn fails the test unless the socket with that descriptor belongs to ns.
+func isIn(t *testing.T, socket int, ns *netlab.NS) {
 	t.Helper()
-	f, err := netns.OfSocket(s.FD())
+	f, err := netns.OfSocket(socket)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,11 +53,13 @@ func TestKernelNetNSOfACollectedFile(t *testing.T) {
 		}
 	}()
 	defer func() { ended.Store(true); <-collected }()
-	check := func(s *socket, err error) {
+	check := func(q *Queue, err error) {
 		t.Helper()
 		switch {
 		case err == nil:
-			isIn(t, s, ns)
+			file := fileOf(t, q)
+			defer file.Close()
+			isIn(t, int(file.Fd()), ns)
 		case !errors.Is(err, syscall.EBADF) && !errors.Is(err, netns.ErrNotNetNS):
 			t.Error(err)
 		}
@@ -68,7 +70,7 @@ func TestKernelNetNSOfACollectedFile(t *testing.T) {
 			check(nil, err)
 			continue
 		}
-		check(q.loops[0].sock, nil)
+		check(q, nil)
 		file, err := q.File(0)
 		if err != nil {
 			t.Fatal(err)
@@ -76,7 +78,7 @@ func TestKernelNetNSOfACollectedFile(t *testing.T) {
 		if next, err := FromFile(Config{Queue: fakeNumber, Workers: Inline, NetNS: lostNetNS(t, ns)}, file); err != nil {
 			check(nil, err)
 		} else {
-			check(next.loops[0].sock, nil)
+			check(next, nil)
 			next.Detach()
 		}
 		file.Close()
@@ -84,7 +86,7 @@ func TestKernelNetNSOfACollectedFile(t *testing.T) {
 		if c, err := Dial(Config{Queue: fakeNumber, BatchSize: 1024, NetNS: lostNetNS(t, ns)}); err != nil {
 			check(nil, err)
 		} else {
-			check(c.sock, nil)
+			isIn(t, c.sock.FD(), ns)
 			c.Close()
 		}
 	}
@@ -157,7 +159,9 @@ func TestKernelFromFileInAnotherNamespace(t *testing.T) {
 			t.Fatalf("%s: %v", what, err)
 		}
 		defer next.Detach()
-		isIn(t, next.loops[0].sock, ns)
+		own := fileOf(t, next)
+		defer own.Close()
+		isIn(t, int(own.Fd()), ns)
 		if _, err := ns.QueueStats(); err == nil && !next.Stats().KernelKnown {
 			t.Errorf("%s: the kernel's counters are not known", what)
 		}

@@ -17,22 +17,15 @@ import (
 	"github.com/goipq/goipq/internal/netlab"
 	"github.com/goipq/goipq/internal/netlab/labtest"
 	"github.com/goipq/goipq/internal/zerocopy"
-	"github.com/goipq/goipq/ring"
 )
 
 // A receive call that fails for want of memory is repeated.
 func TestReceiveIsRepeatedWithoutMemory(t *testing.T) {
 	eachMode(t, func(t *testing.T, workers int) {
 		f := newFake(t)
+		f.alter = f.calls
+		f.FailRecv(syscall.ENOMEM, syscall.ENOMEM, syscall.ENOMEM)
 		q := f.open(Config{Workers: workers})
-		fails := 3 // of the loop's goroutine
-		q.loops[0].sock.recv = func(b *ring.Batch, fd int) (int, syscall.Errno) {
-			if fails > 0 {
-				fails--
-				return 0, syscall.ENOMEM
-			}
-			return b.Recv(fd)
-		}
 		done := make(chan error, 1)
 		go func() { done <- q.Run(t.Context(), accept) }()
 		for range 10 {

@@ -59,7 +59,13 @@ func countSocketDrops(t *testing.T, ns *netlab.NS) {
 	q := sendUnserved(t, ns, Config{ReadBuffer: 8320}, sent, "text")
 	// Port ids are per family: the kernel gives a process's first socket of each
 	// the same, so there is another with that of the queue.
-	other, err := netlink.Dial(unix.NETLINK_ROUTE, &netlink.Config{NetNS: ns.FD(), PID: q.loops[0].sock.PortID()})
+	file := fileOf(t, q)
+	defer file.Close()
+	own, err := unix.Getsockname(int(file.Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := netlink.Dial(unix.NETLINK_ROUTE, &netlink.Config{NetNS: ns.FD(), PID: own.(*unix.SockaddrNetlink).Pid})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,8 +137,10 @@ func TestKernelSocketOptions(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer q.Close()
+	file := fileOf(t, q)
+	defer file.Close()
 	for what, option := range map[string]int{"NETLINK_NO_ENOBUFS": unix.NETLINK_NO_ENOBUFS, "NETLINK_CAP_ACK": unix.NETLINK_CAP_ACK} {
-		if on, err := unix.GetsockoptInt(q.loops[0].sock.FD(), unix.SOL_NETLINK, option); err != nil || on != 1 {
+		if on, err := unix.GetsockoptInt(int(file.Fd()), unix.SOL_NETLINK, option); err != nil || on != 1 {
 			t.Errorf("%s is %d, %v", what, on, err)
 		}
 	}

@@ -215,8 +215,8 @@ func TestPayloadsFillTheSendBuffer(t *testing.T) {
 	eachMode(t, func(t *testing.T, workers int) {
 		const limit, n = 4096, 16
 		f := newFake(t)
+		f.alter = func(s *socket) { s.sendLimit = limit }
 		q := f.open(Config{Workers: workers})
-		q.loops[0].sock.sendLimit = limit
 		medium := udp4(1, make([]byte, 1000))
 		for range n {
 			f.queue(fakekernel.Packet{Payload: udp4(1, nil)})
@@ -250,8 +250,9 @@ func TestPayloadsFillTheSendBuffer(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	c := newFake(t).connect(Config{})
-	c.sock.sendLimit = 4096 // of a Conn, too
+	f := newFake(t)
+	f.alter = func(s *socket) { s.sendLimit = 4096 }
+	c := f.connect(Config{}) // of a Conn, too
 	if err := c.SetVerdict(1, Accept, udp4(1, make([]byte, 4096-28))); !errors.Is(err, ErrTooLarge) {
 		t.Errorf("SetVerdict: %v, want ErrTooLarge", err)
 	}
@@ -296,8 +297,8 @@ func TestMarkedVerdictsFitTheSendBuffer(t *testing.T) {
 	eachMode(t, func(t *testing.T, workers int) {
 		const marked = zerocopy.VerdictLen + 8
 		f := newFake(t)
+		f.alter = func(s *socket) { s.sendLimit = 5 * marked }
 		q := f.open(Config{Workers: workers})
-		q.loops[0].sock.sendLimit = 5 * marked
 		for range 16 {
 			f.queue(fakekernel.Packet{Payload: udp4(1, nil)})
 		}
@@ -325,8 +326,8 @@ func TestMarkedVerdictsFitTheSendBuffer(t *testing.T) {
 func TestWritesFitTheSocketBuffer(t *testing.T) {
 	eachMode(t, func(t *testing.T, workers int) {
 		f := newFake(t)
+		f.alter = func(s *socket) { s.sendLimit = 160 } // five plain verdicts
 		q := f.open(Config{Workers: workers})
-		q.loops[0].sock.sendLimit = 160 // five plain verdicts
 		const n = 16
 		for i := range n {
 			f.queue(fakekernel.Packet{Payload: udp4(uint16(i), make([]byte, 100))})
@@ -371,13 +372,9 @@ func TestVerdictsOutgrowTheSendBuffer(t *testing.T) {
 			for range n {
 				f.queue(fakekernel.Packet{Payload: udp4(1, nil)})
 			}
+			f.alter = f.calls
+			f.LimitSend(limit)
 			q := f.open(Config{Workers: workers, BatchSize: n, FailOpen: open})
-			q.loops[0].sock.send = func(g *ring.Gather, fd int) syscall.Errno {
-				if g.Size() > limit {
-					return syscall.EMSGSIZE
-				}
-				return g.Send(fd)
-			}
 			small, large := udp4(2, make([]byte, 300)), udp4(3, make([]byte, 900))
 			done := make(chan error, 1)
 			go func() {
@@ -437,9 +434,11 @@ func TestSendLimitIsThatOfTheSocket(t *testing.T) {
 		if !grow {
 			conn = netlink.NewConn(fixedSocket{bare}, 1)
 		}
-		q := openOn(t, Config{}, conn)
-		defer q.Close()
-		s := q.loops[0].sock
+		s, err := socketOn(&Config{}, 0, conn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
 		granted, err := bare.WriteBuffer()
 		if err != nil {
 			t.Fatal(err)
