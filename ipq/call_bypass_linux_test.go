@@ -119,6 +119,7 @@ func TestBypassWithoutABypasser(t *testing.T) {
 // packet, which gets Config.OnTimeout; one that ends its goroutine leaves the
 // packet its verdict.
 func TestBypasserOfADeferredPacketDoesNotReturn(t *testing.T) {
+	t.Parallel()
 	eachMode(t, func(t *testing.T, workers int) {
 		const stuck, n = 100, 102 // more than one write takes
 		f := newFake(t)

@@ -60,6 +60,7 @@ func isTimedOut(v fakekernel.Verdict) bool {
 // meanwhile, but other flows go on, whatever the number of workers. When it
 // returns its flow goes on, too, and what it returned has no effect.
 func TestStuckHandlerHoldsUpOnlyItsFlow(t *testing.T) {
+	t.Parallel()
 	for _, workers := range []int{1, 2, 4} {
 		f := newFake(t)
 		started, release := make(chan struct{}), make(chan struct{})
@@ -131,6 +132,7 @@ func TestStuckHandlerHoldsUpOnlyItsFlow(t *testing.T) {
 // As many handlers as there are workers can be stuck, and more than that time
 // everything out.
 func TestManyStuckHandlers(t *testing.T) {
+	t.Parallel()
 	const workers = 2
 	f := newFake(t)
 	started, release := make(chan struct{}), make(chan struct{})
@@ -173,6 +175,7 @@ func TestManyStuckHandlers(t *testing.T) {
 // Inline a stuck handler holds up its queue, whose packets are timed out for as
 // long.
 func TestStuckHandlerInline(t *testing.T) {
+	t.Parallel()
 	f := newFake(t)
 	started, release := make(chan struct{}), make(chan struct{})
 	unblock := sync.OnceFunc(func() { close(release) })
@@ -215,6 +218,7 @@ func TestStuckHandlerInline(t *testing.T) {
 
 // A late handler that panics or ends its goroutine does no harm either.
 func TestLateHandlersMayFall(t *testing.T) {
+	t.Parallel()
 	for what, fall := range map[string]func(){"panic": func() { panic("late") }, "goexit": runtime.Goexit} {
 		t.Run(what, func(t *testing.T) {
 			eachMode(t, func(t *testing.T, workers int) {
@@ -283,6 +287,7 @@ func TestHandlersAtTheEdgeOfTheirTime(t *testing.T) {
 // A deferred packet whose handler does not return has OnTimeout as what its
 // handler returned, and its decider's verdict before that.
 func TestStuckHandlerOfADeferredPacket(t *testing.T) {
+	t.Parallel()
 	eachMode(t, func(t *testing.T, workers int) {
 		for _, decide := range []bool{true, false} {
 			f := newFake(t)

@@ -61,6 +61,7 @@ func TestRunDrains(t *testing.T) {
 // A queue that another process lengthens again does not run empty; Run ends all
 // the same.
 func TestDrainOfAQueueThatFillsUp(t *testing.T) {
+	t.Parallel()
 	eachMode(t, func(t *testing.T, workers int) {
 		f := newFake(t)
 		var full atomic.Bool
@@ -95,6 +96,7 @@ func TestDrainOfAQueueThatFillsUp(t *testing.T) {
 // write is tried once when the time to drain is over, and the socket is not
 // read for ever.
 func TestNoMemoryAtTheEnd(t *testing.T) {
+	t.Parallel()
 	eachMode(t, func(t *testing.T, workers int) {
 		const n = 20
 		f := newFake(t)
@@ -108,7 +110,9 @@ func TestNoMemoryAtTheEnd(t *testing.T) {
 		if err := endOf(t, done); !errors.Is(err, syscall.EAGAIN) {
 			t.Errorf("Run: %v", err)
 		}
-		if got := f.Counters().SendFaults[syscall.EAGAIN]; got == 0 || got > maxRetries+2*n {
+		// Besides the write that failed, the one under way as the time is over may
+		// have been tried again and again: on a busy machine that is noticed late.
+		if got := f.Counters().SendFaults[syscall.EAGAIN]; got <= maxRetries || got > 2*maxRetries+2*n {
 			t.Errorf("%d attempts to write %d verdicts", got, n)
 		}
 	})

@@ -86,6 +86,7 @@ func TestKernelInherit(t *testing.T) {
 		holdUntilKilled(t, n)
 		return
 	}
+	t.Parallel()
 	const held, more = 40, 200
 	for _, x := range []struct {
 		what                          string
@@ -234,6 +235,7 @@ func TestInheritEnds(t *testing.T) {
 // While two processes have a socket, neither decides what the other has
 // received: here one holds packets and then drops them, and the other accepts.
 func TestKernelSharedSocket(t *testing.T) {
+	t.Parallel()
 	const held, more = 99, 200
 	for _, oldHolds := range []bool{true, false} {
 		t.Run(fmt.Sprintf("the old one holds packets: %v", oldHolds), func(t *testing.T) {

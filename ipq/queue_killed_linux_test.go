@@ -21,6 +21,7 @@ func TestKernelKilledUnderFlood(t *testing.T) {
 		serveUntilKilled(t, mode)
 		return
 	}
+	t.Parallel()
 	const window = 256
 	for _, bypass := range []bool{true, false} {
 		for _, m := range modes {

@@ -178,6 +178,7 @@ func TestKernelActsOnVerdicts(t *testing.T) {
 // Every packet gets exactly one verdict, by the count of the sender, of the
 // kernel and of the engine.
 func TestEveryPacketGetsOneVerdict(t *testing.T) {
+	t.Parallel()
 	count := fewer(200_000)
 	for _, mode := range modes {
 		for _, ipv6 := range []bool{false, true} {
@@ -229,6 +230,7 @@ func TestEveryPacketGetsOneVerdict(t *testing.T) {
 // The real ping loses nothing. It goes on until it has its answers (-w), so that
 // a busy machine, which is late, has it send more.
 func TestKernelPing(t *testing.T) {
+	t.Parallel()
 	ping := labtest.Program(t, "ping") // Debian's iputils-ping
 	const requests = 100
 	eachMode(t, func(t *testing.T, workers int) {

@@ -124,6 +124,7 @@ func TestWritesAreRepeatedWhileTheSocketIsFull(t *testing.T) {
 // A kernel that takes no verdicts at all ends Run with an error, and only what
 // was written counts as decided.
 func TestRunFailsWhenNothingCanBeWritten(t *testing.T) {
+	t.Parallel()
 	q, far := bareQueue(t, Config{Workers: Inline, BatchSize: 1})
 	done := make(chan error, 1)
 	go func() { done <- q.Run(t.Context(), accept) }()
