@@ -22,9 +22,7 @@ import (
 // A fakeQueue is a Queue, or a Conn, on a fake kernel.
 type fakeQueue struct {
 	*fakekernel.Kernel
-	t   testing.TB
-	ctx context.Context // bounds waits, for tests that fail
-
+	t     testing.TB
 	alter func(s *socket) // unless nil, changes the socket as it is dialled
 }
 
@@ -42,9 +40,7 @@ func newFakeNumber(t testing.TB, number uint16) *fakeQueue {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { k.Close() })
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	t.Cleanup(cancel)
-	return &fakeQueue{Kernel: k, t: t, ctx: ctx}
+	return &fakeQueue{Kernel: k, t: t}
 }
 
 func (f *fakeQueue) dial(cfg *Config, queue uint16) (*socket, error) {
@@ -180,11 +176,30 @@ func (f *fakeQueue) queue(p fakekernel.Packet) uint32 {
 // verdict waits for a packet's verdict.
 func (f *fakeQueue) verdict(id uint32) fakekernel.Verdict {
 	f.t.Helper()
-	v, err := f.Verdict(f.ctx, id)
+	v, err := f.awaitVerdict(id)
 	if err != nil {
 		f.t.Fatal(err)
 	}
 	return v
+}
+
+// awaitVerdict is verdict for goroutines that must not end the test.
+func (f *fakeQueue) awaitVerdict(id uint32) (fakekernel.Verdict, error) {
+	ctx, cancel := aMinute()
+	defer cancel()
+	return f.Verdict(ctx, id)
+}
+
+// allDecided waits until no packet waits for its verdict.
+func (f *fakeQueue) allDecided() error {
+	ctx, cancel := aMinute()
+	defer cancel()
+	return f.Decided(ctx, 0)
+}
+
+// aMinute bounds a wait, which only a failure makes so long.
+func aMinute() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.Background(), time.Minute)
 }
 
 // check fails the test unless every packet has one verdict. What was written
@@ -192,7 +207,7 @@ func (f *fakeQueue) verdict(id uint32) fakekernel.Verdict {
 // own.
 func (f *fakeQueue) check() {
 	f.t.Helper()
-	_ = f.Decided(f.ctx, 0) // which Check finds out by itself
+	_ = f.allDecided() // which Check finds out by itself
 	if err := f.Check(); err != nil {
 		f.t.Error(err)
 	}

@@ -68,7 +68,7 @@ func TestDrainOfAQueueThatFillsUp(t *testing.T) {
 		f.alter = func(s *socket) {
 			s.recv = func(b *ring.Batch, fd int) (int, syscall.Errno) {
 				if full.Load() {
-					if err := f.Decided(f.ctx, 0); err != nil {
+					if err := f.allDecided(); err != nil {
 						t.Error(err)
 					}
 					f.Queue(fakekernel.Packet{Payload: udp4(1, nil)})

@@ -55,7 +55,7 @@ func TestSetHandlerWhilePacketsCome(t *testing.T) {
 					last = id
 				} else {
 					n-- // the socket is full: wait for what it holds
-					if _, err := f.Verdict(f.ctx, last); err != nil {
+					if _, err := f.awaitVerdict(last); err != nil {
 						t.Error(err)
 						all <- n
 						return
