@@ -293,8 +293,7 @@ func (g *gate) goesOn(t *testing.T, n uint64) {
 	await(t, "packets to be handled", func() bool { return g.handled.Load() >= from+n })
 }
 
-// leavesNothing fails the test if attempts leave
-// descriptors or goroutines behind.
+// leavesNothing fails the test if attempts leave descriptors or goroutines behind.
 func leavesNothing(t *testing.T, what string, attempt func()) {
 	t.Helper()
 	attempt() // what is made once stays

@@ -281,8 +281,10 @@ func TestFlowOfAnEditedPacket(t *testing.T) {
 		want := flowOf(udp4(before, nil))
 		_, stop := f.serve(Config{Workers: workers}, func(p *Packet) Verdict {
 			asked := p.Mark() == 1
-			if asked && (p.Flow() != want || p.Flow() != want) {
-				t.Errorf("flow %v, want %v", p.Flow(), want)
+			for range 2 { // it is parsed the first time
+				if asked && p.Flow() != want {
+					t.Errorf("flow %v, want %v", p.Flow(), want)
+				}
 			}
 			b, err := p.EditPayload()
 			if err != nil {

@@ -151,8 +151,7 @@ func (q *Queue) awaits() bool {
 func TestHandlerMayReplaceItself(t *testing.T) {
 	eachMode(t, func(t *testing.T, workers int) {
 		f := newFake(t)
-		var q *Queue
-		q = f.open(Config{Workers: workers})
+		q := f.open(Config{Workers: workers})
 		stop := f.run(q, func(*Packet) Verdict {
 			if err := q.SetHandler(HandlerFunc(func(*Packet) Verdict { return Accept.WithMark(2) })); err != nil {
 				t.Error(err)
