@@ -116,6 +116,14 @@ func TestPlaceIsFreeAsTheVerdictIsWritten(t *testing.T) {
 			}))
 			f.queue(fakekernel.Packet{Payload: udp4(1, nil)})
 			first := <-outcomes
+			// Else it may be the loop that writes the verdict, as the handler returns:
+			// the one that is to handle the next packet.
+			await(t, "the handler's return", func() bool {
+				d := q.loops[0].deferrals
+				d.mu.Lock()
+				defer d.mu.Unlock()
+				return first.d.entry.caller == nil
+			})
 			armed.Store(true)
 			decide(q, first.d)
 			cancel()
