@@ -90,7 +90,7 @@ func (c *caller) decide(p *Packet) (mine bool, err error) {
 		v, returned := c.call(p)
 		if !returned {
 			c.panicked(p, errPanicNil)
-			v = c.e.cfg.OnPanic
+			v = c.e.cfg.onPanic()
 		}
 		if !c.end() {
 			return false, nil
@@ -115,7 +115,7 @@ func (c *caller) exited() (mine bool, err error) {
 	if !c.end() {
 		return false, nil
 	}
-	return true, c.answer(c.packet, c.e.cfg.OnPanic)
+	return true, c.answer(c.packet, c.e.cfg.onPanic())
 }
 
 // answer takes what the handler, or what stands for it, has decided.
@@ -144,7 +144,7 @@ func (c *caller) overruns(now, limit time.Duration) (state uint64, over bool) {
 // decides its packet, unless it has returned meanwhile. The watchdog, which holds
 // mu, has the caller to itself if seized is true.
 func (c *caller) seize(state uint64) (seized bool, err error) {
-	ok, deferred := c.deferrals.seize(c, state, c.e.cfg.OnTimeout)
+	ok, deferred := c.deferrals.seize(c, state, c.e.cfg.onTimeout())
 	if !ok || deferred {
 		return ok, nil
 	}

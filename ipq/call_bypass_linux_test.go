@@ -127,7 +127,7 @@ func TestBypasserOfADeferredPacketDoesNotReturn(t *testing.T) {
 		var asked sync.WaitGroup
 		asked.Add(n)
 		q := f.open(Config{
-			Workers: workers, DeferTimeout: time.Hour, DrainTimeout: 50 * time.Millisecond, OnTimeout: timedOut,
+			Workers: workers, DeferTimeout: time.Hour, DrainTimeout: 50 * time.Millisecond, OnTimeout: Always(timedOut),
 			Bypass: bypassFunc(func(p *Packet, v Verdict) (Verdict, error) {
 				asked.Done()
 				if p.ID() > stuck {

@@ -22,13 +22,13 @@ func (c *caller) call(p *Packet) (v Verdict, returned bool) {
 		}
 		if r := recover(); r != nil {
 			c.panicked(p, r)
-			v, returned = c.e.cfg.OnPanic, true
+			v, returned = c.e.cfg.onPanic(), true
 		}
 	}()
 	h := c.e.handler.Load()
 	if h == nil {
 		c.by = byNoHandler
-		return c.e.cfg.BeforeHandler.or(c.e.cfg.FailOpen), true
+		return c.e.cfg.beforeHandler(), true
 	}
 	if v = (*h).HandlePacket(p); v&verdictBypass != 0 {
 		v = c.e.bypass(p, v, c.w.count)
@@ -82,7 +82,7 @@ func (c *caller) panicked(p *Packet, r any) {
 	if !ok {
 		return
 	}
-	attrs := []any{"panic", r, "verdict", e.cfg.OnPanic, "queue", p.Queue(), "packet", p.ID(), "unlogged", quiet}
+	attrs := []any{"panic", r, "verdict", e.cfg.onPanic(), "queue", p.Queue(), "packet", p.ID(), "unlogged", quiet}
 	if first {
 		attrs = append(attrs, "stack", string(debug.Stack()))
 	}

@@ -27,7 +27,7 @@ func TestPanicsAreContained(t *testing.T) {
 				var log syncBuffer
 				q, stop := f.serve(Config{
 					Workers: workers,
-					OnPanic: Accept.WithMark(13),
+					OnPanic: Always(Accept.WithMark(13)),
 					Logger:  slog.New(slog.NewTextHandler(&log, nil)),
 				}, func(p *Packet) Verdict {
 					if p.ID()%3 == 0 {

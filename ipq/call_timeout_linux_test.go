@@ -66,7 +66,7 @@ func TestStuckHandlerHoldsUpOnlyItsFlow(t *testing.T) {
 		started, release := make(chan struct{}), make(chan struct{})
 		unblock := sync.OnceFunc(func() { close(release) })
 		var running, twice atomic.Int32
-		q, skip, stop := f.serveSkipping(Config{Workers: workers, OnTimeout: timedOut}, func(p *Packet) Verdict {
+		q, skip, stop := f.serveSkipping(Config{Workers: workers, OnTimeout: Always(timedOut)}, func(p *Packet) Verdict {
 			if p.Flow().SrcPort == slowPort {
 				if running.Add(1) > 1 {
 					twice.Add(1)
@@ -138,7 +138,7 @@ func TestManyStuckHandlers(t *testing.T) {
 	started, release := make(chan struct{}), make(chan struct{})
 	unblock := sync.OnceFunc(func() { close(release) })
 	var stuck atomic.Int32
-	q, skip, stop := f.serveSkipping(Config{Workers: workers, OnTimeout: timedOut}, func(p *Packet) Verdict {
+	q, skip, stop := f.serveSkipping(Config{Workers: workers, OnTimeout: Always(timedOut)}, func(p *Packet) Verdict {
 		if p.Mark() == 1 {
 			stuck.Add(1)
 			started <- struct{}{}
@@ -179,7 +179,7 @@ func TestStuckHandlerInline(t *testing.T) {
 	f := newFake(t)
 	started, release := make(chan struct{}), make(chan struct{})
 	unblock := sync.OnceFunc(func() { close(release) })
-	q, skip, stop := f.serveSkipping(Config{Workers: Inline, OnTimeout: timedOut}, func(p *Packet) Verdict {
+	q, skip, stop := f.serveSkipping(Config{Workers: Inline, OnTimeout: Always(timedOut)}, func(p *Packet) Verdict {
 		if p.ID() == 2 {
 			close(started)
 			<-release
@@ -224,7 +224,7 @@ func TestLateHandlersMayFall(t *testing.T) {
 			eachMode(t, func(t *testing.T, workers int) {
 				f := newFake(t)
 				started, release := make(chan struct{}), make(chan struct{})
-				q, skip, stop := f.serveSkipping(Config{Workers: workers, OnPanic: Repeat}, func(p *Packet) Verdict {
+				q, skip, stop := f.serveSkipping(Config{Workers: workers, OnPanic: Always(Repeat)}, func(p *Packet) Verdict {
 					if p.ID()%2 == 1 {
 						started <- struct{}{}
 						<-release
@@ -293,7 +293,7 @@ func TestStuckHandlerOfADeferredPacket(t *testing.T) {
 			f := newFake(t)
 			deferred := make(chan *Deferred, 1)
 			release := make(chan struct{})
-			cfg := Config{Workers: workers, OnTimeout: timedOut, DeferTimeout: time.Hour}
+			cfg := Config{Workers: workers, OnTimeout: Always(timedOut), DeferTimeout: time.Hour}
 			if !decide {
 				cfg.DeferTimeout = 100 * time.Millisecond // before the handler's or after it
 			}
@@ -329,7 +329,7 @@ func TestDrainTimeoutEndsRun(t *testing.T) {
 		eachMode(t, func(t *testing.T, workers int) {
 			before, fds := goroutines(), descriptors(t)
 			f := newFake(t)
-			q := f.open(Config{Workers: workers, PinCPU: pin, Batches: 3, BatchSize: 2, DrainTimeout: 20 * time.Millisecond, OnTimeout: timedOut})
+			q := f.open(Config{Workers: workers, PinCPU: pin, Batches: 3, BatchSize: 2, DrainTimeout: 20 * time.Millisecond, OnTimeout: Always(timedOut)})
 			release, started := make(chan struct{}), make(chan struct{}, 100)
 			ctx, cancel := context.WithCancel(t.Context())
 			done := make(chan error, 1)
@@ -402,7 +402,7 @@ func TestLoggerDoesNotReturn(t *testing.T) {
 			release := make(chan struct{})
 			started := make(chan struct{})
 			q := f.open(Config{
-				Workers: workers, OnTimeout: timedOut, DrainTimeout: 50 * time.Millisecond,
+				Workers: workers, OnTimeout: Always(timedOut), DrainTimeout: 50 * time.Millisecond,
 				Logger: slog.New(stuckLog{release}),
 			})
 			cancel, done := startRun(q, HandlerFunc(func(p *Packet) Verdict {
@@ -421,6 +421,43 @@ func TestLoggerDoesNotReturn(t *testing.T) {
 			}
 			close(release)
 			f.check()
+		})
+	}
+}
+
+// What is not decided when the time to drain is over gets what its policy says.
+func TestPolicyAtTheEnd(t *testing.T) {
+	for _, x := range []struct {
+		open   bool
+		policy ExceptionPolicy
+		want   Verdict
+	}{
+		{false, ExceptionPolicy{}, Drop}, {true, ExceptionPolicy{}, Accept},
+		{false, Always(Accept), Accept}, {true, Always(Drop), Drop},
+	} {
+		eachMode(t, func(t *testing.T, workers int) {
+			f := newFake(t)
+			called, release := make(chan struct{}), make(chan struct{})
+			q := f.open(Config{Workers: workers, FailOpen: x.open, OnTimeout: x.policy, DrainTimeout: time.Millisecond})
+			cancel, done := startRun(q, HandlerFunc(func(*Packet) Verdict {
+				close(called)
+				<-release
+				return Stop
+			}))
+			defer close(release)
+			id := f.queue(fakekernel.Packet{Payload: udp4(1, nil)})
+			<-called
+			cancel()
+			if err := endOf(t, done); !errors.Is(err, ErrStuck) {
+				t.Errorf("Run: %v", err)
+			}
+			if v := f.verdict(id); v.Verdict != x.want.kernel() {
+				t.Errorf("open %v, policy %v: %+v", x.open, x.policy, v)
+			}
+			s := q.Stats()
+			if n := s.DroppedBy.End + s.PassedBy.End; n != 1 || s.Stopped != 0 {
+				t.Errorf("%+v", s.Counts)
+			}
 		})
 	}
 }

@@ -210,20 +210,21 @@ type Config struct {
 
 	// Failure: what becomes of packets that no handler decides, or not in time.
 
-	// FailOpen accepts packets that do not fit into the queue or the socket's
-	// buffer, instead of dropping them (NFQA_CFG_F_FAIL_OPEN, Linux 3.6). It
-	// also accepts packets that cannot be decoded. It does not cover a queue
-	// that nobody listens on: that is the rule's bypass flag.
+	// FailOpen is the master: it accepts, instead of dropping them, packets that do not
+	// fit into the queue or the socket's buffer (NFQA_CFG_F_FAIL_OPEN, Linux 3.6), that
+	// cannot be decoded, or whose verdict the kernel refuses or cannot take; and all
+	// whose own policy below is left alone. A policy that is set wins. FailOpen does not
+	// cover a queue that nobody listens on: that is the rule's bypass flag.
 	FailOpen bool
 	// BeforeHandler is the verdict on packets that come before there is a handler:
 	// [Queue.Run] may be called without one, and [Queue.SetHandler] then brings it.
 	BeforeHandler ExceptionPolicy
 	// Overload says what becomes of packets that come while the pool is
-	// saturated: [Wait] (the zero value), [AcceptExcess] or [DropExcess].
+	// saturated: [Wait] (the zero value), [AcceptExcess] or [DropExcess]. Wait leaves
+	// them to the kernel, and so to FailOpen.
 	Overload Overload
-	// OnPanic is the verdict on a packet whose handler panicked; the zero
-	// value drops it.
-	OnPanic Verdict
+	// OnPanic is the verdict on a packet whose handler panicked.
+	OnPanic ExceptionPolicy
 	// HandlerTimeout is how long a handler may take for a packet; 0 means as
 	// long as it likes. When it takes longer, the packet is given OnTimeout
 	// in its place, within an eighth of the time (at least half a millisecond,
@@ -235,8 +236,8 @@ type Config struct {
 	// the handler's until it returns; then its flow goes on, too.
 	HandlerTimeout time.Duration
 	// OnTimeout is the verdict on packets that HandlerTimeout or DrainTimeout
-	// decides; the zero value drops them.
-	OnTimeout Verdict
+	// decides.
+	OnTimeout ExceptionPolicy
 	// DrainTimeout is how long Run may go on after its context has ended, or
 	// Close was called. Handlers that have not returned by then, and Bypassers,
 	// are left alone, and everything that is not decided is given OnTimeout. 0

@@ -88,7 +88,7 @@ func (c *Config) validate() error {
 			return fmt.Errorf("%w: Config.%s is %d: want %d to %d", ErrConfig, f.name, f.v, f.lo, f.hi)
 		}
 	}
-	for name, v := range map[string]Verdict{"OnPanic": c.OnPanic, "OnTimeout": c.OnTimeout, "BeforeHandler": c.BeforeHandler.or(false)} {
+	for name, v := range map[string]Verdict{"OnPanic": c.onPanic(), "OnTimeout": c.onTimeout(), "BeforeHandler": c.beforeHandler()} {
 		if !v.valid() || v&verdictBypass != 0 {
 			return fmt.Errorf("%w: Config.%s is %v: want a verdict that the kernel knows, and no bypass", ErrConfig, name, v)
 		}
@@ -164,10 +164,8 @@ func (c *Config) plain() Verdict {
 	return c.onUndecodable()
 }
 
-// onUndecodable is the verdict on a packet of which only the id could be read.
-func (c *Config) onUndecodable() Verdict {
-	if c.FailOpen {
-		return Accept
-	}
-	return Drop
-}
+// The verdicts on packets that no handler decides, or not in time.
+func (c *Config) onPanic() Verdict       { return c.OnPanic.or(c.FailOpen) }
+func (c *Config) onTimeout() Verdict     { return c.OnTimeout.or(c.FailOpen) }
+func (c *Config) beforeHandler() Verdict { return c.BeforeHandler.or(c.FailOpen) }
+func (c *Config) onUndecodable() Verdict { return ExceptionPolicy{}.or(c.FailOpen) }

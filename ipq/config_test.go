@@ -17,7 +17,7 @@ func TestConfigDefaults(t *testing.T) {
 	}
 	if c.Queue != 0 || c.Queues != 1 || c.Copy != CopyPacket || c.SnapLen != 65531 || c.MaxQueueLen != 1024 ||
 		c.Workers != runtime.GOMAXPROCS(0) || c.BatchSize != 64 || c.Batches != max(8, 2*c.Workers) ||
-		c.OnPanic != Drop || c.options(0).Flags != 0 || c.ReadBuffer != 0 || c.FlushAfter != 0 || c.BusyPoll != 0 {
+		c.OnPanic != (ExceptionPolicy{}) || c.options(0).Flags != 0 || c.ReadBuffer != 0 || c.FlushAfter != 0 || c.BusyPoll != 0 {
 		t.Errorf("%+v", c)
 	}
 	if c.Logger == nil || c.Logger.Enabled(t.Context(), 127) {
@@ -50,7 +50,7 @@ func TestConfigDefaultsDependOnEachOther(t *testing.T) {
 func TestConfigBounds(t *testing.T) {
 	for _, c := range []Config{
 		{Queue: 65535}, {Queue: 64512, Queues: 1024}, {MaxQueueLen: 65536}, {MaxQueueLen: 1}, {BatchSize: 1024}, {BatchSize: 1},
-		{Workers: 4096}, {Batches: 4096}, {Copy: CopyMeta}, {OnPanic: Requeue(9).WithMark(1)},
+		{Workers: 4096}, {Batches: 4096}, {Copy: CopyMeta}, {OnPanic: Always(Requeue(9).WithMark(1))},
 	} {
 		if _, err := c.withDefaults(); err != nil {
 			t.Errorf("%+v: %v", c, err)
@@ -81,7 +81,7 @@ func TestConfigIsChecked(t *testing.T) {
 		"Queues": {Queues: -1}, "Queue+Queues-1": {Queue: 65535, Queues: 2}, "Copy": {Copy: 9},
 		"SnapLen": {SnapLen: 65536}, "MaxQueueLen": {MaxQueueLen: 65537}, "ReadBuffer": {ReadBuffer: -1}, "NetNS": {NetNS: -1},
 		"Workers": {Workers: -2}, "BatchSize": {BatchSize: 1025}, "Batches": {Batches: -1},
-		"FlushAfter": {FlushAfter: -1}, "BusyPoll": {BusyPoll: -1}, "OnPanic": {OnPanic: 2},
+		"FlushAfter": {FlushAfter: -1}, "BusyPoll": {BusyPoll: -1}, "OnPanic": {OnPanic: Always(2)},
 	} {
 		_, err := Open(cfg)
 		if err == nil || !strings.Contains(err.Error(), "Config."+what) {
@@ -100,7 +100,7 @@ func TestConfigOfOverloadAndTimeOuts(t *testing.T) {
 		"Overload ":      {Overload: 3},
 		"Batches":        {Workers: 4, Batches: 8, HandlerTimeout: 1},
 		"HandlerTimeout": {HandlerTimeout: -1}, "DrainTimeout": {DrainTimeout: -1}, "DeferTimeout": {DeferTimeout: -1},
-		"MaxDeferred": {MaxDeferred: -1}, "OnTimeout": {OnTimeout: 2}, "OnPanic": {OnPanic: Drop.Bypass()},
+		"MaxDeferred": {MaxDeferred: -1}, "OnTimeout": {OnTimeout: Always(2)}, "OnPanic": {OnPanic: Always(Drop.Bypass())},
 	} {
 		if _, err := cfg.withDefaults(); err == nil || !strings.Contains(err.Error(), "Config."+strings.TrimSpace(what)) {
 			t.Errorf("%s: %v", what, err)

@@ -87,7 +87,7 @@ func (s *deferrals) add(p *Packet, c *caller) (*Deferred, error) {
 	s.change.Broadcast()
 	s.count.inc(countDeferred)
 	d := &Deferred{set: s, entry: e, packet: &e.packet}
-	e.handle, e.caller, e.fallback = d, c, s.e.cfg.OnTimeout
+	e.handle, e.caller, e.fallback = d, c, s.e.cfg.onTimeout()
 	c.deferral = e
 	p.deferred = true
 	s.list(e)

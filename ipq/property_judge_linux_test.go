@@ -126,7 +126,7 @@ func (j *judge) expect(p *plan, got *fakekernel.Verdict) (Verdict, zerocopy.Attr
 	case j.cfg.HandlerTimeout > 0 && marked && mark == timeOutMark:
 		j.timedOut(p)
 		j.unsure = true
-		return j.cfg.OnTimeout, 0, nil
+		return j.cfg.onTimeout(), 0, nil
 	case !j.excess(p):
 		v, attrs := j.decision(p)
 		j.unsure = p.later != nil // its handler's verdict, or the same because its time was over
@@ -173,7 +173,7 @@ func (j *judge) decision(p *plan) (Verdict, zerocopy.AttrSet) {
 	j.countPanic(p)
 	if p.act != returns {
 		j.by = byPanic
-		return j.cfg.OnPanic, 0
+		return j.cfg.onPanic(), 0
 	}
 	v := p.verdict
 	if p.bypass {

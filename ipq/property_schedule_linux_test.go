@@ -97,7 +97,7 @@ func newSchedule(seed uint64, packets int) *schedule {
 		FlushAfter:    []time.Duration{0, 0, 1, 50 * time.Microsecond, time.Hour}[r.IntN(5)],
 		BusyPoll:      []time.Duration{0, 0, 20 * time.Microsecond}[r.IntN(3)],
 		KeepChecksums: one(4),
-		OnPanic:       []Verdict{Drop, Accept, Repeat.WithMark(0xdead), Requeue(1)}[r.IntN(4)],
+		OnPanic:       Always([]Verdict{Drop, Accept, Repeat.WithMark(0xdead), Requeue(1)}[r.IntN(4)]),
 	}
 	if one(6) {
 		s.cfg.Copy = CopyMeta
@@ -151,7 +151,7 @@ func (s *schedule) drawGuards(r *rand.Rand) {
 	}
 	if one(3) {
 		c.HandlerTimeout = time.Millisecond + time.Duration(r.IntN(int(4*time.Millisecond)))
-		c.OnTimeout = []Verdict{Accept, Repeat, Stop}[r.IntN(3)].WithMark(timeOutMark)
+		c.OnTimeout = Always([]Verdict{Accept, Repeat, Stop}[r.IntN(3)].WithMark(timeOutMark))
 		s.stuck = 20 + r.IntN(200)
 	}
 	if c.Workers == Inline {

@@ -76,7 +76,7 @@ func TestDrainOfAQueueThatFillsUp(t *testing.T) {
 				return b.Recv(fd)
 			}
 		}
-		q := f.open(Config{Workers: workers, MaxQueueLen: 10, DrainTimeout: time.Millisecond, OnTimeout: Accept})
+		q := f.open(Config{Workers: workers, MaxQueueLen: 10, DrainTimeout: time.Millisecond, OnTimeout: Always(Accept)})
 		f.Refuse(func(c fakekernel.Config) syscall.Errno {
 			if maxLen := c[zerocopy.CfgQueueMaxlen]; maxLen != nil && maxLen[3] == 0 {
 				full.Store(true)

@@ -29,7 +29,7 @@ func TestKernelSoak(t *testing.T) {
 		go h.decideLater()
 		q, stop := serve(t, Config{
 			Queue: fakeNumber, NetNS: ns.FD(), Workers: workers,
-			OnPanic: Accept, HandlerTimeout: time.Minute, DeferTimeout: time.Minute,
+			OnPanic: Always(Accept), HandlerTimeout: time.Minute, DeferTimeout: time.Minute,
 		}, h)
 		sent := soakFlood(t, ns, q)
 		if err := errors.Join(stop(), q.Close()); err != nil {

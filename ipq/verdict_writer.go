@@ -120,7 +120,7 @@ func (w *writer) addUnhandled(p *Packet, by cause) error {
 // addTimeout takes what a packet gets when its time is over.
 func (w *writer) addTimeout(id uint32, by cause) error {
 	w.tally[countTimedOut]++
-	return w.addID(id, w.cfg.OnTimeout, by)
+	return w.addID(id, w.cfg.onTimeout(), by)
 }
 
 // tallied counts v, and returns it without what the kernel would not take.

@@ -77,7 +77,7 @@ func TestSend(t *testing.T) {
 		if r := send(3); r.Verdict != ipq.Requeue(4) || r.Edited || !bytes.Equal(r.Payload, udp(3, "text")) {
 			t.Errorf("passed on: %+v", r)
 		}
-		if s := q.Stats(); s.Received != 3 || s.Dropped != 1 || s.Modified != 1 {
+		if s := q.Stop(); s.Received != 3 || s.Dropped != 1 || s.Modified != 1 {
 			t.Errorf("%+v", s.Counts)
 		}
 	}
@@ -116,7 +116,7 @@ func TestFaults(t *testing.T) {
 		if r := q.Send(udp(1, "")); r.Verdict != ipq.Stop {
 			t.Errorf("after faults: %+v", r)
 		}
-		if s := q.Stats(); s.Overruns != 1 || s.ReadRetries != 1 || s.WriteRetries != 1 || s.RefusedVerdicts != 1 {
+		if s := q.Stop(); s.Overruns != 1 || s.ReadRetries != 1 || s.WriteRetries != 1 || s.RefusedVerdicts != 1 {
 			t.Errorf("%+v", s.Counts)
 		}
 	}

@@ -28,10 +28,11 @@ type Queue struct {
 	devices *devices
 	open    bool // Config.FailOpen or Observe
 
-	ended atomic.Pointer[error] // what Run has returned
-	over  chan struct{}         // closed then
-	full  bool                  // the next packet finds the queue full
-	gone  bool                  // the queue was taken away
+	cancel context.CancelFunc    // ends Run; nil before it
+	ended  atomic.Pointer[error] // what Run has returned
+	over   chan struct{}         // closed then
+	full   bool                  // the next packet finds the queue full
+	gone   bool                  // the queue was taken away
 
 	mu      sync.Mutex
 	results []Result // by tag, of the packets that are being sent
@@ -97,18 +98,28 @@ func New(t testing.TB, cfg ipq.Config) *Queue {
 // Run has h decide packets until the test ends. h may be nil: see ipq.Queue.SetHandler.
 func (q *Queue) Run(h ipq.Handler) {
 	ctx, cancel := context.WithCancel(context.Background())
+	q.cancel = cancel
 	go func() {
 		err := q.Queue.Run(ctx, h)
 		q.ended.Store(&err)
 		close(q.over)
 	}()
 	q.t.Cleanup(func() {
-		cancel()
-		<-q.over
+		q.Stop()
 		if err := *q.ended.Load(); err != nil && !(q.gone && errors.Is(err, ipq.ErrUnbound)) {
 			q.t.Errorf("ipqtest: Run: %v", err)
 		}
 	})
+}
+
+// Stop ends Run before the test does, waits for it, and returns the counts, which are
+// exact then.
+func (q *Queue) Stop() ipq.Stats {
+	if q.cancel != nil {
+		q.cancel()
+		<-q.over
+	}
+	return q.Stats()
 }
 
 // Send queues a packet, an IPv4 or IPv6 packet unless an option says otherwise, and
