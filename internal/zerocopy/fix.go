@@ -60,7 +60,7 @@ func VerifyPacket(b []byte) bool {
 	case !ok || c.unsure:
 		return true
 	case c.zeroIsNone && binary.BigEndian.Uint16(b[c.at:]) == 0:
-		return v4
+		return v4 && u.proto != protoUDPLite
 	}
 	if c.total(b) == 0xffff {
 		return true

@@ -260,7 +260,7 @@ func checkEdit(t *testing.T, k *sumKind, w wrapping, p built, damageHeader, dama
 		binary.BigEndian.PutUint16(field, ck)
 	}
 	headerWas, upperWas := k.right(p)
-	none := k.udp && h[k.at] == 0 && h[k.at+1] == 0
+	none := (k.udp || k.proto == protoUDPLite) && h[k.at] == 0 && h[k.at+1] == 0
 	if k.standard != nil && (!upperWas || naiveSum(k.standard(p)...) == 0xffff) {
 		return // which reading the sender goes by cannot be told
 	}
@@ -387,6 +387,45 @@ func TestUpdateZero(t *testing.T) {
 		if _, right := k.right(p); !right || !VerifyPacket(p.b) {
 			t.Errorf("%s, %s: all zero, FixPacket leaves it wrong", k.name, w.name)
 		}
+	})
+}
+
+// An edit may bring a checksum to zero, which some protocols write as 0xffff.
+func TestUpdateToZero(t *testing.T) {
+	rng := rand.New(rand.NewPCG(11, 12))
+	random := func() byte { return byte(rng.Uint32()) }
+	each(func(k *sumKind, w wrapping) {
+		if k.proto == protoSCTP || k.standard != nil {
+			return
+		}
+		for i := 4; i < kindBody; i += 2 {
+			p := k.build(w, random)
+			if !k.editable(p, p.off+i) || !k.editable(p, p.off+i+1) {
+				continue
+			}
+			field := binary.BigEndian.Uint16(p.upper()[k.at:])
+			word := binary.BigEndian.Uint16(p.upper()[i:])
+			word = fold16(uint32(word) + uint32(field)) // what the field has, the word has now
+			var to [2]byte
+			binary.BigEndian.PutUint16(to[:], word)
+			zero := built{bytes.Clone(p.b), p.off, p.src, p.dst}
+			copy(zero.upper()[i:], to[:])
+			if naiveSum(k.parts(zero)...) != fold16(0xffff+uint32(field)) {
+				continue // it is not covered
+			}
+			at := p.off + i
+			checkEdit(t, k, w, p, 0, 0, func(j int, was byte) byte {
+				if j == at || j == at+1 {
+					return to[j-at]
+				}
+				return was
+			})
+			if got := binary.BigEndian.Uint16(p.upper()[k.at:]); got != 0 && got != 0xffff {
+				t.Errorf("%s, %s: the checksum is %#x, not zero", k.name, w.name, got)
+			}
+			return
+		}
+		t.Errorf("%s, %s: no word is covered", k.name, w.name)
 	})
 }
 

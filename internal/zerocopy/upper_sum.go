@@ -56,7 +56,7 @@ func findSum(b []byte, u upper, v variant) (s upperSum, other variant, ok bool) 
 			cover(said)
 		}
 	case u.proto == protoUDPLite && n >= 8:
-		s.at, pseudo = 6, true
+		s.at, pseudo, s.zeroIsNone = 6, true, true // zero is none, which receivers drop (RFC 3828, section 3.1)
 		cover(int(binary.BigEndian.Uint16(h[4:])))
 	case u.proto == protoDCCP && n >= 12:
 		s.at, pseudo = 6, true
