@@ -53,8 +53,9 @@ func TestKernelKilledUnderFlood(t *testing.T) {
 					t.Errorf("after the end: %+v", s)
 				}
 				await(t, "the flood to go on", func() bool { return f.Stats().Replies > at.Replies+5000 })
-				// A late answer, on a busy machine, is to one that counts as lost.
-				if s, err := f.Stop(); err != nil || s.Lost-s.Late > window {
+				// A late answer, on a busy machine, is to one that counts as lost. So does
+				// what was under way as the flood was stopped.
+				if s, err := f.Stop(); err != nil || s.Lost-s.Late > 2*window {
 					t.Errorf("the flood lost more than was under way: %+v, %v", s, err)
 				}
 			})
