@@ -156,8 +156,9 @@ var configFlags = []struct {
 	{"SecCtx", zerocopy.FlagSecCtx, func(c *Config) bool { return c.SecCtx }},
 }
 
-// plain is the verdict on packets of which only the id is known, when it is not to
-// be counted as anything but what it stands for.
+// plain is the verdict that takes the place of one that the kernel refused, and the
+// verdict on what a process that is gone had received. No kind of verdict counts it,
+// so that it may be what Observe lets pass.
 func (c *Config) plain() Verdict {
 	if c.Observe {
 		return Accept

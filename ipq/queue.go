@@ -157,15 +157,24 @@ func (q *Queue) Run(ctx context.Context, h Handler) error {
 func (q *Queue) start(h Handler) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	switch {
-	case q.closed || q.state == ran:
-		return q.loops[0].sock.fail("run", ErrClosed)
-	case q.state == serving:
-		return q.loops[0].sock.fail("run", ErrRunning)
+	if err := q.tooLate("run", opened); err != nil {
+		return err
 	}
 	q.state = serving
 	if h != nil {
 		q.handler.Store(&h)
+	}
+	return nil
+}
+
+// tooLate returns an error if q is beyond latest, the last state in which op makes
+// sense. The caller holds mu.
+func (q *Queue) tooLate(op string, latest state) error {
+	switch {
+	case q.closed || q.state == ran:
+		return q.loops[0].sock.fail(op, ErrClosed)
+	case q.state > latest:
+		return q.loops[0].sock.fail(op, ErrRunning)
 	}
 	return nil
 }
@@ -178,25 +187,23 @@ func (q *Queue) start(h Handler) error {
 // packet is lost or decided twice: those that a former handler had were decided by
 // it. What a former handler has deferred is decided as it would have been.
 //
-// SetHandler waits for calls that are running, except when a handler calls it, which
-// would wait for itself: then it returns nil at once, and calls of former handlers may
-// go on until they return. It returns an error that matches [ErrClosed] after Close or
-// when Run has returned, and [ErrStuck] if Run gave up on a call that it waited for.
+// SetHandler waits for calls that are running, except when a handler of any Queue calls
+// it, which might wait for itself: then it returns nil at once, and calls of former
+// handlers may go on until they return. It returns [os.ErrInvalid] for a nil h,
+// [ErrClosed] after Close or when Run has returned, and [ErrStuck] if Run gave up on a
+// call that it waited for, each in an [*OpError].
 func (q *Queue) SetHandler(h Handler) error {
 	if h == nil {
 		return q.loops[0].sock.fail("handler", fmt.Errorf("%w: there is no nil handler", os.ErrInvalid))
 	}
 	q.mu.Lock()
-	closed := q.closed || q.state == ran
-	if !closed {
+	err := q.tooLate("handler", serving)
+	if err == nil {
 		q.handler.Store(&h)
 	}
 	q.mu.Unlock()
-	if closed {
-		return q.loops[0].sock.fail("handler", ErrClosed)
-	}
-	if inCall() {
-		return nil
+	if err != nil || inCall() {
+		return err
 	}
 	// A call that has begun to run before the handler was stored may have the former
 	// one; one that begins later has this one.

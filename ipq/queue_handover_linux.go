@@ -111,11 +111,8 @@ func FromFile(cfg Config, files ...*os.File) (*Queue, error) {
 func (q *Queue) Inherit() error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	switch {
-	case q.closed || q.state == ran:
-		return q.loops[0].sock.fail("inherit", ErrClosed)
-	case q.state == serving:
-		return q.loops[0].sock.fail("inherit", ErrRunning)
+	if err := q.tooLate("inherit", opened); err != nil {
+		return err
 	}
 	q.inherits = true
 	return nil

@@ -78,7 +78,7 @@ func (b *Batch) Verdicts() []byte { return b.verdicts }
 
 // Append adds a datagram to those that the last Recv brought, as if it had brought it,
 // cut to [Config.RecvSize]. It reports false, and adds nothing, when the batch is full.
-// It is for datagrams that come from elsewhere than a socket.
+// The datagram is copied. It is for datagrams that come from elsewhere than a socket.
 func (b *Batch) Append(datagram []byte) bool {
 	if b.n == b.slots {
 		return false

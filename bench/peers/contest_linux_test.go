@@ -51,7 +51,7 @@ func TestContests(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(cpus) < 2 {
-		t.Skip("one CPU")
+		t.Skip("one CPU: a contestant and the flood want one each")
 	}
 	dir := t.TempDir()
 	if err := os.CopyFS(dir, cSources); err != nil {

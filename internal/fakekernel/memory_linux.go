@@ -18,6 +18,7 @@ type memory struct {
 	next     int
 	free     [][]byte
 	woken    bool // there is a datagram in the socket pair, and so it is readable
+	one      [1]byte
 }
 
 // NewMemory is NewDirect for a program that also receives through RecvMsg. No packet
@@ -44,7 +45,7 @@ func (m *memory) write(b []byte, fd int) error {
 		return nil
 	}
 	m.woken = true
-	_, err := unix.Write(fd, []byte{1})
+	_, err := unix.Write(fd, m.one[:])
 	return err
 }
 
@@ -53,7 +54,7 @@ func (m *memory) recv(b *ring.Batch, fd int) (int, syscall.Errno) {
 	b.Recycle()
 	if m.woken {
 		// Before the messages are taken: what comes later wakes up again.
-		if _, _, err := unix.Recvfrom(fd, make([]byte, 1), unix.MSG_DONTWAIT); err == nil {
+		if _, _, err := unix.Recvfrom(fd, m.one[:], unix.MSG_DONTWAIT); err == nil {
 			m.woken = false
 		}
 	}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -28,11 +27,11 @@ type Queue struct {
 	devices *devices
 	open    bool // Config.FailOpen or Observe
 
-	cancel context.CancelFunc    // ends Run; nil before it
-	ended  atomic.Pointer[error] // what Run has returned
-	over   chan struct{}         // closed then
-	full   bool                  // the next packet finds the queue full
-	gone   bool                  // the queue was taken away
+	cancel context.CancelFunc // ends Run; nil before it
+	over   context.Context    // it ends when Run has returned, with its error as the cause
+	end    context.CancelCauseFunc
+	full   bool // the next packet finds the queue full
+	gone   bool // the queue was taken away
 
 	mu      sync.Mutex
 	results []Result // by tag, of the packets that are being sent
@@ -42,8 +41,8 @@ type Queue struct {
 type Result struct {
 	// Verdict is the one that the kernel was given, with its mark if there was one.
 	Verdict ipq.Verdict
-	// Payload is the packet as it goes on: as the handler has edited it, or as it was
-	// sent. It is nil if the packet was dropped.
+	// Payload is the packet as it goes on: as the handler has edited it, or else the
+	// slice that was sent. It is nil if the packet was dropped.
 	Payload []byte
 	// Edited reports whether the verdict brought a new payload.
 	Edited bool
@@ -68,7 +67,8 @@ func New(t testing.TB, cfg ipq.Config) *Queue {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { k.Close() })
-	q := &Queue{t: t, kernel: k, devices: newDevices(), open: cfg.FailOpen || cfg.Observe, over: make(chan struct{})}
+	q := &Queue{t: t, kernel: k, devices: newDevices(), open: cfg.FailOpen || cfg.Observe}
+	q.over, q.end = context.WithCancelCause(context.Background())
 	cfg.NetNS = 0
 	opened, err := seam.Open(cfg, func(o *nfsock.Options) (seam.Link, error) {
 		s, err := nfsock.New(o, k.Conn())
@@ -99,14 +99,11 @@ func New(t testing.TB, cfg ipq.Config) *Queue {
 func (q *Queue) Run(h ipq.Handler) {
 	ctx, cancel := context.WithCancel(context.Background())
 	q.cancel = cancel
-	go func() {
-		err := q.Queue.Run(ctx, h)
-		q.ended.Store(&err)
-		close(q.over)
-	}()
+	go func() { q.end(q.Queue.Run(ctx, h)) }()
 	q.t.Cleanup(func() {
 		q.Stop()
-		if err := *q.ended.Load(); err != nil && !(q.gone && errors.Is(err, ipq.ErrUnbound)) {
+		// Run's nil is the context's own error.
+		if err := context.Cause(q.over); err != context.Canceled && !(q.gone && errors.Is(err, ipq.ErrUnbound)) {
 			q.t.Errorf("ipqtest: Run: %v", err)
 		}
 	})
@@ -117,7 +114,7 @@ func (q *Queue) Run(h ipq.Handler) {
 func (q *Queue) Stop() ipq.Stats {
 	if q.cancel != nil {
 		q.cancel()
-		<-q.over
+		<-q.over.Done()
 	}
 	return q.Stats()
 }
@@ -181,17 +178,8 @@ func (q *Queue) queue(p *fakekernel.Packet, tag uint32) bool {
 // await waits until so many packets at the most have no verdict.
 func (q *Queue) await(most int) {
 	q.t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	go func() {
-		select {
-		case <-q.over:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
-	if err := q.kernel.Decided(ctx, most); err != nil && q.kernel.Waiting() > most {
-		q.t.Fatalf("ipqtest: Run has returned (%v), and %d packets have no verdict", *q.ended.Load(), q.kernel.Waiting())
+	if err := q.kernel.Decided(q.over, most); err != nil && q.kernel.Waiting() > most {
+		q.t.Fatalf("ipqtest: Run has returned (%v), and %d packets have no verdict", context.Cause(q.over), q.kernel.Waiting())
 	}
 }
 
