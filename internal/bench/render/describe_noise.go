@@ -50,7 +50,7 @@ func noiseOfMode(m *report.Mode, main report.Metric) string {
 	case others == 0:
 		return main.Label + " " + text
 	}
-	return fmt.Sprintf("%s %s; and so are %s more", main.Label, text, plain.Plural(others, "figure"))
+	return fmt.Sprintf("%s %s; noisy, too: %s", main.Label, text, plain.Plural(others, "other figure"))
 }
 
 // marked explains the marks of noisy figures: a few of them, and how many more
