@@ -116,7 +116,7 @@ func median(s *peers.Spread, format string) string {
 
 func unitName(unit string) string {
 	if unit == "bits/s" {
-		return "Mbit/s"
+		return "Gbit/s"
 	}
 	return unit
 }
@@ -124,7 +124,7 @@ func unitName(unit string) string {
 // amount is a value as people read it, with its unit.
 func amount(v float64, unit string) string {
 	if unit == "bits/s" {
-		v /= 1e6
+		return fmt.Sprintf("%.2f %s", v/1e9, unitName(unit))
 	}
-	return fmt.Sprintf("%.0f %s", v, unitName(unit))
+	return fmt.Sprintf("%.0f %s", v, unit)
 }

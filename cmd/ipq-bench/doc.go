@@ -88,8 +88,8 @@
 // dropped the packet, or links and backlogs lost it before the queue or behind it.
 // Batches are counted by size.
 //
-// A figure is noisy when it varies by more than 15 % of its median over three rounds
-// or more, or when half of its rounds were disturbed. A round is disturbed when other
+// A figure is noisy when three rounds or more do not tell its median to ±10 %, with
+// a confidence of 95 %, or when half of its rounds were disturbed. A round is disturbed when other
 // processes used more than 5 % of a CPU in user time, when the hypervisor took more
 // than 1 %, or when a paced sender was so late that it caught up with a burst that
 // fills half of a queue. The output marks noisy figures, and the JSON file says why.

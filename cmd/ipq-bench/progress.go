@@ -133,7 +133,7 @@ func (p *progress) rates(rd *report.Round) string {
 	text := ""
 	switch {
 	case p.run.Bulk():
-		text = plain.Fixed(8e-6*rd.PerSecond(rd.Bytes), 0) + " Mbit/s"
+		text = plain.Fixed(8e-9*rd.PerSecond(rd.Bytes), 2) + " Gbit/s"
 	case p.run.Churn():
 		text = plain.Fixed(rd.PerSecond(rd.Connections), 0) + " connections/s"
 	}

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Shows where the consumer's CPU time goes, by perf, for BENCHMARKS.md:
+# Shows where the consumer's CPU time goes, by perf, for limits.md:
 #
 #	sh docs/bench/profile.sh inline docs/bench/profile-inline.json -modes inline
 #

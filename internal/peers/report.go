@@ -128,15 +128,26 @@ type Spread struct {
 	Median float64 `json:"median"`
 	Min    float64 `json:"min"`
 	Max    float64 `json:"max"`
+	// Low and High bound the median with a confidence of 95 %: they are the
+	// second value and the last but one of nine rounds, say. Fewer than six rounds
+	// bound it by the least and the most only. Unlike those, they come nearer to
+	// each other with more rounds.
+	Low  float64 `json:"low"`
+	High float64 `json:"high"`
 }
 
-// Percent is half of what lies between the least and the greatest value, of the
-// median.
-func (s *Spread) Percent() float64 {
+// Percent is how well the median is known: half of what lies between Low and
+// High, in percent of it.
+func (s Spread) Percent() float64 {
 	if s.Median == 0 {
 		return 0
 	}
-	return 50 * (s.Max - s.Min) / s.Median
+	return 50 * (s.High - s.Low) / s.Median
+}
+
+// Scaled returns the spread in another unit.
+func (s Spread) Scaled(by float64) Spread {
+	return Spread{s.Median * by, s.Min * by, s.Max * by, s.Low * by, s.High * by}
 }
 
 // Write writes the report to a file.
@@ -160,6 +171,9 @@ func Read(file string) (*Report, error) {
 	}
 	if r.Kind != Kind || r.Schema != Schema {
 		return nil, fmt.Errorf("%s: kind %q with schema %d, not %q with schema %d", file, r.Kind, r.Schema, Kind, Schema)
+	}
+	for i := range r.Contests {
+		r.Contests[i].Summarise() // an older version told less of the rounds
 	}
 	return r, nil
 }

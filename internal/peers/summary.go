@@ -1,20 +1,24 @@
 package peers
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/aclements/go-moremath/stats"
+)
 
 // outran is how much of a load, in percent, may be decided by one that is
 // overloaded by it.
 const outran = 95
 
-// noisy is how far, in percent of the median, values may lie from the middle
-// before a run says little.
-const noisy = 10
+// MaxPercent is how well the median of a quantity must be known, in percent of it,
+// to say something.
+const MaxPercent = 10
 
 // Noisy are the names of the contestants whose rounds differ so much that
 // something else kept the machine busy.
 func (c *Contest) Noisy() (names []string) {
 	for _, one := range c.Contestants {
-		if one.Value != nil && one.Value.Percent() > noisy {
+		if one.Value != nil && one.Value.Percent() > MaxPercent {
 			names = append(names, one.Name)
 		}
 	}
@@ -76,5 +80,9 @@ func SpreadOf(values []float64) *Spread {
 	if n == 0 {
 		return nil
 	}
-	return &Spread{Median: (sorted[(n-1)/2] + sorted[n/2]) / 2, Min: sorted[0], Max: sorted[n-1]}
+	s := &Spread{Median: (sorted[(n-1)/2] + sorted[n/2]) / 2, Min: sorted[0], Max: sorted[n-1]}
+	const confidence = 0.95
+	ci := stats.QuantileCI(n, 0.5, confidence)
+	s.Low, s.High = sorted[max(ci.LoOrder, 1)-1], sorted[min(ci.HiOrder, n)-1]
+	return s
 }

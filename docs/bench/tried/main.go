@@ -1,5 +1,5 @@
 // Command tried measures again what was tried to make goipq faster, for
-// BENCHMARKS.md. From the module's root, as root, with git:
+// docs/bench/limits.md. From the module's root, as root, with git:
 //
 //	go run ./docs/bench/tried -o docs/bench/tried.json
 //

@@ -7,6 +7,7 @@ import (
 
 	"github.com/goipq/goipq/internal/bench/plain"
 	"github.com/goipq/goipq/internal/bench/report"
+	"github.com/goipq/goipq/internal/peers"
 )
 
 // A view is what the notes depend on, over all modes with a round.
@@ -14,7 +15,7 @@ type view struct {
 	offered float64 // the least median
 	decided float64 // the least median of verdicts per second
 	lost    float64 // the largest median, in percent
-	wobble  float64 // the largest range of verdicts per second, as a share of the median
+	wobble  float64 // how well the verdicts per second are known, in percent, where that is worst
 	busy    float64 // the least share of one CPU that the consumer got, in modes that lost packets
 
 	guessed               bool
@@ -41,9 +42,7 @@ func look(rep *report.Report) (v view, ok bool) {
 		v.offered = min(v.offered, m.Summary[report.OfferedRate].Median)
 		v.decided = min(v.decided, verdicts.Median)
 		v.lost = max(v.lost, lost)
-		if verdicts.Median > 0 {
-			v.wobble = max(v.wobble, (verdicts.Max-verdicts.Min)/verdicts.Median)
-		}
+		v.wobble = max(v.wobble, verdicts.Percent())
 		v.guessed = v.guessed || m.Guessed()
 		var all report.Round
 		for j := range m.Rounds {
@@ -124,8 +123,8 @@ func notes(rep *report.Report) []string {
 	case v.busy < 0.5:
 		note("The consumer lost packets while it got only %s %% of a CPU: something else keeps this machine "+
 			"busy, and the figures are worth little.", plain.Fixed(100*v.busy, 0))
-	case v.wobble > report.MaxWobble:
-		note("Verdicts/s vary by %s %% between rounds: something else keeps this machine busy.", plain.Fixed(100*v.wobble, 0))
+	case v.wobble > peers.MaxPercent:
+		note("Verdicts/s are known to ±%s %% only: something else keeps this machine busy.", plain.Fixed(v.wobble, 0))
 	}
 	return notes
 }
@@ -158,9 +157,9 @@ func otherNotes(rep *report.Report, v view, queued bool) []string {
 	main := p.Main()
 	for i := range rep.Modes {
 		m := &rep.Modes[i]
-		if s, _ := main.In(m); s.Median > 0 && (s.Max-s.Min)/s.Median > report.MaxWobble {
-			note("%s: %s varies by %s %% between rounds: something else keeps this machine busy.",
-				rep.Title(m.Name), main.Label, plain.Fixed(100*(s.Max-s.Min)/s.Median, 0))
+		if s, _ := main.In(m); s.Percent() > peers.MaxPercent {
+			note("%s: %s is known to ±%s %% only: something else keeps this machine busy.",
+				rep.Title(m.Name), main.Label, plain.Fixed(s.Percent(), 0))
 		}
 	}
 	return notes

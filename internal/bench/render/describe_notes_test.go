@@ -28,5 +28,5 @@ func TestNotesFollowTheFigures(t *testing.T) {
 	has(idle, "might carry more")
 	// 450,000 packets of 1,250 ns in 2 s are 28 % of a CPU.
 	has(benchtest.Report(1000, 400, 500), "got only 28 % of a CPU")
-	has(benchtest.Report(1000, 1200, 1800), "vary by")
+	has(benchtest.Report(1000, 1200, 1800), "are known to ±")
 }

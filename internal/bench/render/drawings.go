@@ -82,7 +82,7 @@ func heading(x report.Metric) string {
 	case report.VerdictRate:
 		return "Verdicts per second"
 	case report.Goodput:
-		return "TCP goodput, Mbit/s"
+		return "TCP goodput, Gbit/s"
 	case report.ConnectionRate:
 		return "Connections per second"
 	case report.CPUCost:
@@ -125,7 +125,7 @@ func latencyChart(rep *report.Report) (drawing, bool) {
 		}
 		c.Series = append(c.Series, s)
 	}
-	return drawChart("latency", "Of all rounds together, timed from when each was due. Each step to the right has a tenth of what is before it.", c), len(c.Series) > 0
+	return drawChart("latency", "Of all rounds together, or of those that nothing disturbed where they are half or more, timed from when each was due. Each step to the right has a tenth of what is before it.", c), len(c.Series) > 0
 }
 
 // distribution returns the points of a latency, or else its percentiles.

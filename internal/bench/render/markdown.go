@@ -8,7 +8,6 @@ import (
 	"strings"
 	"text/template"
 
-	"github.com/goipq/goipq/internal/bench/plain"
 	"github.com/goipq/goipq/internal/bench/report"
 )
 
@@ -33,15 +32,18 @@ func Markdown(tmpl, out, svg string) ([]byte, map[string][]byte, error) {
 		return nil, nil, err
 	}
 	t, err := template.New(filepath.Base(tmpl)).Option("missingkey=error").Funcs(template.FuncMap{
-		"machine": q.machine,
-		"date":    q.date,
-		"tables":  q.tables,
-		"table":   q.table,
-		"plots":   q.plots,
-		"value":   q.value,
-		"spread":  q.spread,
-		"profile": q.profile,
-		"tried":   q.tried,
+		"machine":  q.machine,
+		"date":     q.date,
+		"command":  q.command,
+		"figures":  q.figures,
+		"rivals":   q.rivals,
+		"routed":   q.routed,
+		"contest":  q.contest,
+		"span":     q.span,
+		"settings": q.settings,
+		"plots":    q.plots,
+		"profile":  q.profile,
+		"tried":    q.tried,
 	}).Parse(string(text))
 	if err != nil {
 		return nil, nil, err
@@ -89,39 +91,20 @@ func (q *quoter) fact(name, fact string) (string, error) {
 	return "", fmt.Errorf("%s does not tell its %s", name, fact)
 }
 
-// tables are all tables of a report, each below its title, and the notes on their
-// figures.
-func (q *quoter) tables(name string) (string, error) {
-	d, err := q.open(name)
+// command is how a report was made: what measure.sh has for it.
+func (q *quoter) command(name string) (string, error) {
+	script := filepath.Join(q.folder, "measure.sh")
+	text, err := os.ReadFile(script)
 	if err != nil {
 		return "", err
 	}
-	s := sectionOf(d)
-	var text strings.Builder
-	for i := range s.Tables {
-		fmt.Fprintf(&text, "**%s**\n\n%s\n", s.Tables[i].Title, s.Tables[i].markdown())
-	}
-	for _, note := range s.Notes {
-		if d.Peers != nil || strings.HasPrefix(note, "!: ") {
-			fmt.Fprintf(&text, "%s\n\n", note)
+	base := strings.TrimSuffix(name, ".json")
+	for _, line := range strings.Split(string(text), "\n") {
+		if flags, ok := strings.CutPrefix(strings.TrimSpace(line), "bench "+base+" "); ok {
+			return "go run ./cmd/ipq-bench " + flags, nil
 		}
 	}
-	return strings.TrimRight(text.String(), "\n"), nil
-}
-
-// table is the table whose title begins with that text.
-func (q *quoter) table(name, title string) (string, error) {
-	d, err := q.open(name)
-	if err != nil {
-		return "", err
-	}
-	tables := sectionOf(d).Tables
-	for i := range tables {
-		if strings.HasPrefix(tables[i].Title, title) {
-			return strings.TrimRight(tables[i].markdown(), "\n"), nil
-		}
-	}
-	return "", fmt.Errorf("%s has no table %q", name, title)
+	return "", fmt.Errorf("%s does not make %s", script, name)
 }
 
 // plots are the plots of a report whose names begin with one of those, or all.
@@ -157,39 +140,4 @@ func hasPrefix(name string, prefixes []string) bool {
 		}
 	}
 	return false
-}
-
-// value is the median of a figure. group and label are those that compare shows.
-func (q *quoter) value(name, group, label string) (string, error) {
-	s, err := q.find(name, group, label)
-	if err != nil {
-		return "", err
-	}
-	return plain.Fixed(s.Median(), s.Decimals), nil
-}
-
-// spread is the median with the least and the most.
-func (q *quoter) spread(name, group, label string) (string, error) {
-	s, err := q.find(name, group, label)
-	if err != nil {
-		return "", err
-	}
-	all := report.SpreadOf(append([]float64(nil), s.Values...))
-	return fmt.Sprintf("%s (%s–%s)", plain.Fixed(all.Median, s.Decimals), plain.Fixed(all.Min, s.Decimals), plain.Fixed(all.Max, s.Decimals)), nil
-}
-
-func (q *quoter) find(name, group, label string) (*report.Series, error) {
-	d, err := q.open(name)
-	if err != nil {
-		return nil, err
-	}
-	var has []string
-	all := d.Series()
-	for i := range all {
-		if all[i].Group == group && all[i].Label == label {
-			return &all[i], nil
-		}
-		has = append(has, fmt.Sprintf("%q %q", all[i].Group, all[i].Label))
-	}
-	return nil, fmt.Errorf("%s has no %q of %q, but: %s", name, label, group, strings.Join(has, ", "))
 }

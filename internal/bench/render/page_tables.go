@@ -124,7 +124,7 @@ func peerTables(rep *peers.Report) []pageTable {
 			if s == nil {
 				return pageCell{Text: "-"}
 			}
-			return spreadCell(report.Spread{Median: s.Median, Min: s.Min, Max: s.Max}, decimals)
+			return spreadCell(report.Spread{Spread: *s}, decimals)
 		}
 		for j := range c.Contestants {
 			one := &c.Contestants[j]

@@ -60,7 +60,7 @@ func searchedReport() *report.Report {
 	rep := benchtest.Report(1)
 	rep.Kind = report.KindThroughput
 	for i := range rep.Modes {
-		t := &report.Throughput{Rate: report.Spread{Median: 2e5, Min: 1.9e5, Max: 2.2e5}, Resolution: 0.01, Trials: 3}
+		t := &report.Throughput{Rate: report.SpreadOf([]float64{1.9e5, 2e5, 2.2e5}), Resolution: 0.01, Trials: 3}
 		for n, rate := range []float64{1.9e5, 1.95e5, 2e5, 2.1e5, 2.2e5} {
 			t.Searches = append(t.Searches, report.Search{Round: n + 1, Rate: rate * float64(i+1), Limit: report.LimitLoss})
 		}

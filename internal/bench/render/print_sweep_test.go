@@ -37,7 +37,7 @@ func TestSweepTable(t *testing.T) {
 	}
 	noisy := sampleSweep(600, 1200, 560)
 	text.Reset()
-	if printSweep(&text, noisy); !strings.Contains(text.String(), "!: not to be relied on. 8, inline: varies by ") ||
+	if printSweep(&text, noisy); !strings.Contains(text.String(), "!: not to be relied on. 8, inline: is known to ±") ||
 		!strings.Contains(text.String(), "; and 1 more.") {
 		t.Errorf("noise is not told:\n%s", text.String())
 	}

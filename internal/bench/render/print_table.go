@@ -61,10 +61,10 @@ func cells(m *report.Mode, x report.Metric, compact bool) []string {
 	}
 }
 
-// wobble is half of the range as a share of the median.
+// wobble is how well the median is known.
 func wobble(s report.Spread) string {
 	if s.Median == 0 {
 		return ""
 	}
-	return plain.Fixed(50*(s.Max-s.Min)/s.Median, 0) + "%"
+	return plain.Fixed(s.Percent(), 0) + "%"
 }

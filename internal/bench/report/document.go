@@ -44,5 +44,11 @@ func Read(path string) (Document, error) {
 	if err := json.Unmarshal(text, d.Run); err != nil {
 		return d, fmt.Errorf("%s is not a report of ipq-bench: %w", path, err)
 	}
+	points := d.Run.Points()
+	for i := range points {
+		for j := range points[i].Modes {
+			points[i].Parameters.sumUp(&points[i].Modes[j]) // an older version told less of the rounds
+		}
+	}
 	return d, nil
 }

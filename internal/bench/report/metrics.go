@@ -41,14 +41,14 @@ type Metric struct {
 }
 
 // labelUnits are the units of labels in those of names, where they differ.
-var labelUnits = map[string]float64{Goodput: 1e6}
+var labelUnits = map[string]float64{Goodput: 1e9}
 
 // In is the spread of the metric over a mode's rounds, in the unit of the label.
 // There is none where the metric had no value.
 func (x Metric) In(m *Mode) (s Spread, ok bool) {
 	s, ok = m.Summary[x.Name]
 	if unit, differs := labelUnits[x.Name]; differs {
-		s.Median, s.Min, s.Max = s.Median/unit, s.Min/unit, s.Max/unit
+		s.Spread = s.Scaled(1 / unit)
 	}
 	return s, ok
 }
@@ -56,7 +56,7 @@ func (x Metric) In(m *Mode) (s Spread, ok bool) {
 // summed returns a spread in the unit of the name, for a summary.
 func (x Metric) summed(s Spread) Spread {
 	if unit, differs := labelUnits[x.Name]; differs {
-		s.Median, s.Min, s.Max = s.Median*unit, s.Min*unit, s.Max*unit
+		s.Spread = s.Scaled(unit)
 	}
 	return s
 }
@@ -111,7 +111,7 @@ var metrics = []Metric{
 	{"received_per_second", "received/s", 0, func(r *Round) float64 { return r.PerSecond(r.Received) }, false, onAll},
 	{VerdictRate, "verdicts/s", 0, func(r *Round) float64 { return r.PerSecond(r.Verdicts) }, false, onAll},
 	{ArrivedRate, "arrived/s", 0, func(r *Round) float64 { return r.PerSecond(r.Arrived) }, false, onAll | withoutQueue},
-	{Goodput, "goodput, Mbit/s", 0, func(r *Round) float64 { return 8e-6 * r.PerSecond(r.Bytes) }, false, onBulk | withoutQueue},
+	{Goodput, "goodput, Gbit/s", 2, func(r *Round) float64 { return 8e-9 * r.PerSecond(r.Bytes) }, false, onBulk | withoutQueue},
 	{ConnectionRate, "connections/s", 0, func(r *Round) float64 { return r.PerSecond(r.Connections) }, false, onChurn | withoutQueue},
 	{ConnectionP50, "connection, µs, median", 0, func(r *Round) float64 { return r.Latency.us(median) }, false, onChurn | withoutQueue},
 	{ConnectionP99, "connection, µs, 99 %", 0, func(r *Round) float64 { return r.Latency.us(p99) }, false, onChurn | withoutQueue},

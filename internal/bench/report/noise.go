@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/goipq/goipq/internal/bench/plain"
+	"github.com/goipq/goipq/internal/peers"
 )
 
 // A MachineCPU is what all CPUs of the machine did in a window, as /proc/stat
@@ -44,9 +45,6 @@ const (
 	stealAllowed  = 0.01
 	// fewestTicks is the least that counts as taken: /proc/stat only samples.
 	fewestTicks = 3 * 10 * time.Millisecond
-	// MaxWobble is how far the least and the most of a figure may be apart, as a
-	// share of the median, before it is marked.
-	MaxWobble = 0.15
 )
 
 // NoiseOf says what disturbed a window. all is what the CPUs of the machine did in
@@ -68,13 +66,13 @@ func NoiseOf(window time.Duration, all MachineCPU, user time.Duration) (noise []
 }
 
 // noiseIn says why a figure is not to be relied on; "" if it is. noise has what
-// disturbed each of its rounds. Either the figure varies too much, which takes three
-// rounds to tell, and a range of more than ten times its last decimal. Or half of the
-// rounds were disturbed, since the median bears fewer.
+// disturbed each of its rounds. Either the median is not known well enough, which
+// takes three rounds to tell, and a range of more than ten times its last decimal. Or
+// half of the rounds were disturbed, since the median bears fewer.
 func noiseIn(s Spread, decimals int, noise [][]string) string {
-	wide := s.Max-s.Min > math.Pow10(1-decimals)
-	if wobble := (s.Max - s.Min) / s.Median; wide && len(noise) > 2 && s.Median > 0 && wobble > MaxWobble {
-		return fmt.Sprintf("varies by %s %% between rounds", plain.Fixed(100*wobble, 0))
+	wide := s.High-s.Low > math.Pow10(1-decimals)
+	if wide && len(noise) > 2 && s.Percent() > peers.MaxPercent {
+		return fmt.Sprintf("is known to ±%s %% only", plain.Fixed(s.Percent(), 0))
 	}
 	disturbed, said := 0, ""
 	for _, n := range noise {

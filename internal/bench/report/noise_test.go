@@ -36,24 +36,47 @@ func TestNoiseOfRounds(t *testing.T) {
 func TestNoiseInFigures(t *testing.T) {
 	quiet, loud := [][]string{nil, nil, nil, nil}, []string{"others"}
 	for _, c := range []struct {
-		s        Spread
+		values   []float64
 		decimals int
 		noise    [][]string
 		want     string
 	}{
-		{Spread{Median: 100, Min: 95, Max: 109}, 0, quiet, ""},
-		{Spread{Median: 100, Min: 90, Max: 110}, 0, quiet, "varies by 20 %"},
-		{Spread{Median: 100, Min: 90, Max: 110}, 0, quiet[:2], ""},        // two do not tell
-		{Spread{Median: 0.002, Min: 0.001, Max: 0.009}, 3, quiet, ""},     // nobody would look
-		{Spread{Median: 0.02, Min: 0.01, Max: 0.03}, 3, quiet, "varies"},  // but here
-		{Spread{Max: 100}, 0, quiet, ""},                                  // one of many lost some
-		{Spread{Median: 1}, 0, [][]string{nil, loud, nil}, ""},            // the median bears one
-		{Spread{Median: 1}, 0, [][]string{loud, loud, nil}, "in 2 of 3 "}, // but not two
-		{Spread{Median: 1}, 0, [][]string{loud}, "in 1 of 1 rounds: others"},
+		{[]float64{95, 100, 100, 109}, 0, quiet, ""},
+		{[]float64{88, 100, 100, 112}, 0, quiet, "is known to ±12 % only"},
+		{[]float64{90, 110}, 0, quiet[:2], ""},                             // two do not tell
+		{[]float64{50, 99, 99, 99, 100, 100, 101, 101, 300}, 0, quiet, ""}, // nine bear two strays
+		{[]float64{0.001, 0.002, 0.002, 0.009}, 3, quiet, ""},              // nobody would look
+		{[]float64{0.01, 0.02, 0.02, 0.03}, 3, quiet, "is known to ±50 %"}, // but here
+		{[]float64{0, 0, 0, 100}, 0, quiet, ""},                            // one of many lost some
+		{[]float64{1, 1, 1}, 0, [][]string{nil, loud, nil}, ""},            // the median bears one
+		{[]float64{1, 1, 1}, 0, [][]string{loud, loud, nil}, "in 2 of 3 "}, // but not two
+		{[]float64{1}, 0, [][]string{loud}, "in 1 of 1 rounds: others"},
 	} {
-		got := noiseIn(c.s, c.decimals, c.noise)
+		got := noiseIn(SpreadOf(c.values), c.decimals, c.noise)
 		if c.want == "" && got != "" || !strings.Contains(got, c.want) {
-			t.Errorf("%+v: %q, want %q", c.s, got, c.want)
+			t.Errorf("%v: %q, want %q", c.values, got, c.want)
+		}
+	}
+}
+
+// The latency of a mode is that of the rounds that nothing disturbed, as long as
+// these are half of all.
+func TestDisturbedRoundsHaveNoLatency(t *testing.T) {
+	const quick, slow = 10 * time.Microsecond, 15 * time.Millisecond
+	for disturbed, want := range []time.Duration{quick, quick, quick, slow, slow} {
+		rep := New(KindRounds, Machine{})
+		m := Mode{Name: ModeInline}
+		for i := range 4 {
+			rd := Round{Round: i + 1, Times: Times{quick: 10}}
+			if i < disturbed {
+				rd.Times, rd.Noise = Times{slow: 100}, []string{"others"}
+			}
+			m.Rounds = append(m.Rounds, rd)
+		}
+		rep.Modes = []Mode{m}
+		rep.Finish(false)
+		if got := rep.Modes[0].Latency.Max; got < want || got > want+want/100 {
+			t.Errorf("%d of 4 rounds disturbed: the longest is %v, want %v", disturbed, got, want)
 		}
 	}
 }

@@ -93,9 +93,10 @@ type Mode struct {
 	// is empty without a round.
 	Summary map[string]Spread `json:"summary"`
 	Rounds  []Round           `json:"rounds"`
-	// Latency, BatchSizes and Lost are those of all rounds together; Lost with
-	// their warm-ups.
-	Latency    *Latency   `json:"latency,omitempty"`
+	// Latency is that of all rounds together. Where half of them or more were not
+	// disturbed, it is that of those only.
+	Latency *Latency `json:"latency,omitempty"`
+	// BatchSizes and Lost are those of all rounds together; Lost with their warm-ups.
 	BatchSizes BatchSizes `json:"batch_sizes"`
 	Lost       Losses     `json:"lost"`
 	// Throughput has the searches of a run of that kind, which has no rounds.
@@ -168,23 +169,35 @@ func (rep *Report) Finish(interrupted bool) {
 	finish(&rep.Parameters, rep.Modes)
 }
 
+// sumUp makes the summary of a mode.
+func (p *Parameters) sumUp(m *Mode) {
+	m.Summary = p.summarise(m)
+	if t := m.Throughput; t != nil && len(t.Searches) > 0 {
+		t.finish()
+		m.Summary[ThroughputRate] = t.Rate
+	}
+}
+
 // finish makes the summaries of modes that were measured with these parameters.
 func finish(p *Parameters, modes []Mode) {
 	setOfUnqueued(p, modes)
 	for i := range modes {
 		m := &modes[i]
-		m.Summary = p.summarise(m)
-		if t := m.Throughput; t != nil && len(t.Searches) > 0 {
-			t.finish()
-			m.Summary[ThroughputRate] = t.Rate
-		}
+		p.sumUp(m)
 		m.Lost.Known = true
-		all := make(Times)
+		all, quiet, n := make(Times), make(Times), 0
 		for j := range m.Rounds {
 			rd := &m.Rounds[j]
 			m.Lost = m.Lost.plus(rd.Life.Lost)
 			m.BatchSizes.add(rd.BatchSizes, 1)
 			all.add(rd.Times)
+			if len(rd.Noise) == 0 {
+				quiet.add(rd.Times)
+				n++
+			}
+		}
+		if 2*n >= len(m.Rounds) {
+			all = quiet
 		}
 		if m.Latency = all.Latency(); m.Latency != nil {
 			m.Latency.Points = all.points()

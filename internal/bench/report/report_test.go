@@ -3,13 +3,15 @@ package report
 import (
 	"strings"
 	"testing"
+
+	"github.com/goipq/goipq/internal/peers"
 )
 
 func TestMedian(t *testing.T) {
-	if got := SpreadOf([]float64{4, 1, 3}); got != (Spread{Median: 3, Min: 1, Max: 4}) {
+	if got := SpreadOf([]float64{4, 1, 3}); got.Spread != (peers.Spread{Median: 3, Min: 1, Max: 4, Low: 1, High: 4}) {
 		t.Errorf("got %v", got)
 	}
-	if got := SpreadOf([]float64{4, 1, 2, 3}); got != (Spread{Median: 2.5, Min: 1, Max: 4}) {
+	if got := SpreadOf([]float64{4, 1, 2, 3}); got.Spread != (peers.Spread{Median: 2.5, Min: 1, Max: 4, Low: 1, High: 4}) {
 		t.Errorf("got %v", got)
 	}
 }

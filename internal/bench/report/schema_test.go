@@ -24,7 +24,7 @@ const schemaFile = "../../../docs/bench/SCHEMA.md"
 // The document says what each field means in the words of the types' own
 // comments. This test writes it, and fails when it is not what they say.
 func TestSchemaIsDocumented(t *testing.T) {
-	doc := &schemaDoc{}
+	doc := &schemaDoc{elsewhere: map[string]*typeSpec{"Spread": parseTypes(t, "../../peers")["Spread"]}}
 	doc.WriteString(fmt.Sprintf(schemaHead, schema))
 	doc.types(t, ".", "Report", "run-")
 	doc.metrics()
@@ -71,7 +71,8 @@ const schemaPeers = `
 // A schemaDoc is the document, and what it has named so far.
 type schemaDoc struct {
 	strings.Builder
-	fields int
+	fields    int
+	elsewhere map[string]*typeSpec // types of another package that this one embeds
 }
 
 // types writes a table for a type and each one that its fields have.
@@ -101,7 +102,12 @@ func (d *schemaDoc) rows(all map[string]*typeSpec, spec *typeSpec, anchor string
 	above := ""
 	for _, f := range spec.st.Fields.List {
 		if len(f.Names) == 0 {
-			used = append(used, d.rows(all, all[f.Type.(*ast.Ident).Name], anchor)...)
+			embedded := all
+			name, ok := f.Type.(*ast.Ident)
+			if !ok {
+				embedded, name = d.elsewhere, f.Type.(*ast.SelectorExpr).Sel
+			}
+			used = append(used, d.rows(all, embedded[name.Name], anchor)...)
 			continue
 		}
 		tag := tagOf(f)

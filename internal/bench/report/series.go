@@ -160,7 +160,7 @@ func (s *Series) key() string { return s.Group + "\x00" + s.Label }
 
 // Median is that of the values, of which there is at least one.
 func (s *Series) Median() float64 {
-	return SpreadOf(append([]float64(nil), s.Values...)).Median
+	return SpreadOf(s.Values).Median
 }
 
 // worse is by how much the new median is worse than the old one, as a share of

@@ -3,27 +3,19 @@ package report
 import (
 	"math"
 	"slices"
+
+	"github.com/goipq/goipq/internal/peers"
 )
 
 // A Spread is one metric over the rounds of a mode.
 type Spread struct {
-	Median float64 `json:"median"`
-	Min    float64 `json:"min"`
-	Max    float64 `json:"max"`
+	peers.Spread
 	// Noisy says why the figure is not to be relied on; "" if it is.
 	Noisy string `json:"noisy,omitempty"`
 }
 
 // SpreadOf returns the spread of values, of which there is at least one.
-func SpreadOf(values []float64) Spread {
-	slices.Sort(values)
-	n := len(values)
-	return Spread{
-		Median: (values[(n-1)/2] + values[n/2]) / 2,
-		Min:    values[0],
-		Max:    values[n-1],
-	}
-}
+func SpreadOf(values []float64) Spread { return Spread{Spread: *peers.SpreadOf(values)} }
 
 // setOfUnqueued compares each round with the unqueued one of the same number.
 func setOfUnqueued(p *Parameters, modes []Mode) {

@@ -1,7 +1,10 @@
 package report
 
 import (
+	"bytes"
+	"encoding/json"
 	"math"
+	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -74,15 +77,19 @@ func TestKeptReportsHoldTheirUnits(t *testing.T) {
 		if strings.HasPrefix(base, "profile-") || base == "tried.json" {
 			continue // not ours
 		}
-		d, err := Read(name)
+		// Read would make the summaries anew.
+		text, err := os.ReadFile(name)
 		if err != nil {
-			t.Error(err)
-			continue
+			t.Fatal(err)
 		}
-		if d.Run == nil {
-			continue // a comparison with peers
+		if bytes.Contains(text, []byte(`"kind": "`+peers.Kind)) {
+			continue // its figures have no unit in their names
 		}
-		for _, pt := range d.Run.Points() {
+		var rep Report
+		if err := json.Unmarshal(text, &rep); err != nil {
+			t.Errorf("%s: %v", base, err)
+		}
+		for _, pt := range rep.Points() {
 			for i := range pt.Modes {
 				m := &pt.Modes[i]
 				for metric, want := range pt.Parameters.summarise(m) {
