@@ -127,20 +127,30 @@ func (s *site) open() error {
 	return errors.Join(errs...)
 }
 
-// settle waits until no more packets come to the rule: two readings some time
-// apart are the same.
-func (s *site) settle() error {
-	const apart, longest = 5 * time.Millisecond, time.Second
-	before, passedBy, _, err := s.passed()
-	for end := time.Now().Add(longest); err == nil && time.Now().Before(end); {
-		time.Sleep(apart)
-		now, nowBy, _, readErr := s.passed()
-		if now == before && nowBy == passedBy {
-			return readErr
+// awaitSent waits until as many packets have come to the rule as were sent. Where nobody
+// counts these, or some were lost before, it waits until no more come.
+func (s *site) awaitSent(sent uint64) error {
+	return await(100, func() (now [2]uint64, all bool, err error) {
+		now[0], now[1], _, err = s.passed()
+		return now, s.sent && now[0]+now[1] == sent, err
+	})
+}
+
+// await reads counts until they are all that is expected, or so many readings, a
+// millisecond apart or more, have been the same. A machine that stands still meanwhile
+// takes nothing of these.
+func await[T comparable](same int, read func() (now T, all bool, err error)) error {
+	var last T
+	for n := 0; n < same; time.Sleep(time.Millisecond) {
+		now, all, err := read()
+		if err != nil || all {
+			return err
 		}
-		before, passedBy, err = now, nowBy, readErr
+		if n++; now != last {
+			last, n = now, 0
+		}
 	}
-	return err
+	return nil
 }
 
 func (s *site) close() error {

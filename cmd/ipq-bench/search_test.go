@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
 	"math"
 	"testing"
 
@@ -129,5 +130,24 @@ func TestSearchEnds(t *testing.T) {
 		if errors.Is(err, broken) != fail || len(got.Trials) != 1 {
 			t.Errorf("fail %v: %d trials, %v", fail, len(got.Trials), err)
 		}
+	}
+}
+
+// Counts that stand still are not yet the last ones: a busy machine keeps packets
+// waiting. They are when all are there, or as many readings were the same as it takes.
+func TestAwait(t *testing.T) {
+	reads := 0
+	read := func() (int, bool, error) {
+		reads++
+		return reads / 20, reads == 60, nil
+	}
+	if err := await(100, read); err != nil || reads != 60 {
+		t.Errorf("%d readings of 60, %v", reads, err)
+	}
+	if err := await(3, func() (int, bool, error) { return 1, false, nil }); err != nil {
+		t.Error(err)
+	}
+	if err := await(100, func() (int, bool, error) { return 0, false, io.EOF }); err != io.EOF {
+		t.Errorf("got %v, want the reader's error", err)
 	}
 }

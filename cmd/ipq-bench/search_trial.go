@@ -69,7 +69,10 @@ func (ts *trials) offer(ctx context.Context, target float64) (report.Trial, erro
 	end, endErr := s.finish()
 	said, stopErr := s.load.stop()
 	s.load = new(load)
-	if err := errors.Join(err, endErr, stopErr, s.settle()); err != nil {
+	if err := errors.Join(err, endErr, stopErr); err != nil {
+		return report.Trial{}, err
+	}
+	if err := s.awaitArrivals(before, said.sent); err != nil {
 		return report.Trial{}, err
 	}
 	l := report.Life{Tally: s.tally().Minus(before), Queued: s.queue != nil, Counted: true, Routed: s.site.client != s.site.at}
@@ -95,20 +98,17 @@ func (ts *trials) offer(ctx context.Context, target float64) (report.Trial, erro
 	return t, nil
 }
 
-// settle waits until all packets have come to their end: no count changes any more.
-func (s *session) settle() error {
-	const apart, longest = 5 * time.Millisecond, time.Second
-	if err := s.site.settle(); err != nil || s.queue == nil {
-		return err
-	}
-	before := s.tally()
-	for end := time.Now().Add(longest); time.Now().Before(end); {
-		time.Sleep(apart)
-		now := s.tally()
-		if now == before && now.Verdicts == now.Received {
-			return nil
+// awaitArrivals waits until all of the packets that were sent since before have come to
+// their end, or, where some were lost that nobody counts, until no count changes any more.
+func (s *session) awaitArrivals(before report.Tally, sent uint64) error {
+	return await(1000, func() (now report.Tally, all bool, err error) {
+		now = s.tally().Minus(before)
+		now.Ruled, now.Bypassed, now.Arrived, err = s.site.passed()
+		decided, went := true, now.Ruled
+		if s.queue != nil {
+			decided = now.Received+now.QueueDropped+now.SocketDropped == now.Ruled && now.Verdicts == now.Received
+			went = now.Accepted
 		}
-		before = now
-	}
-	return nil
+		return now, decided && now.Ruled+now.Bypassed == sent && now.Arrived == went+now.Bypassed, err
+	})
 }

@@ -62,7 +62,7 @@ func (s *session) serve(cfg ipq.Config, handler ipq.Handler) error {
 // all that happened.
 func (s *session) end() (report.Life, error) {
 	said, loadErr := s.load.stop()
-	errs := []error{loadErr, s.site.shut(), s.site.settle()}
+	errs := []error{loadErr, s.site.shut(), s.site.awaitSent(said.sent)}
 	var l report.Life
 	if s.queue != nil {
 		s.cancel()
