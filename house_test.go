@@ -39,7 +39,7 @@ var mayImport = map[string][]string{
 	"internal/netns":    {"golang.org/x/sys"},
 	"internal/nftexpr":  {"golang.org/x/sys", "github.com/google/nftables"},
 	"internal/output":   {},
-	"internal/peers":    {},
+	"internal/peers":    {"github.com/aclements/go-moremath"},
 	"internal/plot":     {},
 	"examples":          {"ipq", "worker", "ring"},
 	"examples/internal": {"internal/netlab"},
