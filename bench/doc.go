@@ -20,6 +20,8 @@
 //     handler, and the verdict with which the kernel sends it on.
 //   - BenchmarkHandlerTimeout and BenchmarkDefer: the same with handlers that are
 //     watched, and with verdicts that another goroutine gives later.
+//   - BenchmarkHistograms: the same with handlers and verdicts that are timed, and
+//     without.
 //   - BenchmarkBypass: a packet of a flow that is settled, which the kernel
 //     decides by itself, and one that meets no rule.
 //   - BenchmarkTCP: a mebibyte of TCP through a router, with and without GSO, and

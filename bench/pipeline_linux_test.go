@@ -74,6 +74,19 @@ func BenchmarkHandlerTimeout(b *testing.B) {
 	}
 }
 
+// BenchmarkHistograms is BenchmarkPipeline with and without Config.Histograms.
+func BenchmarkHistograms(b *testing.B) {
+	ns := queueEchoes(b)
+	for _, mode := range modes {
+		for _, on := range []bool{false, true} {
+			b.Run(fmt.Sprintf("mode=%s/histograms=%v", mode.name, on), func(b *testing.B) {
+				cfg := ipq.Config{Workers: mode.workers, Histograms: on}
+				benchPipeline(b, ns, cfg, 64, works[0].handle)
+			})
+		}
+	}
+}
+
 // BenchmarkDefer is BenchmarkPipeline with verdicts that are put off, and given
 // by another goroutine as soon as it can.
 func BenchmarkDefer(b *testing.B) {

@@ -20,9 +20,10 @@ type caller struct {
 	// moves it on from running decides the packet. It is moved to and from deferring,
 	// and becomes awaited, under deferrals.mu only.
 	state  atomic.Uint64
-	number uint64  // of the call, for the owner
-	packet *Packet // that the handler has
-	by     cause   // of what the call decides
+	number uint64        // of the call, for the owner
+	packet *Packet       // that the handler has
+	by     cause         // of what the call decides
+	began  time.Duration // when the call did, or counted; if it is measured
 
 	// Under deferrals.mu:
 	deferral *deferral // of packet, if it is deferred
@@ -62,14 +63,51 @@ func (c *caller) phase() uint64 { return phaseOf(c.state.Load()) }
 func (c *caller) begin(p *Packet) {
 	c.number++
 	c.packet, c.by, p.caller, p.call = p, byHandler, c, c.number
+	if c.w.watch != nil {
+		c.began = c.w.watch.read
+	}
 	c.state.Store(c.number<<phaseBits | running)
 }
 
 // end notes that the handler has returned. It reports whether the packet is
 // still the owner's to decide; if not, the owner has to come back.
 func (c *caller) end() (mine bool) {
+	if c.w.watch != nil {
+		return c.endMeasured()
+	}
+	return c.leave()
+}
+
+// leave is end without a clock.
+func (c *caller) leave() (mine bool) {
 	return c.state.CompareAndSwap(c.number<<phaseBits|running, c.number<<phaseBits|idle) ||
 		c.deferrals.leave(c)
+}
+
+// endMeasured is end for a call whose time is measured.
+func (c *caller) endMeasured() (mine bool) {
+	now := monotonic()
+	mine = c.leave()
+	switch {
+	case c.by == byNoHandler: // nothing was called
+	case mine:
+		c.w.watch.call(c.began, now)
+	default:
+		c.measureLate(now)
+	}
+	return mine
+}
+
+// counted takes the place of when a call began that is counted.
+const counted = -1
+
+// measureLate counts a call that has ended after the watchdog took over, which has the
+// writer and all that the stopwatch does not share.
+func (c *caller) measureLate(now time.Duration) {
+	if c.began != counted {
+		c.w.watch.handler.add(now-c.began, 1)
+		c.began = counted
+	}
 }
 
 // comeBack gives the caller back to its owner, when the watchdog is not at work.
@@ -108,6 +146,9 @@ func (c *caller) decide(p *Packet) (mine bool, err error) {
 // mine is false and the owner has to come back.
 func (c *caller) exited() (mine bool, err error) {
 	if c.phase() == overrun {
+		if c.w.watch != nil {
+			c.measureLate(monotonic())
+		}
 		return false, nil
 	}
 	// While the watchdog still looks after it, because a Logger is the user's.

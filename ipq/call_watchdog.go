@@ -117,7 +117,7 @@ func (d *pool) seize(st *strand, now time.Duration) bool {
 	// Before any verdict is out, so that what comes after it is not sent here.
 	st.late.Store(uint32(st.packet.bucket) + 1)
 	sh := st.share
-	st.learn(monotonic()-st.began, sh.next+1)
+	st.learn(monotonic()-st.started, sh.next+1)
 	sh.next++
 	d.decideUnhandled(st.w, sh, err)
 	sh.done()
@@ -152,7 +152,7 @@ func (d *pool) decideWaiting() {
 	}
 	slices.SortFunc(t.shares, func(a, b *share) int { return int(int32(a.packet().ID() - b.packet().ID())) })
 	for _, sh := range t.shares {
-		t.w.begin(sh.verdicts)
+		t.w.begin(sh.verdicts, sh.batch.received)
 		d.decideUnhandled(t.w, sh, nil)
 		sh.done()
 		sh.leave()

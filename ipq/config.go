@@ -204,6 +204,10 @@ type Config struct {
 	// [Verdict.Bypass] would have spared them. The kernel is told to accept what does not
 	// fit into the queue, as with FailOpen. It is for a [Queue]: Dial refuses it.
 	Observe bool
+	// Histograms measures how long handlers take, and how long packets wait for their
+	// verdict: [Queue.Histograms] has both. It costs a reading of the clock for each
+	// packet, up to 2 % of a packet's CPU time, and nothing when it is false.
+	Histograms bool
 	// Logger is told of what deserves attention and has no other way out,
 	// such as a handler's panic. nil means nothing is logged.
 	Logger *slog.Logger

@@ -34,7 +34,9 @@ type deferrals struct {
 	buf    []byte
 	broken error // that a write returned: the kernel drops what is left
 
-	count *counters
+	count    *counters
+	latency  *durations      // nil: nothing is measured
+	received []time.Duration // of the packets whose verdicts w has gathered, if so
 }
 
 // A deferral is the engine's side of a deferred packet: the copy, and what is
@@ -44,6 +46,8 @@ type deferral struct {
 	buf    []byte
 	w      *writer
 	msg    [zerocopy.MaxVerdictLen]byte
+
+	received time.Duration // if that is measured
 
 	// Under deferrals.mu:
 	handle   *Deferred
@@ -59,6 +63,9 @@ func newDeferrals(e *engine, sock *socket, r *runs, count *counters, fail func(e
 	s := &deferrals{e: e, sock: sock, runs: r, count: count, fail: fail}
 	s.change.L, s.asking = &s.mu, map[*deferral]struct{}{}
 	s.w, s.buf = newWriter(sock, &e.cfg, &s.single, expiryBatch, count), make([]byte, expiryBatch*zerocopy.MaxVerdictLen)
+	if e.cfg.Histograms {
+		s.latency = new(durations)
+	}
 	return s
 }
 
@@ -80,6 +87,9 @@ func (s *deferrals) add(p *Packet, c *caller) (*Deferred, error) {
 		return nil, err
 	}
 	e.copy(p)
+	if c.w.watch != nil {
+		e.received = c.w.watch.received
+	}
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -291,13 +301,15 @@ func (s *deferrals) ask(d *Deferred, e *deferral, v Verdict) (err error) {
 // write writes the verdict on e. Its place is free by then: the kernel queues
 // the next packet within the call.
 func (s *deferrals) write(e *deferral, v Verdict) error {
-	e.w.begin(e.msg[:])
+	e.w.begin(e.msg[:], e.received)
 	err := e.w.add(&e.packet, v, byHandler)
 	if err == nil {
 		err = e.w.flush()
 	}
 	if err != nil {
 		s.fail(err)
+	} else if s.latency != nil {
+		s.latency.add(monotonic()-e.received, 1)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -67,7 +67,7 @@ func (s *deferrals) expire() {
 // expireSome decides up to expiryBatch packets that are due by now, by the
 // verdict that their handlers returned. It reports whether there may be more.
 func (s *deferrals) expireSome(now time.Duration, why error, by cause) (more bool) {
-	s.w.begin(s.buf)
+	s.begin()
 	n := 0
 	s.mu.Lock()
 	for n < expiryBatch && s.oldest != nil && s.oldest.due <= now {
@@ -81,11 +81,18 @@ func (s *deferrals) expireSome(now time.Duration, why error, by cause) (more boo
 		s.places--
 		if s.broken == nil {
 			s.broken = s.w.addID(e.packet.ID(), e.fallback, by)
+			s.received = append(s.received, e.received)
 		}
 	}
 	s.mu.Unlock()
 	s.flush(n)
 	return n == expiryBatch
+}
+
+// begin has w gather the verdicts on up to expiryBatch packets.
+func (s *deferrals) begin() {
+	s.w.begin(s.buf, 0)
+	s.received = s.received[:0]
 }
 
 // flush writes what w has gathered: the verdicts on n packets.
@@ -95,6 +102,11 @@ func (s *deferrals) flush(n int) {
 	}
 	if s.broken != nil {
 		s.fail(s.broken)
+	} else if s.latency != nil {
+		now := monotonic()
+		for _, received := range s.received {
+			s.latency.add(now-received, 1)
+		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -143,7 +155,7 @@ func (s *deferrals) end() (stuck bool) {
 func (s *deferrals) giveUp() {
 	s.expiry.Lock()
 	defer s.expiry.Unlock()
-	s.w.begin(s.buf)
+	s.begin()
 	n := 0
 	s.mu.Lock()
 	for e := range s.asking {
@@ -155,6 +167,7 @@ func (s *deferrals) giveUp() {
 		n++
 		if s.broken == nil {
 			s.broken = s.w.addTimeout(e.packet.ID(), byEnd)
+			s.received = append(s.received, e.received)
 		}
 	}
 	s.mu.Unlock()

@@ -25,7 +25,7 @@ func newInline(l *loop) *inline {
 // dispatch implements dispatcher.
 func (d *inline) dispatch(b *batch, n int) (again bool) {
 	d.batch, d.n, d.next, d.packets = b, n, 0, 0
-	d.w.begin(b.Verdicts())
+	d.w.begin(b.Verdicts(), b.received)
 	d.decideRest()
 	return true
 }

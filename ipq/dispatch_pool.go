@@ -29,9 +29,9 @@ type pool struct {
 // it, one at a time, have in common.
 type strand struct {
 	caller
-	number int           // in the worker pool
-	share  *share        // that runs
-	began  time.Duration // when it did
+	number  int           // in the worker pool
+	share   *share        // that runs
+	started time.Duration // when it began to
 
 	// The strand's progress, for the choice of strands: shares and packets done,
 	// and the time that a packet takes its handler, in nanoseconds, as a moving
@@ -98,7 +98,7 @@ func (d *pool) dispatch(b *batch, n int) (again bool) {
 	d.l.count.add(countReceived, packets)
 	verdicts := b.Verdicts()
 	if len(d.homeless) > 0 {
-		verdicts = d.decideHomeless(verdicts)
+		verdicts = d.decideHomeless(b, verdicts)
 	}
 	if shares == 0 {
 		b.recycle()
@@ -132,12 +132,12 @@ func (d *pool) beginAgain(n int) {
 	d.flows.begin(d.strands, n, monotonic())
 }
 
-// decideHomeless decides the packets for which there is no strand, and returns
+// decideHomeless decides the packets of b for which there is no strand, and returns
 // what is left of the verdict buffer.
-func (d *pool) decideHomeless(verdicts []byte) []byte {
+func (d *pool) decideHomeless(b *batch, verdicts []byte) []byte {
 	need := len(d.homeless) * zerocopy.MaxVerdictLen
 	w := d.l.unhandled
-	w.begin(verdicts[:need])
+	w.begin(verdicts[:need], b.received)
 	for _, p := range d.homeless {
 		d.l.failed(w.addUnhandled(p, d.l.e.lateness()))
 	}

@@ -58,8 +58,12 @@ func (j job) run() {
 		return
 	}
 	sh := j.share
-	sh.strand.w.begin(sh.verdicts)
-	sh.strand.share, sh.strand.began = sh, monotonic()
+	st := sh.strand
+	st.share, st.started = sh, monotonic()
+	st.w.begin(sh.verdicts, sh.batch.received)
+	if st.w.watch != nil {
+		st.w.watch.read = st.started // it has waited until now
+	}
 	sh.decideRest()
 }
 
@@ -81,7 +85,7 @@ func (sh *share) decideRest() {
 func (sh *share) exit() {
 	st, l := sh.strand, sh.to.l
 	if st.phase() == idle {
-		st.learn(monotonic()-st.began, len(sh.index))
+		st.learn(monotonic()-st.started, len(sh.index))
 		l.failed(st.w.flush())
 		sh.done()
 		sh.leave()

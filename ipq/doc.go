@@ -78,6 +78,11 @@
 // holds, and later packets meet a queue without a listener: they are dropped,
 // or go on if the rule says "bypass".
 //
+// # Watching it
+//
+// [Queue.Stats] has what happened to packets, by queue and by cause. With
+// [Config.Histograms], [Queue.Histograms] has how long handlers and verdicts took.
+//
 // # Privileges
 //
 // A queue needs CAP_NET_ADMIN over its network namespace: root, a capability

@@ -237,6 +237,15 @@ func (tr *trial) verify() (delivered uint64) {
 	for _, wrong := range checkStats(tr.schedule, stats, tr.judges, tr.kernels) {
 		tr.t.Error(wrong)
 	}
+	for i, h := range tr.q.Histograms() {
+		c := &stats.Queues[i].Counts
+		if n := h.VerdictLatency.Count(); n != c.Verdicts {
+			tr.t.Errorf("queue %d: %d latencies of %d verdicts", i, n, c.Verdicts)
+		}
+		if n := h.HandlerTime.Count(); n > c.Received || n < c.DroppedBy.Handler {
+			tr.t.Errorf("queue %d: %d calls were timed, of %d packets, of which handlers dropped %d", i, n, c.Received, c.DroppedBy.Handler)
+		}
+	}
 	return delivered
 }
 

@@ -135,6 +135,7 @@ func newSchedule(seed uint64, packets int) *schedule {
 	if one(3) {
 		s.first = uint32(-r.IntN(s.packets))
 	}
+	s.cfg.Histograms = one(2)
 	return s
 }
 

@@ -79,8 +79,8 @@ func checkStats(s *schedule, got Stats, judges []*judge, kernels []*fakekernel.K
 	between("TimedOut", got.TimedOut, want.TimedOut, late.TimedOut)
 	check("ExcessAccepted", got.ExcessAccepted, want.ExcessAccepted)
 	check("ExcessDropped", got.ExcessDropped, want.ExcessDropped)
-	if got.Overtook > got.ExcessAccepted || got.Stuck != 0 {
-		wrong = append(wrong, fmt.Sprintf("Stats.Overtook is %d, of %d accepted; Stuck is %d", got.Overtook, got.ExcessAccepted, got.Stuck))
+	if got.Overtook > got.ExcessAccepted || got.Stuck+got.DeferredNow != 0 {
+		wrong = append(wrong, fmt.Sprintf("Stats.Overtook is %d, of %d accepted; Stuck is %d, DeferredNow %d", got.Overtook, got.ExcessAccepted, got.Stuck, got.DeferredNow))
 	}
 	byCause := func(what string, got *Causes, want *[causes]uint64, unsure uint64) {
 		var sum, wantSum uint64

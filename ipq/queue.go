@@ -292,34 +292,10 @@ func (q *Queue) closeWorkers() {
 	}
 }
 
-// Stats returns the counts so far. It may be called at any time, also after
-// Close, and reads the kernel's tables unless Run has returned.
-func (q *Queue) Stats() Stats {
-	s := Stats{Counts: Counts{KernelKnown: true}, Queues: make([]QueueStats, 0, len(q.loops))}
-	for _, l := range q.loops {
-		c := l.counts()
-		s.Counts.add(&c)
-		s.Queues = append(s.Queues, QueueStats{Queue: l.sock.Queue(), Counts: c})
-	}
-	return s
-}
-
-// counts returns what was counted for the loop's queue, and what the kernel counts.
-func (l *loop) counts() (c Counts) {
-	for _, x := range l.sets {
-		x.addTo(&c)
-	}
-	l.sizes.addTo(&c)
-	c.Stuck = l.to.overrun()
-	c.ReadBuffer = l.sock.ReadBuffer()
-
-	k := l.sock.Counters()
-	c.KernelKnown, c.Waiting, c.Sequence = k.Known, k.Waiting, k.Sequence
-	c.QueueDropped, c.SocketDropped = k.QueueDropped, k.SocketDropped
-	if l.e.cfg.FailOpen || l.e.cfg.Observe {
-		c.PassedBy.SocketFull = k.SocketDropped
-	} else {
-		c.DroppedBy.QueueFull, c.DroppedBy.SocketFull = k.QueueDropped, k.SocketDropped
-	}
-	return c
+// Config returns the configuration in use: that which q was opened with, and the
+// defaults in the place of zeroes. NetNS is 0, because Open keeps no descriptor.
+func (q *Queue) Config() Config {
+	cfg := q.cfg
+	cfg.NetNS = 0
+	return cfg
 }

@@ -96,6 +96,9 @@ func (l *loop) newCounters() *counters {
 // newWriter returns a writer that the loop answers for.
 func (l *loop) newWriter(slots int, count *counters) *writer {
 	w := newWriter(l.sock, &l.e.cfg, &l.runs, slots, count)
+	if l.e.cfg.Histograms {
+		w.watch = new(stopwatch)
+	}
 	l.writers = append(l.writers, w)
 	return w
 }
@@ -227,6 +230,7 @@ func (l *loop) receive(fd int) received {
 		return l.recvError(errno)
 	}
 	l.sizes.add(n)
+	l.stamp(b)
 	if !l.to.dispatch(b, n) {
 		l.free = nil
 	}
@@ -237,6 +241,13 @@ func (l *loop) receive(fd int) received {
 		return some
 	}
 	return more
+}
+
+// stamp notes when b was received, if that is measured.
+func (l *loop) stamp(b *batch) {
+	if l.e.cfg.Histograms {
+		b.received = monotonic()
+	}
 }
 
 // packet decodes message i of b. It returns nil for what needs no verdict,
@@ -286,7 +297,8 @@ func (l *loop) release(b *batch) {
 // A batch is a ring.Batch with the packets decoded from it.
 type batch struct {
 	*ring.Batch
-	packets []Packet // packets[i] is message i, if that is a packet
+	packets  []Packet      // packets[i] is message i, if that is a packet
+	received time.Duration // when it was, if that is measured
 
 	shares  []share      // with a pool: what the packets are split into
 	pending atomic.Int32 // shares that keep the batch

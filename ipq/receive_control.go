@@ -113,8 +113,9 @@ func (l *loop) receiveUnhandled(fd int) received {
 		return l.recvError(errno)
 	}
 	l.sizes.add(n)
+	l.stamp(l.spare)
 	w := l.unhandled
-	w.begin(l.spare.Verdicts())
+	w.begin(l.spare.Verdicts(), l.spare.received)
 	packets := uint64(0)
 	for i := range n {
 		p := l.packet(l.spare, i)

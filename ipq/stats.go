@@ -64,8 +64,9 @@ type Counts struct {
 	// Deferred counts packets that were deferred, DeferExpired those of them
 	// that got the verdict of their handler because there was no other when
 	// their time was over or the queue ended, and DeferRefused those that were
-	// not deferred because too many were.
+	// not deferred because too many were. DeferredNow is how many are deferred now.
 	Deferred, DeferExpired, DeferRefused uint64
+	DeferredNow                          int
 	// Orphans counts packets that were decided because of [Queue.Inherit]. They
 	// are in none of the other counts of user space: this process has not
 	// received them. It is taken from the kernel's table, see KernelKnown, without
@@ -167,7 +168,7 @@ type Causes struct {
 }
 
 // Sub returns what was counted since before was taken from the same Queue. States are
-// those of s: Stuck, Waiting, KernelKnown and ReadBuffer.
+// those of s: Stuck, DeferredNow, Waiting, KernelKnown and ReadBuffer.
 func (s Stats) Sub(before Stats) Stats {
 	d := Stats{Counts: s.Counts.sub(&before.Counts), Queues: slices.Clone(s.Queues)}
 	for i := range min(len(d.Queues), len(before.Queues)) {
@@ -187,6 +188,7 @@ func (c Counts) sub(before *Counts) Counts {
 func (c *Counts) add(o *Counts) {
 	combine(reflect.ValueOf(c).Elem(), reflect.ValueOf(o).Elem(), func(a, b uint64) uint64 { return a + b })
 	c.Stuck += o.Stuck
+	c.DeferredNow += o.DeferredNow
 	c.KernelKnown = c.KernelKnown && o.KernelKnown
 	c.ReadBuffer = o.ReadBuffer
 }

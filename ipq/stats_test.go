@@ -58,7 +58,7 @@ func TestStatsSub(t *testing.T) {
 			n += base
 		})
 		s.BatchSizes[3] = base
-		s.Stuck, s.KernelKnown, s.ReadBuffer = int(base), base > 1, int(base)
+		s.Stuck, s.DeferredNow, s.KernelKnown, s.ReadBuffer = int(base), int(base), base > 1, int(base)
 		s.Queues = []QueueStats{{Queue: 7, Counts: s.Counts}}
 		return s
 	}
@@ -66,7 +66,7 @@ func TestStatsSub(t *testing.T) {
 	got := after.Sub(before)
 	want := fill(4)
 	for _, c := range []*Counts{&want.Counts, &want.Queues[0].Counts} {
-		c.Waiting, c.Stuck, c.KernelKnown, c.ReadBuffer = after.Waiting, 5, true, 5
+		c.Waiting, c.Stuck, c.DeferredNow, c.KernelKnown, c.ReadBuffer = after.Waiting, 5, 5, true, 5
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, want\n%+v", got, want)

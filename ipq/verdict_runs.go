@@ -32,6 +32,15 @@ func (r *runs) hold() { r.held.Add(1) }
 // release notes that n such packets have their verdicts.
 func (r *runs) release(n int) { r.held.Add(-int64(n)) }
 
+// holds returns how many packets of this process are left for somebody else to decide.
+func (r *runs) holds() int {
+	n := r.held.Load()
+	if r.shared.Load() {
+		n--
+	}
+	return int(max(n, 0)) // the two are not read at once
+}
+
 // share notes that from now on another process may hold packets of the queue.
 // Those that this one has received before are no matter of doubt: the socket
 // gives packets out in order.

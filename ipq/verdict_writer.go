@@ -22,6 +22,7 @@ type writer struct {
 	runs  *runs
 	list  *ring.Gather
 	count *counters
+	watch *stopwatch // nil: nothing is measured
 
 	buf   []byte // where messages are put, of the batch being decided
 	start int    // buf[start:end] is not in list yet
@@ -54,9 +55,12 @@ func newWriter(sock *socket, cfg *Config, r *runs, slots int, count *counters) *
 }
 
 // begin sets the buffer for the verdicts to come: MaxVerdictLen bytes for each
-// packet. Nothing may be waiting for a flush.
-func (w *writer) begin(buf []byte) {
+// packet, which were received at that time. Nothing may be waiting for a flush.
+func (w *writer) begin(buf []byte, received time.Duration) {
 	w.buf, w.start, w.end = buf, 0, 0
+	if w.watch != nil {
+		w.watch.begin(received)
+	}
 	if w.cfg.FlushAfter > 0 {
 		w.since = monotonic()
 	}
@@ -208,6 +212,9 @@ func (w *writer) link() {
 
 // flush writes all verdicts taken since the last flush and counts them.
 func (w *writer) flush() error {
+	if w.watch != nil {
+		w.watch.flush()
+	}
 	if w.tally[countVerdicts] == 0 {
 		return nil
 	}
@@ -217,6 +224,9 @@ func (w *writer) flush() error {
 	}
 	if err != nil {
 		return err
+	}
+	if s := w.watch; s != nil {
+		s.latency.add(s.read-s.received, w.tally[countVerdicts])
 	}
 	for k, n := range &w.tally {
 		if n != 0 {
@@ -259,6 +269,9 @@ func (w *writer) write() error {
 		return err
 	}
 	w.count.inc(countWrites)
+	if w.watch != nil {
+		w.watch.read = monotonic()
+	}
 	return nil
 }
 
