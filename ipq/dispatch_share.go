@@ -1,6 +1,9 @@
 package ipq
 
-import "sync/atomic"
+import (
+	"runtime/pprof"
+	"sync/atomic"
+)
 
 // A share is the part of a batch that goes to one strand: packets of one or more
 // flows.
@@ -59,6 +62,7 @@ func (j job) run() {
 	}
 	sh := j.share
 	st := sh.strand
+	pprof.SetGoroutineLabels(sh.to.l.workerLabels)
 	st.share, st.started = sh, monotonic()
 	st.w.begin(sh.verdicts, sh.batch.received)
 	if st.w.watch != nil {

@@ -2,6 +2,8 @@ package ipq
 
 import (
 	"context"
+	"runtime/pprof"
+	"strconv"
 	"sync/atomic"
 	"time"
 )
@@ -40,6 +42,12 @@ func (e *engine) lateness() cause {
 		return byEnd
 	}
 	return byTimeout
+}
+
+// profileLabels are those of a goroutine that serves a queue: what it does there, and
+// what else ctx says.
+func profileLabels(ctx context.Context, does string, queue uint16) context.Context {
+	return pprof.WithLabels(ctx, pprof.Labels("ipq", does, "queue", strconv.Itoa(int(queue))))
 }
 
 var epoch = time.Now()

@@ -139,6 +139,8 @@ func (q *Queue) Run(ctx context.Context, h Handler) error {
 	results := make(chan error, len(q.loops))
 	for _, l := range q.loops {
 		l.results = results
+		l.labels = profileLabels(ctx, "receive", l.sock.Queue())
+		l.workerLabels = profileLabels(ctx, "worker", l.sock.Queue())
 		go l.main()
 	}
 	done := make(chan struct{})

@@ -1,8 +1,10 @@
 package ipq
 
 import (
+	"context"
 	"errors"
 	"os"
+	"runtime/pprof"
 	"sync/atomic"
 	"time"
 
@@ -39,6 +41,9 @@ type loop struct {
 	failure   atomic.Pointer[error] // the first fatal one
 	abandoned atomic.Bool           // see abandon
 	results   chan<- error
+
+	// The labels of the loop's goroutine, and of workers that serve it, in profiles.
+	labels, workerLabels context.Context
 
 	sizes batchSizes
 	count *counters   // the loop's own
@@ -125,6 +130,7 @@ func (l *loop) failed(err error) {
 // main serves the queue and sends the result, also when a handler ends the
 // goroutine with runtime.Goexit: another then takes over.
 func (l *loop) main() {
+	pprof.SetGoroutineLabels(l.labels)
 	returned := false
 	defer func() {
 		if !returned {

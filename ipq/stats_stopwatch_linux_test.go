@@ -1,6 +1,10 @@
 package ipq
 
 import (
+	"bytes"
+	"context"
+	"runtime/pprof"
+	"strings"
 	"testing"
 	"time"
 
@@ -141,4 +145,48 @@ func TestConfigInUse(t *testing.T) {
 	if c := q.Config(); c.MaxQueueLen != DefaultMaxQueueLen || c.BatchSize != DefaultInlineBatch || c.Queues != 1 || !c.Histograms || c.NetNS != 0 {
 		t.Errorf("%+v", c)
 	}
+}
+
+// In profiles the goroutines that handle packets say what they are, and for which
+// queue, beside what the caller of Run has said.
+func TestProfileLabels(t *testing.T) {
+	eachMode(t, func(t *testing.T, workers int) {
+		k := newFake(t)
+		reached, release := make(chan struct{}), make(chan struct{})
+		q := k.open(Config{Workers: workers})
+		ctx, cancel := context.WithCancel(pprof.WithLabels(context.Background(), pprof.Labels("tenant", "blue")))
+		done := make(chan error, 1)
+		go func() {
+			done <- q.Run(ctx, HandlerFunc(func(*Packet) Verdict {
+				close(reached)
+				<-release
+				return Accept
+			}))
+		}()
+		k.queue(fakekernel.Packet{Payload: udp4(1, nil)})
+		<-reached
+		var profile bytes.Buffer
+		if err := pprof.Lookup("goroutine").WriteTo(&profile, 1); err != nil {
+			t.Error(err)
+		}
+		close(release)
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		want := map[string]string{"receive": "ipq.(*loop).main"}
+		if workers != Inline {
+			want["worker"] = "ipq.job.run"
+		}
+		for does, function := range want {
+			labels := `# labels: {"ipq":"` + does + `", "queue":"7", "tenant":"blue"}`
+			found := false
+			for _, goroutine := range strings.Split(profile.String(), "\n\n") {
+				found = found || strings.Contains(goroutine, labels) && strings.Contains(goroutine, function)
+			}
+			if !found {
+				t.Errorf("no goroutine in %s has %s:\n%s", function, labels, profile.String())
+			}
+		}
+	})
 }
