@@ -82,8 +82,8 @@
 //
 // [Queue.Stats] has what happened to packets, by queue and by cause. With
 // [Config.Histograms], [Queue.Histograms] has how long handlers and verdicts took.
-// In profiles of runtime/pprof the goroutines that handle packets have the labels ipq
-// (receive or worker) and queue.
+// Package ipq/ipqprom shows both to Prometheus. In profiles of runtime/pprof the
+// goroutines that handle packets have the labels ipq (receive or worker) and queue.
 //
 // # Privileges
 //
