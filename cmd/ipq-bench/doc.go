@@ -179,6 +179,15 @@
 // from its sources. What else is missing is named, with how to get it. -json writes
 // what compare and html read. The exit status is 1 when one of the programs failed.
 //
+// # Metrics
+//
+// -listen ADDRESS serves what the queue that is being measured counts, for Prometheus, at
+// http://ADDRESS/metrics, in the namespace that ipq-bench was started in. Names and
+// labels are those of package ipq/ipqprom, beside which there is a dashboard. The
+// handler's time and the verdicts' latency are measured then, too; that, and each scrape,
+// is CPU time of the consumer. Counters begin anew with each round; -soak has one round
+// for each mode.
+//
 // # Results
 //
 // -json writes every figure of every round. docs/bench/SCHEMA.md says what each

@@ -59,6 +59,7 @@ type options struct {
 	MaxQueueLen int
 	Replies     bool
 	Modes       []string
+	Listen      string // address of the metrics; "": they are not served
 	JSON        string
 	HTML        string
 }
@@ -120,6 +121,7 @@ func newFlagSet(o *options, t *texts) *flag.FlagSet {
 	fs.IntVar(&o.MaxQueueLen, "maxlen", 0, fmt.Sprintf("`packets` that the kernel may hold in each queue; 0 means its own default, %d,\nand %d for -rfc2544, so that a stall of a few ms does not decide", ipq.DefaultMaxQueueLen, searchMaxQueueLen))
 	fs.BoolVar(&o.Replies, "replies", false, "let the kernel answer the echo requests, at the expense of the consumer's CPU time")
 	fs.StringVar(&t.modes, "modes", report.ModeInline+","+report.ModePool, "`list` of what to measure: inline, pool, and unqueued, which is the same path\nwithout a queue")
+	fs.StringVar(&o.Listen, "listen", "", "serve the queue's metrics for Prometheus at http://`address`/metrics meanwhile, and measure\nthe handler's time and the verdicts' latency for them, which costs up to 2 %")
 	fs.StringVar(&o.JSON, "json", "", "write every figure to this `file`, too")
 	fs.StringVar(&o.HTML, "html", "", "write a page with plots to this `file`, too; it needs no other file")
 	return fs
@@ -275,6 +277,8 @@ Examples:
   ipq-bench -scenario udp -latency -rate 50000
                                   how much longer are packets on their way?
   ipq-bench -soak 10m             does it stay flat under overload?
+  ipq-bench -soak 10m -listen localhost:9742
+                                  the same, watched by Prometheus
   ipq-bench -duration 1s -json f  a quick run, with every figure in a file
   ipq-bench -scenario forward -tcp -modes unqueued,inline
                                   routed TCP: how much does the queue take away?

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/signal"
 	"runtime"
@@ -54,10 +55,17 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if runtime.GOOS != "linux" {
 		return complain(stderr, exitUsage, fmt.Errorf("netfilter queues exist on Linux only; this is %s", runtime.GOOS))
 	}
+	var ln net.Listener
+	if opts.Listen != "" {
+		if ln, err = listen(opts.Listen); err != nil {
+			return complain(stderr, exitUsage, err)
+		}
+		defer ln.Close()
+	}
 	if err := netlab.Enter(); err != nil {
 		return complain(stderr, exitUsage, err)
 	}
-	return bench(untilSignal(context.Background(), signals), opts, stdout, stderr)
+	return bench(untilSignal(context.Background(), signals), opts, ln, stdout, stderr)
 }
 
 // complain says why a command fails, and returns its exit status.
@@ -66,8 +74,9 @@ func complain(stderr io.Writer, status int, err error) int {
 	return status
 }
 
-// bench does the whole run and returns the exit status.
-func bench(ctx context.Context, opts options, stdout, stderr io.Writer) int {
+// bench does the whole run and returns the exit status. Metrics are served on ln unless
+// it is nil.
+func bench(ctx context.Context, opts options, ln net.Listener, stdout, stderr io.Writer) int {
 	for flag, name := range map[string]string{"-json": opts.JSON, "-html": opts.HTML} {
 		if name == "" {
 			continue
@@ -82,6 +91,11 @@ func bench(ctx context.Context, opts options, stdout, stderr io.Writer) int {
 	}
 	defer r.close()
 	render.Header(stdout, r.report)
+	if ln != nil {
+		r.exporter = export(ln)
+		defer r.exporter.close()
+		fmt.Fprintf(stdout, "metrics   http://%s/metrics\n\n", ln.Addr())
+	}
 
 	run := r.run
 	switch r.report.Kind {

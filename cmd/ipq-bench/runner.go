@@ -14,12 +14,13 @@ import (
 
 // A runner measures all rounds into its report.
 type runner struct {
-	opts    options
-	plans   []*plan
-	current *plan
-	sites   map[siteKey]*site
-	show    *progress
-	report  *report.Report
+	opts     options
+	plans    []*plan
+	current  *plan
+	sites    map[siteKey]*site
+	show     *progress
+	report   *report.Report
+	exporter *exporter // nil without -listen
 }
 
 // newRunner prepares all that can fail, before the first round.
@@ -185,6 +186,7 @@ func (r *runner) begin(p *plan, m *report.Mode, n int, start func(*site) (*load,
 	if err != nil {
 		return nil, "", err
 	}
+	r.exporter.show(s.queue)
 	if s.queue != nil {
 		p.setup.ReadBuffer = s.queue.Stats().ReadBuffer
 	}

@@ -117,6 +117,7 @@ func (o *options) parameters() report.Parameters {
 		Workers:     o.Workers,
 		BusyPoll:    o.BusyPoll,
 		Pin:         o.Pin,
+		Metrics:     o.Listen != "",
 		Replies:     o.Replies,
 	}
 	if o.RFC2544 {
@@ -137,6 +138,7 @@ func (p *plan) queueConfig(mode string) ipq.Config {
 		PinCPU:      o.Pin,
 		GSO:         o.gso(),
 		ReadBuffer:  o.readBuffer(),
+		Histograms:  o.Listen != "",
 	}
 	if mode == report.ModeInline {
 		cfg.Workers = ipq.Inline

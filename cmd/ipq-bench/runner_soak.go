@@ -78,6 +78,7 @@ func (r *runner) soakMode(ctx context.Context, name string) (*report.Soak, error
 	if err != nil {
 		return nil, err
 	}
+	r.exporter.show(s.queue)
 	r.report.Setup.ReadBuffer = s.queue.Stats().ReadBuffer
 	r.show.begin(1, r.report.Title(name), true)
 	r.show.measure(s.peek())

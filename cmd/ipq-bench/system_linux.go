@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"strconv"
 	"time"
@@ -12,6 +13,17 @@ import (
 
 	"github.com/goipq/goipq/internal/bench/report"
 )
+
+// inheritable returns a descriptor of the listener that programs started by this one
+// have, too, above the few that netlab.Enter uses.
+func inheritable(ln *net.TCPListener) (fd int, err error) {
+	raw, err := ln.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	controlErr := raw.Control(func(own uintptr) { fd, err = unix.FcntlInt(own, unix.F_DUPFD, 10) })
+	return fd, errors.Join(controlErr, err)
+}
 
 // keepTo moves every thread of this process to cpus; later ones inherit it.
 func keepTo(cpus []int) error {

@@ -4,12 +4,15 @@ package main
 
 import (
 	"errors"
+	"net"
 	"time"
 
 	"github.com/goipq/goipq/internal/bench/report"
 )
 
 // main ends before any of these is called.
+
+func inheritable(*net.TCPListener) (int, error) { return 0, errors.ErrUnsupported }
 
 func keepTo([]int) error { return errors.ErrUnsupported }
 

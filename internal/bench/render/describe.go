@@ -163,6 +163,9 @@ func describeConsumer(p *report.Parameters, s *report.Setup) string {
 		text += fmt.Sprintf(", busy poll %v", p.BusyPoll)
 	}
 	text += "; it " + describeHandler(p.Handler)
+	if p.Metrics {
+		text += ", times that and the verdicts, and serves metrics"
+	}
 	if p.Bypass != nil {
 		text += fmt.Sprintf("; of %s %% of the flows it sees only the first %d packets, and the kernel accepts the rest",
 			strconv.FormatFloat(*p.Bypass, 'g', 4, 64), report.Inspected)

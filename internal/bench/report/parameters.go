@@ -32,6 +32,7 @@ type Parameters struct {
 	Workers     int           `json:"workers"`                  // in the pool
 	BusyPoll    time.Duration `json:"busy_poll_ns"`             // for which a receive loop looks for packets before it sleeps
 	Pin         bool          `json:"pin"`                      // each receive loop has a CPU of its own
+	Metrics     bool          `json:"metrics,omitempty"`        // handlers and verdicts are timed, and metrics served
 	Replies     bool          `json:"replies"`                  // the kernel answers what was accepted
 }
 
