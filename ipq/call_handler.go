@@ -134,7 +134,7 @@ func (e *engine) bypass(p *Packet, v Verdict, count *counters) Verdict {
 		return v
 	}
 	if quiet, ok := e.bypassLog.allow(); ok {
-		e.cfg.Logger.Error("ipq: bypass failed", "flow", p.Flow(), "verdict", v, "err", err, "unlogged", quiet)
+		e.cfg.Logger.Error("ipq: bypass failed", "queue", p.Queue(), "flow", p.Flow(), "verdict", v, "err", err, "unlogged", quiet)
 	}
 	return v
 }
