@@ -68,6 +68,30 @@ func TestHistogramsAreOfEachPacket(t *testing.T) {
 	})
 }
 
+// What a packet waits for a handler is not the handler's time: calls that run one after
+// the other take no longer than all of the run. Here each packet is a share of its own.
+func TestHandlerTimeIsNotWaiting(t *testing.T) {
+	t.Parallel()
+	for _, workers := range []int{Inline, 1} {
+		k := newFake(t)
+		q := k.open(Config{Workers: workers, BatchSize: 1, Histograms: true})
+		for i := range 8 {
+			k.queue(fakekernel.Packet{Payload: udp4(uint16(i), nil)})
+		}
+		began := monotonic()
+		stop := k.run(q, func(*Packet) Verdict {
+			for end := monotonic() + time.Millisecond; monotonic() < end; {
+			}
+			return Accept
+		})
+		k.check()
+		stop()
+		if h, all := histograms(t, q), monotonic()-began; h.HandlerTime.Count() != 8 || h.HandlerTime.Sum > all {
+			t.Errorf("%d workers: %d calls took %v, of %v", workers, h.HandlerTime.Count(), h.HandlerTime.Sum, all)
+		}
+	}
+}
+
 // Without Config.Histograms there are none.
 func TestHistogramsAreOff(t *testing.T) {
 	t.Parallel()
