@@ -12,14 +12,33 @@ import (
 const OfThread = "/proc/thread-self/ns/net"
 
 // Visit runs f on a thread in the network namespace ns, or right here if ns
-// is 0.
+// is 0 or where the calling thread is: who is there already needs no right to go
+// there.
 func Visit(ns int, f func() error) error {
 	if ns == 0 {
 		return f()
 	}
+	if here, err := stay(ns, f); here {
+		return err
+	}
 	done := make(chan error)
 	go func() { done <- visit(ns, f) }()
 	return <-done
+}
+
+// stay runs f if the calling thread is in the network namespace ns.
+func stay(ns int, f func() error) (here bool, err error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	home, err := os.Open(OfThread)
+	if err != nil {
+		return false, err
+	}
+	defer home.Close()
+	if here, err = Same(ns, int(home.Fd())); !here || err != nil {
+		return false, err
+	}
+	return true, f()
 }
 
 // visit runs f in the network namespace ns, on the thread of a goroutine

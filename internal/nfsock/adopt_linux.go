@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"iter"
 	"os"
-	"runtime"
 
 	"github.com/mdlayher/netlink"
 	nlsocket "github.com/mdlayher/socket"
@@ -36,7 +35,7 @@ func Adopt(o *Options, f *os.File) (*Socket, error) {
 		conn.Close()
 		return nil, err
 	}
-	s.adopted = true
+	s.kernels, s.adopted = true, true
 	if err := s.openTables(o); err != nil {
 		s.Close()
 		return nil, err
@@ -69,19 +68,6 @@ func (s *Socket) openTables(o *Options) error {
 		} else if !same {
 			return fmt.Errorf("the socket belongs to another network namespace than Config.NetNS: leave that 0: %w", os.ErrInvalid)
 		}
-	}
-	// Who is there already needs no right to go there.
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	here, err := os.Open(netns.OfThread)
-	if err != nil {
-		return err
-	}
-	defer here.Close()
-	if same, err := netns.Same(fd, int(here.Fd())); err != nil {
-		return err
-	} else if same {
-		return s.tables.open()
 	}
 	if err := netns.Visit(fd, s.tables.open); !errors.Is(err, unix.EPERM) {
 		return err

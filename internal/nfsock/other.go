@@ -28,6 +28,9 @@ func (*Socket) Bind(*Options) error { return errors.ErrUnsupported }
 // Refused returns errno.
 func (*Socket) Refused(errno syscall.Errno) error { return errno }
 
+// KeepsLabels returns true.
+func (*Socket) KeepsLabels() bool { return true }
+
 func (*Socket) lookupName(int) string { return "" }
 
 type tables struct{}

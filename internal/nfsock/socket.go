@@ -36,6 +36,7 @@ type Socket struct {
 	raw   syscall.RawConn
 	fd    int
 
+	kernels bool // it is the kernel's, and no test's
 	adopted bool // bound by another process
 
 	readBuffer int
@@ -44,11 +45,18 @@ type Socket struct {
 	names  nameCache
 	tables tables
 	count  extender
+	labels atomic.Pointer[labelsAnswer]
 
 	closed     atomic.Bool
 	held       atomic.Bool
 	unbindOnce sync.Once
 	unbindErr  error
+}
+
+// A labelsAnswer is what the kernel has answered about labels of connections.
+type labelsAnswer struct {
+	at   time.Time
+	none bool
 }
 
 // MaxSendLimit is the most that one write has: two of the largest payloads with

@@ -1,7 +1,9 @@
 package nfsock
 
 import (
+	"errors"
 	"fmt"
+	"os"
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
@@ -28,6 +30,7 @@ func Dial(o *Options) (*Socket, error) {
 		nl.Close()
 		return nil, err
 	}
+	s.kernels = true
 	err = netns.Visit(o.NetNS, s.tables.open)
 	if err == nil && s.tables.queues == nil {
 		// It may not be read, or nobody has used a queue yet: then there is none
@@ -67,6 +70,20 @@ func New(o *Options, nl *netlink.Conn) (*Socket, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// visit runs f on a thread in the network namespace that s belongs to.
+func (s *Socket) visit(f func() error) error {
+	if !s.kernels {
+		return errors.ErrUnsupported
+	}
+	var ns *os.File
+	var err error
+	if cerr := s.raw.Control(func(fd uintptr) { ns, err = netns.OfSocket(int(fd)) }); cerr != nil || err != nil {
+		return errors.Join(cerr, err)
+	}
+	defer ns.Close()
+	return netns.Visit(int(ns.Fd()), f)
 }
 
 func (s *Socket) sizeBuffers(o *Options) error {

@@ -16,6 +16,7 @@ const (
 	ctaZone       = 18 // CTA_ZONE: be16
 	ctaMarkMask   = 21 // CTA_MARK_MASK: be32
 	ctaLabels     = 22 // CTA_LABELS: 128 bits
+	ctaLabelsMask = 23 // CTA_LABELS_MASK: as many bits
 )
 
 // Members of a tuple (enum ctattr_tuple) and of its nests (enum ctattr_ip and

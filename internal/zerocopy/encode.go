@@ -8,9 +8,9 @@ const VerdictLen = HeaderLen + GenHeaderLen + AttrHeaderLen + 8
 
 // MaxVerdictLen is the most that PutVerdictAttrs writes: a plain verdict 32,
 // NFQA_MARK 4+4, NFQA_PRIORITY 4+4, the NFQA_VLAN nest 4 with two padded
-// 16-bit members 2*8, the NFQA_CT nest 4 with two 32-bit members 2*8, and the
-// header of NFQA_PAYLOAD 4; in all 92.
-const MaxVerdictLen = VerdictLen + 8 + 8 + (4 + 2*8) + (4 + 2*8) + AttrHeaderLen
+// 16-bit members 2*8, the NFQA_CT nest 4 with two 32-bit members 2*8 and two of
+// 128 bits 2*(4+16), and the header of NFQA_PAYLOAD 4; in all 132.
+const MaxVerdictLen = VerdictLen + 8 + 8 + (4 + 2*8) + (4 + 2*8 + 2*(4+16)) + AttrHeaderLen
 
 // AttrSet says which attributes of a VerdictAttrs are present.
 type AttrSet uint8
@@ -21,6 +21,7 @@ const (
 	HasPriority                     // Priority (Linux 5.18)
 	HasVLAN                         // VLANProto and VLANTCI, bridge family only
 	HasCTMark                       // CTMark and CTMask
+	HasCTLabels                     // CTLabels
 	HasPayload                      // PayloadLen
 )
 
@@ -34,11 +35,16 @@ type VerdictAttrs struct {
 	VLANTCI   uint16 // tag control information
 	CTMark    uint32 // ct->mark becomes ct->mark&^CTMask ^ CTMark
 	CTMask    uint32 // 0 means all bits, as ^0 does
+	CTLabels  *CTLabels
 
 	// PayloadLen is the length in bytes of the payload that the caller sends
 	// behind the message: at most MaxCopyRange.
 	PayloadLen int
 }
+
+// CTLabels changes the labels of a connection, which become
+// labels&^Mask ^ Value, bit by bit.
+type CTLabels struct{ Value, Mask [16]byte }
 
 // PutVerdict writes an NFQNL_MSG_VERDICT for packet id of a queue into b,
 // which must hold VerdictLen bytes, and returns VerdictLen. The message's
@@ -94,15 +100,8 @@ func PutVerdictAttrs(b []byte, queue uint16, id, verdict uint32, a *VerdictAttrs
 		putAttrHeader(nest, AttrVLAN|nestedFlag, m)
 		n += m
 	}
-	if a.Has&HasCTMark != 0 {
-		nest := b[n:]
-		m := AttrHeaderLen
-		m += putU32(nest[m:], ctaMark, a.CTMark)
-		if a.CTMask != 0 && a.CTMask != ^uint32(0) {
-			m += putU32(nest[m:], ctaMarkMask, a.CTMask)
-		}
-		putAttrHeader(nest, AttrCT|nestedFlag, m)
-		n += m
+	if a.Has&(HasCTMark|HasCTLabels) != 0 {
+		n += putConntrack(b[n:], a)
 	}
 	total := n
 	if a.Has&HasPayload != 0 {
@@ -112,6 +111,23 @@ func PutVerdictAttrs(b []byte, queue uint16, id, verdict uint32, a *VerdictAttrs
 		total = n + a.PayloadLen
 	}
 	binary.NativeEndian.PutUint32(b[0:], uint32(total))
+	return n
+}
+
+// putConntrack writes the NFQA_CT nest.
+func putConntrack(nest []byte, a *VerdictAttrs) int {
+	n := AttrHeaderLen
+	if a.Has&HasCTMark != 0 {
+		n += putU32(nest[n:], ctaMark, a.CTMark)
+		if a.CTMask != 0 && a.CTMask != ^uint32(0) {
+			n += putU32(nest[n:], ctaMarkMask, a.CTMask)
+		}
+	}
+	if a.Has&HasCTLabels != 0 {
+		n += putLabels(nest[n:], ctaLabels, &a.CTLabels.Value)
+		n += putLabels(nest[n:], ctaLabelsMask, &a.CTLabels.Mask)
+	}
+	putAttrHeader(nest, AttrCT|nestedFlag, n)
 	return n
 }
 
@@ -140,6 +156,11 @@ func putU32(b []byte, typ uint16, v uint32) int {
 	putAttrHeader(b, typ, AttrHeaderLen+4)
 	binary.BigEndian.PutUint32(b[4:], v)
 	return 8
+}
+
+func putLabels(b []byte, typ uint16, labels *[16]byte) int {
+	putAttrHeader(b, typ, AttrHeaderLen+len(labels))
+	return AttrHeaderLen + copy(b[AttrHeaderLen:], labels[:])
 }
 
 func putU16(b []byte, typ uint16, v uint16) int {

@@ -21,9 +21,10 @@ func TestEncodeGolden(t *testing.T) {
 		return func(b []byte) int { return PutVerdictAttrs(b, 0x0102, id, 1, &a) }
 	}
 	all := VerdictAttrs{
-		Has:  HasMark | HasPriority | HasVLAN | HasCTMark | HasPayload,
+		Has:  HasMark | HasPriority | HasVLAN | HasCTMark | HasCTLabels | HasPayload,
 		Mark: 0x11223344, Priority: 6, VLANProto: 0x8100, VLANTCI: 0x2064,
 		CTMark: 0xaabbccdd, CTMask: 0xffff0000, PayloadLen: 5,
+		CTLabels: &CTLabels{Value: [16]byte{0: 1, 15: 0x80}, Mask: [16]byte{0: 3, 15: 0xc0}},
 	}
 	none := all
 	none.Has = 0
@@ -55,10 +56,14 @@ func TestEncodeGolden(t *testing.T) {
 			head("34", "01") + `00000001 0a0b0c0d  1400 0b80 0800 0800 00000042 0800 1500 000000ff`},
 		{"payload", attrs(VerdictAttrs{Has: HasPayload, PayloadLen: 0x55}),
 			head("79", "01") + `00000001 0a0b0c0d  5900 0a00`},
-		{"all", attrs(all), head("61", "01") + `00000001 0a0b0c0d
+		{"ct labels", attrs(VerdictAttrs{Has: HasCTLabels, CTLabels: all.CTLabels}),
+			head("4c", "01") + `00000001 0a0b0c0d  2c00 0b80
+			1400 1600 01000000 00000000 00000000 00000080  1400 1700 03000000 00000000 00000000 000000c0`},
+		{"all", attrs(all), head("89", "01") + `00000001 0a0b0c0d
 			0800 0300 11223344  0800 1500 00000006
 			1400 1380 0600 0200 2064 0000 0600 0100 8100 0000
-			1400 0b80 0800 0800 aabbccdd 0800 1500 ffff0000
+			3c00 0b80 0800 0800 aabbccdd 0800 1500 ffff0000
+			1400 1600 01000000 00000000 00000000 00000080  1400 1700 03000000 00000000 00000000 000000c0
 			0900 0a00`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
