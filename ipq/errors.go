@@ -58,6 +58,9 @@ var (
 	// ErrUndeliverable is returned for a payload that the kernel, or every
 	// receiver, would throw away without a word.
 	ErrUndeliverable = errors.New("payload cannot be delivered in the packet's place")
+	// ErrNoLabels is returned by [Packet.SetConnLabels] while the kernel gives
+	// connections no labels.
+	ErrNoLabels = errors.New("connections get no labels here: add a rule that sets some in this network namespace, such as nft's \"ct label set\"")
 	// ErrTooLarge is returned for a payload that no verdict can carry.
 	ErrTooLarge = errors.New("payload is too large for a verdict")
 	// ErrUndecodable is returned by [Conn.Read] with a packet whose attributes

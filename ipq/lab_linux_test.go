@@ -156,6 +156,12 @@ func newUDPPath(t testing.TB, ns *netlab.NS, loopback string, rules ...netlab.Ru
 	if _, err := ns.InstallQueue(rules...); err != nil {
 		t.Fatal(err)
 	}
+	return pathFor(t, ns, loopback)
+}
+
+// pathFor returns a udpPath for which there are rules.
+func pathFor(t testing.TB, ns *netlab.NS, loopback string) *udpPath {
+	t.Helper()
 	u := &udpPath{t: t, ns: ns}
 	err := ns.Do(func() (err error) {
 		addr := &net.UDPAddr{IP: net.ParseIP(loopback), Port: udpPort}

@@ -55,8 +55,13 @@ func (p *Packet) Family() uint8 { return p.msg.Family() }
 // EtherType returns that of the payload, such as 0x0800 for IPv4.
 func (p *Packet) EtherType() uint16 { return p.msg.HWProtocol() }
 
-// Mark returns the packet's mark (skb->mark).
-func (p *Packet) Mark() uint32 { return p.msg.Mark() }
+// Mark returns the packet's mark (skb->mark), with what [Packet.SetMark] has set.
+func (p *Packet) Mark() uint32 {
+	if p.edit.attrs.Has&zerocopy.HasMark != 0 {
+		return p.edit.attrs.Mark
+	}
+	return p.msg.Mark()
+}
 
 // Priority returns the packet's queueing priority (skb->priority, Linux 5.18).
 func (p *Packet) Priority() uint32 { return p.msg.Priority() }

@@ -89,6 +89,10 @@ func (e *deferral) copy(p *Packet) {
 	c := &e.packet
 	*c = Packet{slot: e.buf, size: len(msg), sock: p.sock, own: true, edit: p.edit, hash: p.hash, hasHash: p.hasHash}
 	_ = c.msg.Decode(e.buf[:len(msg):len(msg)]) // it was decoded before, without an error
+	if l := c.edit.attrs.CTLabels; l != nil {   // which p keeps
+		l := *l
+		c.edit.attrs.CTLabels = &l
+	}
 	if edited != nil {
 		off := p.payloadOffset()
 		c.edit.payload = e.buf[off : off+copy(e.buf[off:], edited)]

@@ -43,7 +43,7 @@ func (p *Packet) misplaced(is zerocopy.Head) string {
 
 const familyBridge = 7 // AF_BRIDGE
 
-var errSeqAdjust = fmt.Errorf("%w: a TCP segment of another length together with SetConnMark, on a connection that is translated (NAT) "+
+var errSeqAdjust = fmt.Errorf("%w: a TCP segment of another length together with SetConnMark or SetConnLabels, on a connection that is translated (NAT) "+
 	"or, without Config.Conntrack, may be", ErrUndeliverable)
 
 // upsetsNAT reports whether ip is of TCP, and its connection may be translated.

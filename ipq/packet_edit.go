@@ -8,7 +8,7 @@ import (
 
 // edits is what a handler changed of a packet beside the verdict.
 type edits struct {
-	attrs   zerocopy.VerdictAttrs // without mark and payload, which the verdict brings
+	attrs   zerocopy.VerdictAttrs // without the payload; the mark may be the verdict's
 	payload []byte                // in the packet's slot, with its trailer; nil: unchanged
 
 	// Of payload, if there is one:
@@ -24,6 +24,9 @@ type edits struct {
 	head   zerocopy.Head
 	sums   zerocopy.Sums
 }
+
+// ofConnection are what an edit changes of the packet's connection.
+const ofConnection = zerocopy.HasCTMark | zerocopy.HasCTLabels
 
 func (e *edits) clear() {
 	e.attrs.Has = 0
@@ -88,7 +91,7 @@ func (p *Packet) SetPayload(b []byte) error {
 	switch {
 	case p.GSO() && (resized || flowOf(b[ip:]).Protocol != protoTCP):
 		return fmt.Errorf("%w: %d bytes of %v in place of %d", ErrGSO, len(b), flowOf(b[ip:]), e.length)
-	case resized && e.attrs.Has&zerocopy.HasCTMark != 0 && p.upsetsNAT(b[ip:]):
+	case resized && e.attrs.Has&ofConnection != 0 && p.upsetsNAT(b[ip:]):
 		return errSeqAdjust
 	}
 	var short [64]byte // longer than what Ethernet pads
@@ -197,32 +200,6 @@ func (p *Packet) SetPriority(priority uint32) {
 func (p *Packet) SetVLAN(proto, tci uint16) {
 	p.edit.attrs.Has |= zerocopy.HasVLAN
 	p.edit.attrs.VLANProto, p.edit.attrs.VLANTCI = proto, tci
-}
-
-// SetConnMark gives those bits of the connection's mark (ct mark) that are set
-// in mask the values that they have in mark, and leaves the others alone: a
-// mask of ^uint32(0) sets the whole mark, one of 0 nothing. It is done as the
-// verdict is given, whatever that is. It needs [Config.Conntrack], without
-// which the kernel may ignore it silently: opening the queue with that is what
-// loads nf_conntrack_netlink. A packet that is not tracked has no mark to set.
-//
-// It returns [ErrUndeliverable] and changes nothing after [Packet.SetPayload] with
-// a TCP segment of another length, on a connection that is translated (NAT): the
-// kernel's answer to the two together is a warning (nf_ct_seqadj_set). Whether a
-// connection is, goipq knows with Config.Conntrack only, and takes it for one
-// otherwise. SetPayload after SetConnMark does the same.
-func (p *Packet) SetConnMark(mark, mask uint32) error {
-	e := &p.edit
-	if mask == 0 { // which the kernel is not asked for: to the wire it is every bit
-		e.attrs.Has &^= zerocopy.HasCTMark
-		return nil
-	}
-	if e.payload != nil && e.resized && p.upsetsNAT(e.datagram()) {
-		return errSeqAdjust
-	}
-	e.attrs.Has |= zerocopy.HasCTMark
-	e.attrs.CTMark, e.attrs.CTMask = mark&mask, mask // the kernel flips what stands outside
-	return nil
 }
 
 func (p *Packet) editable() error {
