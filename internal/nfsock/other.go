@@ -4,6 +4,7 @@ package nfsock
 
 import (
 	"errors"
+	"net/netip"
 	"os"
 	"syscall"
 
@@ -27,6 +28,24 @@ func (*Socket) Bind(*Options) error { return errors.ErrUnsupported }
 
 // Refused returns errno.
 func (*Socket) Refused(errno syscall.Errno) error { return errno }
+
+// A Raw sends packets that this program makes up.
+type Raw struct{}
+
+// DialRaw returns errors.ErrUnsupported.
+func (*Socket) DialRaw(uint32) (*Raw, error) { return nil, errors.ErrUnsupported }
+
+// Send returns errors.ErrUnsupported.
+func (*Raw) Send([]byte, netip.Addr, int) error { return errors.ErrUnsupported }
+
+// SendICMPv6 returns errors.ErrUnsupported.
+func (*Raw) SendICMPv6([]byte, netip.Addr, int) error { return errors.ErrUnsupported }
+
+// Broadcast returns false.
+func (*Raw) Broadcast(netip.Addr) bool { return false }
+
+// Close returns nil.
+func (*Raw) Close() error { return nil }
 
 // KeepsLabels returns true.
 func (*Socket) KeepsLabels() bool { return true }

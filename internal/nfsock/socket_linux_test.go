@@ -2,6 +2,7 @@ package nfsock
 
 import (
 	"errors"
+	"net/netip"
 	"os"
 	"syscall"
 	"testing"
@@ -10,6 +11,7 @@ import (
 	nlsocket "github.com/mdlayher/socket"
 	"golang.org/x/sys/unix"
 
+	"github.com/goipq/goipq/internal/netlab"
 	"github.com/goipq/goipq/internal/netlab/labtest"
 	"github.com/goipq/goipq/internal/zerocopy"
 )
@@ -72,5 +74,38 @@ func TestKernelAdoptionWithoutTables(t *testing.T) {
 	var refusal *Refusal
 	if err := s.Bind(o); !errors.As(err, &refusal) || refusal.Cause != NotBound || refusal.Errno != syscall.ENODEV {
 		t.Errorf("%v", err)
+	}
+}
+
+// The kernel's routes tell broadcast from addresses of hosts.
+func TestKernelRawBroadcast(t *testing.T) {
+	ns := labtest.New(t)
+	if err := errors.Join(netlab.Veth(ns, "a", ns, "b"), ns.Addr("a", "10.1.0.254/24")); err != nil {
+		t.Fatal(err)
+	}
+	o := options()
+	o.NetNS = ns.FD()
+	s, err := Dial(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	raw, err := s.DialRaw(5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for addr, want := range map[string]bool{
+		"10.1.0.255": true, "127.255.255.255": true,
+		"10.1.0.254": false, "10.1.0.7": false, "127.0.0.1": false, "192.0.2.1": false,
+	} {
+		if got := raw.Broadcast(netip.MustParseAddr(addr)); got != want {
+			t.Errorf("%s: %v", addr, got)
+		}
+	}
+	if err := raw.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := raw.Send(make([]byte, 40), netip.MustParseAddr("10.1.0.7"), 0); err == nil {
+		t.Error("a closed socket sends")
 	}
 }

@@ -1,0 +1,143 @@
+package nfsock
+
+import (
+	"errors"
+	"net/netip"
+	"os"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// A Raw sends packets that this program makes up. Its methods may be called from any
+// goroutine, also after Close.
+type Raw struct {
+	v4, v6, icmp6 rawSocket
+
+	mu    sync.Mutex // of route
+	route rawSocket
+}
+
+// A rawSocket is a raw socket, or nothing where the kernel has no such protocol.
+type rawSocket struct {
+	file *os.File
+	conn syscall.RawConn
+}
+
+// DialRaw opens what packets are sent by, in the network namespace that s belongs to.
+// They have that mark. It needs CAP_NET_RAW, and CAP_NET_ADMIN for a mark before Linux
+// 5.17.
+func (s *Socket) DialRaw(mark uint32) (*Raw, error) {
+	r := &Raw{}
+	err := s.visit(func() (err error) {
+		// IPPROTO_RAW: packets are given with their IP header, and none are received.
+		if err = r.v4.open(unix.AF_INET, unix.IPPROTO_RAW, mark); err != nil {
+			return err
+		}
+		if err = r.route.open(unix.AF_INET, unix.IPPROTO_RAW, 0); err != nil {
+			return err
+		}
+		if err = r.v6.open(unix.AF_INET6, unix.IPPROTO_RAW, mark); err != nil {
+			return err
+		}
+		// The kernel chooses the source address of these, and makes the checksum.
+		return r.icmp6.open(unix.AF_INET6, unix.IPPROTO_ICMPV6, mark)
+	})
+	if err != nil {
+		r.Close()
+		return nil, err
+	}
+	return r, nil
+}
+
+func (s *rawSocket) open(family, proto int, mark uint32) error {
+	fd, err := unix.Socket(family, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, proto)
+	if err != nil {
+		if family == unix.AF_INET6 && errors.Is(err, unix.EAFNOSUPPORT) {
+			return nil // a kernel without IPv6
+		}
+		return os.NewSyscallError("socket", err)
+	}
+	s.file = os.NewFile(uintptr(fd), "raw socket")
+	if s.conn, err = s.file.SyscallConn(); err != nil {
+		return err
+	}
+	if mark != 0 {
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, int(mark)); err != nil {
+			return os.NewSyscallError("setsockopt SO_MARK", err)
+		}
+	}
+	if proto == unix.IPPROTO_ICMPV6 {
+		var none unix.ICMPv6Filter // a bit for each type that is not received
+		for i := range none.Data {
+			none.Data[i] = ^uint32(0)
+		}
+		if err := unix.SetsockoptICMPv6Filter(fd, unix.IPPROTO_ICMPV6, unix.ICMPV6_FILTER, &none); err != nil {
+			return os.NewSyscallError("setsockopt ICMPV6_FILTER", err)
+		}
+	}
+	return nil
+}
+
+// Send sends an IP packet with its header to an address. Where that is link-local, ifindex
+// is the link. In an IPv4 header the kernel fills in a source address of 0.
+func (r *Raw) Send(b []byte, to netip.Addr, ifindex int) error {
+	if to.Is4() {
+		return r.v4.send(b, &unix.SockaddrInet4{Addr: to.As4()})
+	}
+	return r.v6.send(b, sockaddr6(to, ifindex))
+}
+
+// SendICMPv6 sends a message of ICMPv6, without its IPv6 header.
+func (r *Raw) SendICMPv6(b []byte, to netip.Addr, ifindex int) error {
+	return r.icmp6.send(b, sockaddr6(to, ifindex))
+}
+
+func sockaddr6(to netip.Addr, ifindex int) *unix.SockaddrInet6 {
+	sa := &unix.SockaddrInet6{Addr: to.As16()}
+	if to.IsLinkLocalUnicast() {
+		sa.ZoneId = uint32(ifindex)
+	}
+	return sa
+}
+
+// send does not wait for room.
+func (s *rawSocket) send(b []byte, to unix.Sockaddr) error {
+	if s.conn == nil {
+		return unix.EAFNOSUPPORT
+	}
+	var err error
+	if cerr := s.conn.Control(func(fd uintptr) {
+		err = unix.Sendto(int(fd), b, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, to)
+	}); cerr != nil {
+		return cerr
+	}
+	return os.NewSyscallError("sendto", err)
+}
+
+// Broadcast reports whether an IPv4 address is one of broadcast by this host's routes.
+func (r *Raw) Broadcast(a netip.Addr) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var err error
+	// The kernel refuses to connect a socket without SO_BROADCAST to such an address.
+	// Nothing is sent.
+	if cerr := r.route.conn.Control(func(fd uintptr) {
+		err = unix.Connect(int(fd), &unix.SockaddrInet4{Addr: a.As4()})
+	}); cerr != nil {
+		return false
+	}
+	return errors.Is(err, unix.EACCES)
+}
+
+// Close closes the sockets.
+func (r *Raw) Close() error {
+	var errs []error
+	for _, s := range []*rawSocket{&r.v4, &r.v6, &r.icmp6, &r.route} {
+		if s.file != nil {
+			errs = append(errs, s.file.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
