@@ -18,7 +18,7 @@ import (
 var layers = []string{
 	"verdict", "config", "errors", "config_check", "config_memory_linux", "stats", "stats_counters", "stats_histogram", "stats_stopwatch", "socket", "engine",
 	"packet_flow", "packet", "packet_conntrack", "packet_deliver", "packet_edit", "packet_marks",
-	"verdict_runs", "verdict_writer", "verdict_refused",
+	"verdict_runs", "verdict_reject", "verdict_writer", "verdict_refused",
 	"call_handler", "call", "defer_time", "defer", "packet_defer",
 	"dispatch_share", "receive_pin_linux", "receive_control", "receive_end", "receive",
 	"dispatch_inline", "dispatch_flow", "call_watchdog", "dispatch_pool",

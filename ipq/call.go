@@ -167,7 +167,11 @@ func (c *caller) answer(p *Packet, v Verdict) error {
 	if c.deferrals.returned(c, v) {
 		return nil
 	}
-	return c.w.addID(p.ID(), v, byDeferral) // the time was over before the handler returned
+	// The time was over before the handler returned.
+	if v&verdictReject != 0 {
+		v = c.w.tell(p, v)
+	}
+	return c.w.addID(p.ID(), v, byDeferral)
 }
 
 // overruns reports whether a call has been running for limit, as far as the

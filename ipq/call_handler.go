@@ -123,12 +123,14 @@ func (c *caller) panicked(p *Packet, r any) {
 // bypass has the flow of p settled, if it can be, and returns the verdict to
 // write.
 func (e *engine) bypass(p *Packet, v Verdict, count *counters) Verdict {
-	v &^= verdictBypass
+	told := v & (verdictReject | verdictBoth) // which is no Bypasser's matter
+	v &^= wishes
 	w, err := e.callBypasser(p, v)
 	if err == nil {
 		count.inc(countBypassed)
-		return w
+		return w | told
 	}
+	v |= told
 	count.inc(countBypassFailed)
 	if errors.Is(err, errNoBypass) {
 		return v

@@ -75,6 +75,9 @@ const (
 	// handing them over.
 	DefaultInlineBatch = 32
 	DefaultPoolBatch   = 64
+	// DefaultRejectRate is enough for the users of a network, and too little to flood
+	// anybody.
+	DefaultRejectRate = 1000
 	// DefaultDeferTimeout is about what TCP waits before it sends again.
 	DefaultDeferTimeout = time.Second
 	// DefaultDrainTimeout leaves handlers that are merely slow the time that
@@ -194,6 +197,12 @@ type Config struct {
 	// they are allocated as they are needed, and must fit into memory, see
 	// Batches, as frames of 1500 bytes.
 	MaxDeferred int
+	// RejectRate is how many packets a second [Reject] and [RejectBoth] tell of, over all
+	// Queues, and how many at once after a second without any. More are dropped without a
+	// word. 0 means DefaultRejectRate; the most is a million.
+	RejectRate int
+	// OwnMark is the packet mark of the answers of Reject. 0 means none.
+	OwnMark uint32
 	// Bypass settles the flows of verdicts with [Verdict.Bypass] in the kernel.
 	// nil means that such verdicts have no effect on later packets.
 	Bypass Bypasser

@@ -18,6 +18,7 @@ const (
 	maxWorkers     = 4096
 	maxQueues      = 1024
 	maxBatches     = 4096
+	maxRejectRate  = 1_000_000
 )
 
 // withDefaults returns c with its zeroes replaced, or says what is wrong in
@@ -47,6 +48,7 @@ func (c Config) withDefaults() (Config, error) {
 		c.SnapLen = zerocopy.MaxCopyRange // the kernel's own rule
 	}
 	def(&c.MaxDeferred, max(1, c.MaxQueueLen/2))
+	def(&c.RejectRate, DefaultRejectRate)
 	if c.DeferTimeout == 0 {
 		c.DeferTimeout = DefaultDeferTimeout
 	}
@@ -76,6 +78,7 @@ func (c *Config) validate() error {
 		{"Batches", c.Batches, 1, maxBatches},
 		{"Overload", int(c.Overload), int(Wait), int(DropExcess)},
 		{"MaxDeferred", c.MaxDeferred, 1, maxMaxQueueLen},
+		{"RejectRate", c.RejectRate, 1, maxRejectRate},
 		{"HandlerTimeout", int(min(c.HandlerTimeout, 1)), 0, 1},
 		{"DrainTimeout", int(min(c.DrainTimeout, 1)), 0, 1},
 		{"DeferTimeout", int(min(c.DeferTimeout, 1)), 0, 1},
@@ -90,8 +93,8 @@ func (c *Config) validate() error {
 		}
 	}
 	for name, v := range map[string]Verdict{"OnPanic": c.onPanic(), "OnTimeout": c.onTimeout(), "BeforeHandler": c.beforeHandler()} {
-		if !v.valid() || v&verdictBypass != 0 {
-			return fmt.Errorf("%w: Config.%s is %v: want a verdict that the kernel knows, and no bypass", ErrConfig, name, v)
+		if !v.valid() || v&wishes != 0 {
+			return fmt.Errorf("%w: Config.%s is %v: want a verdict that the kernel knows, without a bypass, and no Reject", ErrConfig, name, v)
 		}
 	}
 	switch {

@@ -57,7 +57,12 @@ func Dial(cfg Config) (*Conn, error) {
 	if err := cfg.checkMemory(); err != nil {
 		return nil, err
 	}
-	return openConn(&cfg, dialSocket)
+	c, err := openConn(&cfg, dialSocket)
+	if err != nil {
+		return nil, err
+	}
+	c.sock.rejects = c.sock.openRejecter(c.cfg)
+	return c, nil
 }
 
 // openConn opens a Conn on a socket that dial makes.
@@ -100,7 +105,7 @@ func (c *Conn) SetMode(mode CopyMode, snapLen int) error {
 // Close unbinds the queue, upon which the kernel drops the packets that wait
 // in it, and closes the socket. A read that waits returns [ErrClosed]. It may
 // be called many times, from any goroutine.
-func (c *Conn) Close() error { return c.sock.Close() }
+func (c *Conn) Close() error { return errors.Join(c.sock.Close(), c.sock.rejects.close()) }
 
 // Read returns the next packet, borrowed until the next read. It waits for one
 // as long as timeout says: 0 means without limit, less than 0 not at all. When

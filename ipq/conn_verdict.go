@@ -53,6 +53,9 @@ type VerdictOptions struct {
 // That the kernel refuses the verdict is known later: it is the [*VerdictError] of a
 // read. It may be called from any goroutine.
 func (c *Conn) SetVerdictWith(id uint32, v Verdict, o VerdictOptions) error {
+	if v&verdictReject != 0 {
+		return c.sock.fail("verdict", fmt.Errorf("%w: %v: by its id alone nobody can be told of a packet: use Decide", syscall.EINVAL, v))
+	}
 	p := Packet{sock: c.sock} // of which nothing is known
 	e := &p.edit
 	if o.Payload != nil {
@@ -82,11 +85,14 @@ func (c *Conn) SetVerdictWith(id uint32, v Verdict, o VerdictOptions) error {
 	return c.decide(id, v, p.edit, o.KeepChecksums)
 }
 
-// Decide decides p with all that was edited of it. It is to be called before
-// the next read. Errors are those of SetVerdictWith.
+// Decide decides p with all that was edited of it, and tells of [Reject] and
+// [RejectBoth], which only it does. It is to be called before the next read. Errors are those of SetVerdictWith.
 func (c *Conn) Decide(p *Packet, v Verdict) error {
 	if p.misedited() && v&verdictCode != Drop {
 		return c.sock.fail("verdict", fmt.Errorf("%w: EditPayload has changed what must stay", ErrUndeliverable))
+	}
+	if v&verdictReject != 0 {
+		c.sock.rejects.answer(p, v, &c.count)
 	}
 	return c.decide(p.ID(), v, p.edit, false)
 }
@@ -111,7 +117,7 @@ func (c *Conn) decide(id uint32, v Verdict, e edits, keepChecksums bool) error {
 // where another process has the socket, too, those that it has read. Neither a
 // mark nor anything else goes with v.
 func (c *Conn) SetVerdictBatch(id uint32, v Verdict) error {
-	if _, marked := v.Mark(); marked || !v.valid() {
+	if _, marked := v.Mark(); marked || !v.valid() || v&verdictReject != 0 {
 		return c.sock.fail("verdict", fmt.Errorf("%w: %v for a batch", syscall.EINVAL, v))
 	}
 	c.mu.Lock()

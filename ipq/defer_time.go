@@ -79,6 +79,9 @@ func (s *deferrals) expireSome(now time.Duration, why error, by cause) (more boo
 		}
 		n++
 		s.places--
+		if e.fallback&verdictReject != 0 {
+			s.count.inc(countRejectFailed) // the copy may be read and edited right now
+		}
 		if s.broken == nil {
 			s.broken = s.w.addID(e.packet.ID(), e.fallback, by)
 			s.received = append(s.received, e.received)

@@ -88,7 +88,8 @@
 // # Privileges
 //
 // A queue needs CAP_NET_ADMIN over its network namespace: root, a capability
-// of the binary, or a user namespace that owns the network namespace. Without
+// of the binary, or a user namespace that owns the network namespace. [Reject]
+// needs CAP_NET_RAW, too, to tell anybody. Without
 // CAP_NET_ADMIN in the initial user namespace, receive buffers are limited by
 // net.core.rmem_max. Where the network namespace was made together with its user
 // namespace (unshare -Urn), the kernel hides its table of queues, so that [Stats]

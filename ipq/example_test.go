@@ -116,3 +116,22 @@ func ExampleDial() {
 		}
 	}
 }
+
+// Refuse connections to a port so that clients know at once. The answers have a mark by
+// which the rules pass them.
+func ExampleVerdict_reject() {
+	q, err := ipq.Open(ipq.Config{OwnMark: 0x1d})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer q.Close()
+	err = q.Run(context.Background(), ipq.HandlerFunc(func(p *ipq.Packet) ipq.Verdict {
+		if p.Flow().DstPort == 25 {
+			return ipq.Reject
+		}
+		return ipq.Accept
+	}))
+	if err != nil {
+		log.Fatal(err)
+	}
+}

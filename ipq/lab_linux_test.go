@@ -424,12 +424,15 @@ func dropCapabilities(t *testing.T) {
 }
 
 // dropNetAdmin takes CAP_NET_ADMIN from the calling thread.
-func dropNetAdmin() error {
+func dropNetAdmin() error { return dropCapability(unix.CAP_NET_ADMIN) }
+
+// dropCapability takes one of the first 32 capabilities from the calling thread.
+func dropCapability(number int) error {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var data [2]unix.CapUserData
 	if err := unix.Capget(&header, &data[0]); err != nil {
 		return os.NewSyscallError("capget", err)
 	}
-	data[0].Effective &^= 1 << unix.CAP_NET_ADMIN
+	data[0].Effective &^= 1 << number
 	return os.NewSyscallError("capset", unix.Capset(&header, &data[0]))
 }

@@ -176,6 +176,10 @@ func (j *judge) decision(p *plan) (Verdict, zerocopy.AttrSet) {
 		return j.cfg.onPanic(), 0
 	}
 	v := p.verdict
+	if v&verdictReject != 0 {
+		w.Rejects.Unknown++ // or why else nobody was told, or was
+		v &^= verdictReject | verdictBoth
+	}
 	if p.bypass {
 		v &^= verdictBypass
 		switch code := v & verdictCode; {

@@ -118,6 +118,7 @@ func (s *schedule) open(t testing.TB) *trial {
 		sock, err := socketOn(cfg, queue, k.Conn())
 		if err == nil {
 			sock.recv, sock.send = k.RecvMsg, k.SendMsg
+			sock.rejects = &rejecter{cfg: cfg, out: nowhere{}}
 		}
 		return sock, err
 	})

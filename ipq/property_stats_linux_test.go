@@ -10,7 +10,7 @@ import (
 // checkStats compares the engine's counts with the judges' and the kernels'.
 func checkStats(s *schedule, got Stats, judges []*judge, kernels []*fakekernel.Kernel) (wrong []string) {
 	var want, late Stats
-	var messages, refused, unknown uint64
+	var messages, refused, unknown, rejects uint64
 	var droppedBy, passedBy [causes]uint64
 	var droppedUnsure, passedUnsure uint64
 	for i, j := range judges {
@@ -31,6 +31,7 @@ func checkStats(s *schedule, got Stats, judges []*judge, kernels []*fakekernel.K
 		want.Bypassed += w.Bypassed
 		want.BypassFailed += w.BypassFailed
 		want.TimedOut += w.TimedOut
+		rejects += w.Rejects.Unknown
 		want.ExcessAccepted += w.ExcessAccepted
 		want.ExcessDropped += w.ExcessDropped
 		for by := range droppedBy {
@@ -79,6 +80,8 @@ func checkStats(s *schedule, got Stats, judges []*judge, kernels []*fakekernel.K
 	between("TimedOut", got.TimedOut, want.TimedOut, late.TimedOut)
 	check("ExcessAccepted", got.ExcessAccepted, want.ExcessAccepted)
 	check("ExcessDropped", got.ExcessDropped, want.ExcessDropped)
+	r := &got.Rejects
+	check("Rejects, in all", r.Resets+r.Prohibitions+r.Exempt+r.Damaged+r.Unknown+r.Limited+r.Failed, rejects)
 	if got.Overtook > got.ExcessAccepted || got.Stuck+got.DeferredNow != 0 {
 		wrong = append(wrong, fmt.Sprintf("Stats.Overtook is %d, of %d accepted; Stuck is %d, DeferredNow %d", got.Overtook, got.ExcessAccepted, got.Stuck, got.DeferredNow))
 	}

@@ -57,7 +57,20 @@ func Open(cfg Config) (*Queue, error) {
 	if err != nil {
 		return nil, err
 	}
-	return openQueue(cfg, dialSocket)
+	q, err := openQueue(cfg, dialSocket)
+	if err != nil {
+		return nil, err
+	}
+	q.openRejecter()
+	return q, nil
+}
+
+// openRejecter makes what the queues need for Reject.
+func (q *Queue) openRejecter() {
+	r := q.loops[0].sock.openRejecter(&q.cfg)
+	for _, l := range q.loops {
+		l.sock.rejects = r
+	}
 }
 
 // openQueue opens the queues of a complete cfg on sockets that dial makes.
@@ -279,7 +292,7 @@ func (q *Queue) release() error {
 		q.closeWorkers()
 		var errs []error
 		for _, l := range q.loops {
-			errs = append(errs, l.sock.Close())
+			errs = append(errs, l.sock.Close(), l.sock.rejects.close())
 		}
 		q.releaseErr = errors.Join(errs...)
 	})

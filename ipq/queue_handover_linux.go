@@ -82,13 +82,18 @@ func FromFile(cfg Config, files ...*os.File) (*Queue, error) {
 	if len(files) != cfg.Queues {
 		return nil, fmt.Errorf("%w: %d files for %d queues: %w", ErrConfig, len(files), cfg.Queues, os.ErrInvalid)
 	}
-	return openQueue(cfg, func(cfg *Config, queue uint16) (*socket, error) {
+	q, err := openQueue(cfg, func(cfg *Config, queue uint16) (*socket, error) {
 		s, err := nfsock.Adopt(cfg.options(queue), files[queue-cfg.Queue])
 		if err != nil {
 			return nil, opError("adopt", queue, err)
 		}
 		return newSocket(s), nil
 	})
+	if err != nil {
+		return nil, err
+	}
+	q.openRejecter()
+	return q, nil
 }
 
 // Inherit says that the other processes that have had the sockets are gone, or

@@ -1,6 +1,7 @@
 package ipq
 
 import (
+	"net/netip"
 	"sync/atomic"
 	"syscall"
 
@@ -18,6 +19,7 @@ type socket struct {
 	recv func(b *ring.Batch, fd int) (int, syscall.Errno)
 	send func(g *ring.Gather, fd int) syscall.Errno
 
+	rejects   *rejecter   // nil: nobody can be told
 	sendLimit int         // bytes that one write may have
 	hasty     atomic.Bool // writes are not repeated any more
 }
@@ -84,21 +86,34 @@ func (s *socket) refused(errno syscall.Errno) error { return public(s.Refused(er
 // maxPayload returns the longest payload that fits into a write.
 func (s *socket) maxPayload() int { return s.sendLimit - zerocopy.MaxVerdictLen - 3 }
 
+// nowhere is where the answers of Reject go under test.
+type nowhere struct{}
+
+func (nowhere) Send([]byte, netip.Addr, int) error       { return nil }
+func (nowhere) SendICMPv6([]byte, netip.Addr, int) error { return nil }
+func (nowhere) Broadcast(netip.Addr) bool                { return false }
+func (nowhere) Close() error                             { return nil }
+
 func init() {
 	seam.Open = func(cfg any, dial func(*nfsock.Options) (seam.Link, error)) (any, error) {
 		c, err := cfg.(Config).withDefaults()
 		if err != nil {
 			return nil, err
 		}
-		return openQueue(c, func(cfg *Config, queue uint16) (*socket, error) {
+		q, err := openQueue(c, func(cfg *Config, queue uint16) (*socket, error) {
 			link, err := dial(cfg.options(queue))
 			if err != nil {
 				return nil, opError("open", queue, err)
 			}
 			s := newSocket(link.Socket)
 			s.recv, s.send = link.Recv, link.Send
+			s.rejects = &rejecter{cfg: cfg, out: nowhere{}}
 			return s, nil
 		})
+		if err != nil {
+			return nil, err
+		}
+		return q, nil
 	}
 	seam.Packet = func(slot []byte, size int, s *nfsock.Socket) (any, error) {
 		p := &Packet{slot: slot, size: size, sock: newSocket(s)}

@@ -41,6 +41,8 @@ type Counts struct {
 	DroppedBy, PassedBy Causes
 	// Modified counts verdicts that carried a new payload.
 	Modified uint64
+	// Rejects counts what came of the verdicts Reject and RejectBoth.
+	Rejects Rejects
 
 	// Bypassed counts verdicts whose flow [Config.Bypass] has settled. BypassFailed
 	// counts those whose flow was not settled: the Bypasser returned an error, there
@@ -128,6 +130,28 @@ type Counts struct {
 	// ReadBuffer is the size in bytes of one socket's receive buffer as
 	// granted; compare [Config.ReadBuffer].
 	ReadBuffer int
+}
+
+// Rejects count answers to packets that were given [Reject] or [RejectBoth], and packets
+// that got none, by why.
+type Rejects struct {
+	// Resets counts TCP segments with RST that were sent, one or two for a packet, and
+	// Prohibitions the messages of ICMP and ICMPv6.
+	Resets, Prohibitions uint64
+	// Exempt counts packets of which nobody must be told: RST, errors and redirects of ICMP,
+	// neighbour discovery, broadcast, multicast, fragments.
+	Exempt uint64
+	// Damaged counts packets with a wrong length or checksum.
+	Damaged uint64
+	// Unknown counts packets of which goipq does not know enough: not IP, headers cut off,
+	// too little copied for a checksum that nobody has verified, edited by the handler.
+	Unknown uint64
+	// Limited counts packets beyond [Config.RejectRate].
+	Limited uint64
+	// Failed counts answers that could not be sent: without CAP_NET_RAW, to packets of the
+	// bridge family, to deferred packets whose time was over, and where the kernel refused to
+	// send them, such as for want of a route.
+	Failed uint64
 }
 
 // Causes count packets by why they got their verdict.

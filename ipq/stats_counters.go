@@ -54,8 +54,15 @@ const (
 	countDeferRefused
 	countDroppedRefused
 	countPassedRefused
+	countResets
+	countProhibitions
+	countRejectExempt
+	countRejectDamaged
+	countRejectUnknown
+	countRejectLimited
+	countRejectFailed
 
-	ofAll = countPassedRefused + 1
+	ofAll = countRejectFailed + 1
 )
 
 // counterPlaces says where Counts has each counter but those by cause.
@@ -95,6 +102,13 @@ var counterPlaces = [ofAll]func(*Counts) *uint64{
 	countDeferRefused:   func(c *Counts) *uint64 { return &c.DeferRefused },
 	countDroppedRefused: func(c *Counts) *uint64 { return &c.DroppedBy.Refused },
 	countPassedRefused:  func(c *Counts) *uint64 { return &c.PassedBy.Refused },
+	countResets:         func(c *Counts) *uint64 { return &c.Rejects.Resets },
+	countProhibitions:   func(c *Counts) *uint64 { return &c.Rejects.Prohibitions },
+	countRejectExempt:   func(c *Counts) *uint64 { return &c.Rejects.Exempt },
+	countRejectDamaged:  func(c *Counts) *uint64 { return &c.Rejects.Damaged },
+	countRejectUnknown:  func(c *Counts) *uint64 { return &c.Rejects.Unknown },
+	countRejectLimited:  func(c *Counts) *uint64 { return &c.Rejects.Limited },
+	countRejectFailed:   func(c *Counts) *uint64 { return &c.Rejects.Failed },
 }
 
 // A cause is why a packet has got its verdict.

@@ -29,14 +29,48 @@ const (
 	Stop Verdict = 5
 )
 
+// Drop, and tell.
+const (
+	// Reject discards the packet as Drop does, and tells its sender, so that it gives up at
+	// once: by a TCP segment with RST, which ends a connection ("connection refused", or
+	// "reset"), and for other protocols by ICMP's or ICMPv6's "administratively
+	// prohibited". Connected sockets of Linux get EHOSTUNREACH from that over IPv4, and
+	// EACCES over IPv6.
+	//
+	// It works at all hooks of IPv4 and IPv6. The answer comes from a raw socket, which Open
+	// makes, and for which it takes CAP_NET_RAW; without, nobody is told. The kernel routes
+	// it, and runs it through the rules for packets that this host sends. If those queue it,
+	// it is a packet like any other, so give it a mark by [Config.OwnMark] and have the rules
+	// pass that. Where the packet's connection is translated (NAT), so is the answer, except
+	// to the connection's first packet, which the kernel does not know yet: at a hook behind
+	// the translation of that, it takes [Config.Conntrack].
+	//
+	// Nobody is told of a TCP segment with RST, of ICMP's errors and neighbour discovery,
+	// broadcast, multicast, fragments, packets with wrong checksums, those whose headers are
+	// cut off, those whose payload the handler has edited, and packets of the bridge family.
+	// Nor are there more answers than [Config.RejectRate]. [Counts.Rejects] counts what came
+	// of it; the packet counts as dropped. The kernel does not tell packets that came in a
+	// broadcast frame from others.
+	Reject = Drop | verdictReject
+	// RejectBoth is Reject that also ends the connection of a TCP segment for its receiver.
+	// What the receiver takes for the end is a segment that is next in order; others it
+	// asks the sender about, and that, having been told, ends it.
+	RejectBoth = Reject | verdictBoth
+)
+
 const (
 	verdictQueue  Verdict = 3 // NF_QUEUE
 	verdictCode   Verdict = 0xff
 	verdictMark   Verdict = 1 << 8 // the high word holds a mark
 	verdictBypass Verdict = 1 << 9
-	queueShift            = 16 // NF_VERDICT_QBITS
+	verdictReject Verdict = 1 << 10 // the sender is told
+	verdictBoth   Verdict = 1 << 11 // the receiver, too
+	queueShift            = 16      // NF_VERDICT_QBITS
 	markShift             = 32
 	kernelBits    Verdict = 0xffff_00ff // what the kernel is told
+
+	// wishes are what the engine does beside the verdict.
+	wishes = verdictBypass | verdictReject | verdictBoth
 )
 
 // Requeue passes the packet on to another queue, at its end. It is dropped
@@ -53,7 +87,8 @@ func (v Verdict) WithMark(mark uint32) Verdict {
 }
 
 // Kind returns v without its mark and without [Verdict.Bypass]: [Drop], [Accept],
-// [Repeat], [Stop] or a [Requeue], so that it can be compared with these.
+// [Repeat], [Stop] or a [Requeue], so that it can be compared with these. That of
+// [Reject] and [RejectBoth] is Drop.
 func (v Verdict) Kind() Verdict { return v & kernelBits }
 
 // Mark returns the mark that v sets, and whether it sets one.
@@ -78,7 +113,7 @@ type ExceptionPolicy struct {
 
 // Always returns the policy that gives packets the verdict v, whatever
 // [Config.FailOpen] says. v must be one that the kernel knows, without
-// [Verdict.Bypass]: Open refuses others.
+// [Verdict.Bypass], and none that tells anybody: Open refuses others.
 func Always(v Verdict) ExceptionPolicy { return ExceptionPolicy{v, true} }
 
 // or returns the verdict of the policy.
@@ -116,7 +151,14 @@ func (v Verdict) String() string {
 	var s strings.Builder
 	switch code := v & verdictCode; code {
 	case Drop:
-		s.WriteString("drop")
+		switch {
+		case v&verdictBoth != 0:
+			s.WriteString("reject both")
+		case v&verdictReject != 0:
+			s.WriteString("reject")
+		default:
+			s.WriteString("drop")
+		}
 	case Accept:
 		s.WriteString("accept")
 	case verdictQueue:

@@ -7,6 +7,7 @@ func TestVerdictString(t *testing.T) {
 		Drop: "drop", Accept: "accept", Repeat: "repeat", Stop: "stop",
 		Requeue(65535): "queue 65535", Accept.WithMark(0x2a): "accept, mark 0x2a", 2: "invalid verdict 2",
 		Drop.WithMark(1).Bypass(): "drop, mark 0x1, bypass",
+		Reject:                    "reject", RejectBoth.WithMark(1).Bypass(): "reject both, mark 0x1, bypass",
 	} {
 		if v.String() != want {
 			t.Errorf("%d: %q, want %q", v, v.String(), want)

@@ -69,6 +69,9 @@ func (w *writer) begin(buf []byte, received time.Duration) {
 // add takes the verdict on p, with what was edited of it. It may write earlier
 // ones to make room.
 func (w *writer) add(p *Packet, v Verdict, by cause) error {
+	if v&verdictReject != 0 {
+		v = w.tell(p, v)
+	}
 	if !p.edit.any() {
 		return w.addID(p.ID(), v, by)
 	}
@@ -83,6 +86,12 @@ func (w *writer) add(p *Packet, v Verdict, by cause) error {
 		return w.addID(p.ID(), v, by)
 	}
 	return w.addAttrs(p.ID(), w.tallied(v, by), &p.edit)
+}
+
+// tell tells those whom the verdict on p is to be told, and returns the rest of it.
+func (w *writer) tell(p *Packet, v Verdict) Verdict {
+	w.sock.rejects.answer(p, v, w.count)
+	return v &^ (verdictReject | verdictBoth)
 }
 
 // addID takes a verdict on the packet with that id.
@@ -129,7 +138,7 @@ func (w *writer) addTimeout(id uint32, by cause) error {
 
 // tallied counts v, and returns it without what the kernel would not take.
 func (w *writer) tallied(v Verdict, by cause) Verdict {
-	v &^= verdictBypass
+	v &^= wishes
 	if !v.valid() {
 		w.tally[countInvalid]++
 		v, by = Drop, byInvalid
