@@ -121,8 +121,8 @@ func (c *caller) comeBack() {
 // decide has p decided, by the handler if that may be called. If mine is false
 // the watchdog was quicker, and the owner has to come back.
 func (c *caller) decide(p *Packet) (mine bool, err error) {
-	if p.broken || c.e.overdue.Load() {
-		err = c.w.addUnhandled(p, byEnd)
+	if p.broken || c.e.overdue.Load() || c.e.own(p) {
+		err = c.w.addUnhandled(p, c.e.unhandled(p))
 	} else {
 		c.begin(p)
 		v, returned := c.call(p)

@@ -201,7 +201,14 @@ type Config struct {
 	// Queues, and how many at once after a second without any. More are dropped without a
 	// word. 0 means DefaultRejectRate; the most is a million.
 	RejectRate int
-	// OwnMark is the packet mark of the answers of Reject. 0 means none.
+	// OwnMark is the packet mark of this product's own traffic: that of the connections of
+	// [Dialer], and of the answers of [Reject]. 0 means none. The rules should pass packets
+	// with that mark before they queue any. Those that come all the same are accepted, and
+	// their handler is not called: a handler that waits for traffic which waits for a
+	// handler stops the host's traffic, or begins more of it for each packet, without end.
+	// The first is logged, and [Causes] counts them as Own. With [Inline] a handler that
+	// waits for such traffic itself waits in vain, because nothing is received meanwhile. A
+	// [Conn] accepts nothing by itself.
 	OwnMark uint32
 	// Bypass settles the flows of verdicts with [Verdict.Bypass] in the kernel.
 	// nil means that such verdicts have no effect on later packets.

@@ -137,7 +137,7 @@ func (d *inline) takeOver(state uint64) bool {
 			continue
 		}
 		d.packets++
-		err = d.w.addUnhandled(p, d.e.lateness())
+		err = d.w.addUnhandled(p, d.e.unhandled(p))
 	}
 	d.l.failed(err)
 	d.write()

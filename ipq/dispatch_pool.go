@@ -19,7 +19,7 @@ type pool struct {
 	first   int // number in the worker pool of the loop's first strand
 
 	open      []*share       // by strand: of the batch being split
-	homeless  []*Packet      // in it, for which there is no strand
+	homeless  []*Packet      // in it, for which there is no strand, or no need of a handler
 	undecided sync.WaitGroup // shares
 
 	takeover takeover
@@ -79,6 +79,10 @@ func (d *pool) dispatch(b *batch, n int) (again bool) {
 			continue
 		}
 		packets++
+		if d.l.e.own(p) {
+			d.homeless = append(d.homeless, p)
+			continue
+		}
 		hash := p.FlowHash()
 		p.bucket = bucketOf(hash)
 		k := d.flows.strand(hash)
@@ -132,14 +136,14 @@ func (d *pool) beginAgain(n int) {
 	d.flows.begin(d.strands, n, monotonic())
 }
 
-// decideHomeless decides the packets of b for which there is no strand, and returns
-// what is left of the verdict buffer.
+// decideHomeless decides the packets of b that go to no strand, and returns what is left
+// of the verdict buffer.
 func (d *pool) decideHomeless(b *batch, verdicts []byte) []byte {
 	need := len(d.homeless) * zerocopy.MaxVerdictLen
 	w := d.l.unhandled
 	w.begin(verdicts[:need], b.received)
 	for _, p := range d.homeless {
-		d.l.failed(w.addUnhandled(p, d.l.e.lateness()))
+		d.l.failed(w.addUnhandled(p, d.l.e.unhandled(p)))
 	}
 	d.l.failed(w.flush())
 	d.homeless = d.homeless[:0]

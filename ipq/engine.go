@@ -24,7 +24,7 @@ type engine struct {
 	patient   context.Context
 	impatient context.CancelFunc
 
-	hasPanicked         atomic.Bool
+	hasPanicked, metOwn atomic.Bool
 	panicLog, bypassLog limiter
 }
 

@@ -135,3 +135,19 @@ func ExampleVerdict_reject() {
 		log.Fatal(err)
 	}
 }
+
+// A handler that asks a server about packets it does not know yet. Its questions have a mark,
+// which the rules pass before they queue anything: "meta mark 0x1d accept".
+func ExampleDialer() {
+	const own = 0x1d
+	q, err := ipq.Open(ipq.Config{OwnMark: own})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer q.Close()
+	server, err := ipq.Dialer(own).Dial("tcp", "policy.example:853")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer server.Close()
+}

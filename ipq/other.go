@@ -26,6 +26,8 @@ func (q *Queue) Inherit() error {
 	return q.loops[0].sock.fail("inherit", errors.ErrUnsupported)
 }
 
+func markSocket(uintptr, uint32) error { return errors.ErrUnsupported }
+
 func (*loop) inherit() {}
 
 func (c *Config) checkMemory() error { return nil }

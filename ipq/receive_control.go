@@ -123,6 +123,10 @@ func (l *loop) receiveUnhandled(fd int) received {
 			continue
 		}
 		packets++
+		if l.e.own(p) {
+			l.failed(w.addUnhandled(p, byOwn))
+			continue
+		}
 		if by == byOverload && l.e.cfg.Overload == AcceptExcess && !p.broken && l.to.overtakes(p) {
 			l.count.inc(countOvertook)
 		}

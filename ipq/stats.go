@@ -161,6 +161,8 @@ type Causes struct {
 	Handler uint64
 	// NoHandler: there was no handler yet: [Config.BeforeHandler].
 	NoHandler uint64
+	// Own: the packet had [Config.OwnMark], and was accepted. It is 0 in DroppedBy.
+	Own uint64
 	// Invalid: the handler returned a verdict that no kernel knows, or changed what
 	// must stay ([Packet.EditPayload]).
 	Invalid uint64

@@ -117,6 +117,7 @@ type cause uint8
 const (
 	byHandler cause = iota
 	byNoHandler
+	byOwn
 	byInvalid
 	byPanic
 	byTimeout
@@ -134,6 +135,7 @@ const (
 var causePlaces = [causes]func(*Causes) *uint64{
 	byHandler:     func(c *Causes) *uint64 { return &c.Handler },
 	byNoHandler:   func(c *Causes) *uint64 { return &c.NoHandler },
+	byOwn:         func(c *Causes) *uint64 { return &c.Own },
 	byInvalid:     func(c *Causes) *uint64 { return &c.Invalid },
 	byPanic:       func(c *Causes) *uint64 { return &c.Panic },
 	byTimeout:     func(c *Causes) *uint64 { return &c.Timeout },

@@ -115,11 +115,14 @@ func (w *writer) addID(id uint32, v Verdict, by cause) error {
 }
 
 // addUnhandled takes what a packet gets that no handler is called for: because of
-// an overload, or because a handler does not return, or the run ends.
+// an overload, or because a handler does not return, or the run ends, or because the
+// packet is this product's own.
 func (w *writer) addUnhandled(p *Packet, by cause) error {
 	switch {
 	case p.broken:
 		return w.addID(p.ID(), w.cfg.onUndecodable(), byUndecodable)
+	case by == byOwn:
+		return w.addID(p.ID(), Accept, byOwn)
 	case by != byOverload:
 		return w.addTimeout(p.ID(), by)
 	case w.cfg.Overload == AcceptExcess:
