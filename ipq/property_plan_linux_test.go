@@ -76,7 +76,7 @@ func (s *schedule) plan(q int, number uint32) plan {
 	if d.below(256) >= s.odd {
 		return p
 	}
-	p.verdict = [...]Verdict{Drop, Accept, Repeat, Stop, Requeue(uint16(number)), Accept, Accept, Reject, RejectBoth}[d.below(9)]
+	p.verdict = [...]Verdict{Drop, Accept, Repeat, Stop, Requeue(uint16(number)), RequeueBypass(uint16(number)), Accept, Accept, Reject, RejectBoth}[d.below(10)]
 	switch d.below(16) {
 	case 0:
 		p.verdict = Verdict(2) // NF_STOLEN

@@ -65,19 +65,30 @@ const (
 	verdictBypass Verdict = 1 << 9
 	verdictReject Verdict = 1 << 10 // the sender is told
 	verdictBoth   Verdict = 1 << 11 // the receiver, too
+	verdictPass   Verdict = 1 << 15 // NF_VERDICT_FLAG_QUEUE_BYPASS
 	queueShift            = 16      // NF_VERDICT_QBITS
 	markShift             = 32
-	kernelBits    Verdict = 0xffff_00ff // what the kernel is told
+	kernelBits    Verdict = 0xffff_00ff // what becomes of the packet
 
 	// wishes are what the engine does beside the verdict.
 	wishes = verdictBypass | verdictReject | verdictBoth
 )
 
-// Requeue passes the packet on to another queue, at its end. It is dropped
-// there when nobody listens on that queue.
+// Requeue passes the packet on to another queue, at its end. It is dropped when nobody
+// listens on that queue, or that is full; [RequeueBypass] is for the first.
+//
+// Of a packet that is dropped for want of a listener the kernel tells nobody, and counts
+// it nowhere: not in [Counts], which have it as requeued, nor in the kernel's own table of
+// queues, which has no line for a queue without a listener. Only a listener's
+// Counts.Received, beside Counts.Requeued here, can tell.
 func Requeue(queue uint16) Verdict {
 	return Verdict(queue)<<queueShift | verdictQueue
 }
+
+// RequeueBypass is Requeue that lets the packet go on, as [Accept] does, when nobody
+// listens on the other queue (the kernel's NF_VERDICT_FLAG_QUEUE_BYPASS). When that queue
+// is full it is dropped all the same, or accepted if its listener fails open.
+func RequeueBypass(queue uint16) Verdict { return Requeue(queue) | verdictPass }
 
 // WithMark returns v with a packet mark (skb->mark, what rules see as "meta
 // mark") that the kernel sets as the verdict takes effect. It replaces the
@@ -88,7 +99,7 @@ func (v Verdict) WithMark(mark uint32) Verdict {
 
 // Kind returns v without its mark and without [Verdict.Bypass]: [Drop], [Accept],
 // [Repeat], [Stop] or a [Requeue], so that it can be compared with these. That of
-// [Reject] and [RejectBoth] is Drop.
+// [Reject] and [RejectBoth] is Drop, that of a [RequeueBypass] the Requeue.
 func (v Verdict) Kind() Verdict { return v & kernelBits }
 
 // Mark returns the mark that v sets, and whether it sets one.
@@ -136,7 +147,7 @@ func (p ExceptionPolicy) String() string {
 }
 
 // kernel returns the verdict as it stands in struct nfqnl_msg_verdict_hdr.
-func (v Verdict) kernel() uint32 { return uint32(v & kernelBits) }
+func (v Verdict) kernel() uint32 { return uint32(v & (kernelBits | verdictPass)) }
 
 // valid reports whether the kernel will take v. It answers any other verdict
 // with EINVAL and leaves the packet in the queue.
@@ -163,6 +174,9 @@ func (v Verdict) String() string {
 		s.WriteString("accept")
 	case verdictQueue:
 		fmt.Fprintf(&s, "queue %d", uint16(v>>queueShift))
+		if v&verdictPass != 0 {
+			s.WriteString(" or accept")
+		}
 	case Repeat:
 		s.WriteString("repeat")
 	case Stop:

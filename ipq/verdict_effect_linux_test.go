@@ -23,12 +23,12 @@ func TestVerdictsReachTheKernel(t *testing.T) {
 	eachMode(t, func(t *testing.T, workers int) {
 		f := newFake(t)
 		verdicts := []Verdict{Drop, Accept, Repeat, Stop, Requeue(300),
-			Accept.WithMark(0xfeed), Drop.WithMark(0), Requeue(9).WithMark(7)}
+			Accept.WithMark(0xfeed), Drop.WithMark(0), Requeue(9).WithMark(7), RequeueBypass(301)}
 		q, stop := f.serve(Config{Workers: workers}, func(p *Packet) Verdict { return verdicts[p.Mark()-1] })
 		for i := range verdicts {
 			f.queue(fakekernel.Packet{Mark: uint32(i + 1), Payload: udp4(uint16(i), nil)})
 		}
-		want := []uint32{0, 1, 4, 5, 300<<16 | 3, 1, 0, 9<<16 | 3}
+		want := []uint32{0, 1, 4, 5, 300<<16 | 3, 1, 0, 9<<16 | 3, 301<<16 | 0x8000 | 3}
 		marks := map[int]uint32{5: 0xfeed, 6: 0, 7: 7}
 		for i := range verdicts {
 			v := f.verdict(uint32(i + 1))
@@ -43,7 +43,7 @@ func TestVerdictsReachTheKernel(t *testing.T) {
 		stop()
 		f.check()
 		s := q.Stats()
-		if s.Accepted != 2 || s.Dropped != 2 || s.Repeated != 1 || s.Stopped != 1 || s.Requeued != 2 || s.Verdicts != 8 || s.Received != 8 {
+		if s.Accepted != 2 || s.Dropped != 2 || s.Repeated != 1 || s.Stopped != 1 || s.Requeued != 3 || s.Verdicts != 9 || s.Received != 9 {
 			t.Errorf("stats: %+v", s)
 		}
 	})
@@ -265,6 +265,43 @@ func TestKernelPing(t *testing.T) {
 		}
 		if c, err := arrived.Counters(); err != nil || c[0].Packets != s.Accepted {
 			t.Errorf("%+v arrived, %v; want %d", c, err, s.Accepted)
+		}
+	})
+}
+
+// A packet that is passed on to a queue without a listener is lost, or goes on.
+func TestKernelRequeueWithoutListener(t *testing.T) {
+	t.Parallel()
+	eachMode(t, func(t *testing.T, workers int) {
+		ns := labtest.New(t)
+		u := newUDPPath(t, ns, "127.0.0.1")
+		q, stop := serve(t, Config{Queue: fakeNumber, NetNS: ns.FD(), Workers: workers}, HandlerFunc(func(p *Packet) Verdict {
+			if string(p.Payload()[28:]) == "requeue" {
+				return Requeue(8)
+			}
+			return RequeueBypass(8)
+		}))
+		u.send("requeue")
+		u.send("requeue or pass")
+		if got := u.receive(); got != "requeue or pass" {
+			t.Errorf("%q arrived", got)
+		}
+		other := make(chan string, 2)
+		serve(t, Config{Queue: 8, NetNS: ns.FD(), Workers: workers}, HandlerFunc(func(p *Packet) Verdict {
+			other <- string(p.Payload()[28:])
+			return Accept
+		}))
+		for _, text := range []string{"requeue", "requeue or pass"} {
+			u.send(text)
+			if got := u.receive(); got != text || <-other != text {
+				t.Errorf("%q arrived, want %q, by the other queue", got, text)
+			}
+		}
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+		if s := q.Stats(); s.Requeued != 4 || s.Accepted+s.Dropped+s.RefusedVerdicts+s.UnknownVerdicts+s.InvalidVerdicts != 0 {
+			t.Errorf("%+v", s)
 		}
 	})
 }

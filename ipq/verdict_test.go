@@ -7,7 +7,8 @@ func TestVerdictString(t *testing.T) {
 		Drop: "drop", Accept: "accept", Repeat: "repeat", Stop: "stop",
 		Requeue(65535): "queue 65535", Accept.WithMark(0x2a): "accept, mark 0x2a", 2: "invalid verdict 2",
 		Drop.WithMark(1).Bypass(): "drop, mark 0x1, bypass",
-		Reject:                    "reject", RejectBoth.WithMark(1).Bypass(): "reject both, mark 0x1, bypass",
+		RequeueBypass(7):          "queue 7 or accept", RequeueBypass(7).WithMark(1): "queue 7 or accept, mark 0x1",
+		Reject: "reject", RejectBoth.WithMark(1).Bypass(): "reject both, mark 0x1, bypass",
 	} {
 		if v.String() != want {
 			t.Errorf("%d: %q, want %q", v, v.String(), want)
@@ -34,6 +35,9 @@ func TestVerdictIsAValue(t *testing.T) {
 		if got := kind.WithMark(7).Bypass().Kind(); got != kind {
 			t.Errorf("the kind of %v, with a mark, is %v", kind, got)
 		}
+	}
+	if v := RequeueBypass(12); v.Kind() != Requeue(12) || v.kernel() != 12<<16|0x8000|3 || v == Requeue(12) {
+		t.Errorf("%v: kind %v, kernel %#x", v, v.Kind(), v.kernel())
 	}
 	if _, ok := Accept.Mark(); ok {
 		t.Error("Accept has a mark")
