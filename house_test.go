@@ -23,7 +23,10 @@ const module = "github.com/goipq/goipq"
 // folders of this module and other modules, each with all below it. Tests, and
 // folders without any line, are free.
 var mayImport = map[string][]string{
-	"ipq":               {"worker", "ring", "internal/zerocopy", "internal/nfsock", "internal/netns", "internal/seam", "golang.org/x/sys"},
+	"ipq": {
+		"worker", "ring", "internal/zerocopy", "internal/nfsock", "internal/netns", "internal/seam", "golang.org/x/sys",
+		"internal/nftexpr", "github.com/google/nftables", // for Probe
+	},
 	"ipq/ipqtest":       {"ipq", "internal/fakekernel", "internal/nfsock", "internal/seam", "internal/zerocopy", "github.com/gopacket/gopacket"},
 	"internal/seam":     {"ring", "internal/nfsock"},
 	"ipq/ipqprom":       {"ipq", "internal/metrics", "github.com/prometheus/client_golang"},

@@ -148,15 +148,17 @@ func (c *Config) options(queue uint16) *nfsock.Options {
 
 // configFlags names the fields of Config that are flags of the kernel.
 var configFlags = []struct {
-	name string
-	flag uint32
-	set  func(*Config) bool
+	name  string
+	flag  uint32
+	set   func(*Config) bool
+	since string // what has it
 }{
-	{"FailOpen", zerocopy.FlagFailOpen, func(c *Config) bool { return c.FailOpen }},
-	{"GSO", zerocopy.FlagGSO, func(c *Config) bool { return c.GSO }},
-	{"Conntrack", zerocopy.FlagConntrack, func(c *Config) bool { return c.Conntrack }},
-	{"UIDGID", zerocopy.FlagUIDGID, func(c *Config) bool { return c.UIDGID }},
-	{"SecCtx", zerocopy.FlagSecCtx, func(c *Config) bool { return c.SecCtx }},
+	{"FailOpen", zerocopy.FlagFailOpen, func(c *Config) bool { return c.FailOpen }, "Linux 3.6 or newer"},
+	{"GSO", zerocopy.FlagGSO, func(c *Config) bool { return c.GSO }, "Linux 3.10 or newer"},
+	{"Conntrack", zerocopy.FlagConntrack, func(c *Config) bool { return c.Conntrack },
+		"a kernel with CONFIG_NETFILTER_NETLINK_GLUE_CT and nf_conntrack_netlink (kmod-nf-conntrack-netlink on OpenWrt)"},
+	{"UIDGID", zerocopy.FlagUIDGID, func(c *Config) bool { return c.UIDGID }, "Linux 3.14 or newer"},
+	{"SecCtx", zerocopy.FlagSecCtx, func(c *Config) bool { return c.SecCtx }, "Linux 4.3 or newer"},
 }
 
 // plain is the verdict that takes the place of one that the kernel refused, and the

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -72,8 +73,8 @@ var (
 )
 
 // OpError is the error of an operation on a queue. It unwraps to its cause:
-// a sentinel of this package, a [TakenError], [CapabilityError] or
-// [FeatureError], or the kernel's errno as a [syscall.Errno].
+// a sentinel of this package, a [TakenError], [CapabilityError], [FeatureError] or
+// [ModuleError], or the kernel's errno as a [syscall.Errno].
 type OpError struct {
 	// Op is what was tried, one word: "open" a socket, "adopt" that of another
 	// process, "bind" the queue, "configure" it, "pin" its loop to a CPU, "run",
@@ -118,6 +119,9 @@ func public(err error) error {
 			}
 		}
 		return &FeatureError{Features: missing, Err: r.Errno}
+	}
+	if r.Cause == nfsock.NoQueues {
+		return &ModuleError{Module: "nfnetlink_queue", Err: r.Errno}
 	}
 	if r.Errno == 0 {
 		return fmt.Errorf("the socket does not listen on it: %w", ErrUnbound)
@@ -175,8 +179,14 @@ type FeatureError struct {
 
 // Error implements error.
 func (e *FeatureError) Error() string {
-	return fmt.Sprintf("%v: this kernel does not support %s on netfilter queues: leave it unset or use a kernel built with it",
-		e.Err, "Config."+strings.Join(e.Features, ", Config."))
+	var since []string
+	for _, f := range configFlags {
+		if slices.Contains(e.Features, f.name) {
+			since = append(since, f.since)
+		}
+	}
+	return fmt.Sprintf("%v: this kernel does not support %s on netfilter queues: leave it unset or use %s",
+		e.Err, "Config."+strings.Join(e.Features, ", Config."), strings.Join(since, ", and "))
 }
 
 // Unwrap returns the kernel's errno.
@@ -184,6 +194,24 @@ func (e *FeatureError) Unwrap() error { return e.Err }
 
 // Is reports whether target is errors.ErrUnsupported.
 func (e *FeatureError) Is(target error) bool { return target == errors.ErrUnsupported }
+
+// ModuleError says that the kernel has no queues, because one of its modules is not
+// loaded. It matches [errors.ErrUnsupported].
+type ModuleError struct {
+	Module string // "nfnetlink_queue"
+	Err    error  // what the kernel answered
+}
+
+// Error implements error.
+func (e *ModuleError) Error() string {
+	return fmt.Sprintf("%v: %s is not loaded: %s", e.Err, e.Module, moduleHint(e.Module))
+}
+
+// Unwrap returns the kernel's errno.
+func (e *ModuleError) Unwrap() error { return e.Err }
+
+// Is reports whether target is errors.ErrUnsupported.
+func (e *ModuleError) Is(target error) bool { return target == errors.ErrUnsupported }
 
 // VerdictError says that the kernel refused a verdict. [Conn.Read] returns
 // it; a [Queue] counts it.

@@ -151,3 +151,18 @@ func ExampleDialer() {
 	}
 	defer server.Close()
 }
+
+// Say what is missing before anything is opened.
+func ExampleProbe() {
+	s, err := ipq.Probe()
+	if err != nil {
+		log.Fatal(err)
+	}
+	for name, f := range s.All() {
+		if f.State == ipq.Missing || f.State == ipq.Limited {
+			fmt.Printf("%s: %s %s\n", name, f.Detail, f.Remedy)
+		}
+	}
+	cfg := ipq.Config{Conntrack: s.Conntrack.State == ipq.Present}
+	fmt.Println("connections are known:", cfg.Conntrack)
+}

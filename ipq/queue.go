@@ -44,7 +44,8 @@ const (
 // type [*OpError]. They match [fs.ErrPermission] without CAP_NET_ADMIN
 // ([CapabilityError]), [syscall.EBUSY] for a queue that another socket listens on
 // ([TakenError]), and [errors.ErrUnsupported] for what this kernel does not have
-// ([FeatureError]) and on systems other than Linux.
+// ([FeatureError], [ModuleError]) and on systems other than Linux. [Probe] tells
+// beforehand.
 //
 // [fs.ErrPermission]: https://pkg.go.dev/io/fs#pkg-variables
 func Open(cfg Config) (*Queue, error) {

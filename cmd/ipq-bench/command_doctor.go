@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
 	"runtime"
 	"slices"
 
@@ -24,6 +25,14 @@ func seeDoctor(args []string, stdout, stderr io.Writer) int {
 	if runtime.GOOS != "linux" {
 		return misuse(stderr, "netfilter queues exist on Linux only; this is %s", runtime.GOOS)
 	}
+	// Once the program is in a namespace of its own, nothing tells of the one before.
+	if !namespace && !netlab.Inside() {
+		survey, err := doctor.Survey()
+		if err != nil {
+			return misuse(stderr, "%v", err)
+		}
+		os.Setenv(envSurvey, survey)
+	}
 	if err := netlab.Enter(); err != nil {
 		return misuse(stderr, "%v", err)
 	}
@@ -31,7 +40,7 @@ func seeDoctor(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stdout, "This user may make private namespaces.")
 		return exitOK
 	}
-	findings, err := doctor.Examine(kernelRelease(), tryRoute)
+	findings, err := doctor.Examine(kernelRelease(), os.Getenv(envSurvey), tryRoute)
 	if err != nil {
 		return misuse(stderr, "%v", err)
 	}
@@ -40,6 +49,9 @@ func seeDoctor(args []string, stdout, stderr io.Writer) int {
 	}
 	return exitOK
 }
+
+// envSurvey has what was found where the program was started.
+const envSurvey = "IPQ_BENCH_SURVEY"
 
 // tryRoute makes the network of -scenario forward.
 func tryRoute() error {

@@ -153,8 +153,9 @@
 // ipq-bench doctor says what this kernel, these limits and this user allow, and what
 // to change, each in a sentence. It tries each thing for real, in private namespaces:
 // it has packets queued and accepted, asks for every flag of a queue, loads the eBPF
-// programs and, as root, sees whether ordinary users may have namespaces. Its exit
-// status is 0 if goipq can work here at all, and 2 if it cannot.
+// programs and, as root, sees whether ordinary users may have namespaces. Where it was
+// started it only asks: for this user's rights and buffers, and for flowtables, whose
+// flows no queue sees. Its exit status is 0 if goipq can work here at all, and 2 if it cannot.
 //
 // # Compare
 //

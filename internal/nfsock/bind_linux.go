@@ -112,16 +112,16 @@ func (s *Socket) diagnose(o *Options, errno syscall.Errno) error {
 			return &Refusal{Cause: NotPermitted, Errno: errno}
 		}
 		return &Refusal{Cause: Taken, PortID: s.tables.owner(s.queue), Errno: errno}
+	case unix.EINVAL:
+		// So the kernel answers messages for a part of netfilter that it does not have.
+		answer, err := s.ask(func(ae *netlink.AttributeEncoder) { putCommand(ae, zerocopy.CmdPFUnbind) })
+		if err == nil && answer == unix.EINVAL {
+			return &Refusal{Cause: NoQueues, Errno: errno}
+		}
 	case unix.EOPNOTSUPP:
-		// Flags are looked at before the queue, which is not bound: a flag
-		// that is known is answered with ENODEV.
 		var missing uint32
 		for _, f := range flags {
-			if o.Flags&f == 0 {
-				continue
-			}
-			answer, err := s.ask(func(ae *netlink.AttributeEncoder) { putFlags(ae, f, f) })
-			if err == nil && answer == unix.EOPNOTSUPP {
+			if o.Flags&f != 0 && s.lacks(f) {
 				missing |= f
 			}
 		}

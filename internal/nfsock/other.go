@@ -29,6 +29,12 @@ func (*Socket) Bind(*Options) error { return errors.ErrUnsupported }
 // Refused returns errno.
 func (*Socket) Refused(errno syscall.Errno) error { return errno }
 
+// Answers are what the kernel tells who would open a queue.
+type Answers struct{}
+
+// Probe returns errors.ErrUnsupported.
+func Probe() (Answers, error) { return Answers{}, errors.ErrUnsupported }
+
 // A Raw sends packets that this program makes up.
 type Raw struct{}
 

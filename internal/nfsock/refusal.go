@@ -22,6 +22,7 @@ const (
 	NotPermitted                  // no CAP_NET_ADMIN over the network namespace
 	Unsupported                   // flags that this kernel does not know
 	NotBound                      // this socket does not listen on the queue
+	NoQueues                      // the kernel has no queues: nfnetlink_queue is not loaded
 )
 
 // Error implements error.
@@ -33,6 +34,9 @@ func (r *Refusal) Error() string {
 		return "no CAP_NET_ADMIN"
 	case Unsupported:
 		return fmt.Sprintf("flags %#x are unknown to this kernel", r.Flags)
+	}
+	if r.Cause == NoQueues {
+		return "nfnetlink_queue is not loaded"
 	}
 	return "the socket does not listen on the queue"
 }

@@ -14,16 +14,19 @@ import (
 // probes numbers the tables that this process has probed with.
 var probes atomic.Uint64
 
-// Try has the kernel check an expression, and load the module that it takes. The
+// Try is TryIn for family ip, since the kernel does not find xtables' modules for
+// family inet.
+func Try(nft *nftables.Conn, e expr.Any) error { return TryIn(nft, nftables.TableFamilyIPv4, e) }
+
+// TryIn has the kernel check an expression, and load the module that it takes. The
 // error matches unix.ENOENT if the kernel does not have it. Nothing remains: the
 // expression stands in a table that the same transaction removes. Its chain is
 // at no hook, since one that goes from a hook makes the kernel drop all packets
-// that wait in queues. The table is of family ip, since the kernel does not find
-// xtables' modules for family inet.
-func Try(nft *nftables.Conn, e expr.Any) error {
+// that wait in queues.
+func TryIn(nft *nftables.Conn, family nftables.TableFamily, e expr.Any) error {
 	table := nft.CreateTable(&nftables.Table{
 		Name:   fmt.Sprintf("goipq_probe_%d_%d", os.Getpid(), probes.Add(1)),
-		Family: nftables.TableFamilyIPv4,
+		Family: family,
 	})
 	chain := nft.AddChain(&nftables.Chain{Name: "probe", Table: table})
 	nft.AddRule(Rule(chain, []expr.Any{e}))

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/goipq/goipq/internal/bench/plain"
 	"github.com/goipq/goipq/ipq"
 	"github.com/goipq/goipq/ipq/bypass"
 )
@@ -84,77 +83,49 @@ type queueFlag struct {
 	gives string // what it does, as a sentence
 	// came tells whether the packet brought what the flag asks for; nil if packets
 	// bring nothing for it.
-	came  func(sighting) bool
-	since string // how to get the flag
-	why   string // why nothing comes although the kernel takes the flag
-	fix   string // a sentence: what to change about that
+	came func(sighting) bool
+	why  string // why nothing comes although the kernel takes the flag
+	fix  string // a sentence: what to change about that
 }
 
 var queueFlags = []queueFlag{
 	{
 		field: "FailOpen", set: func(c *ipq.Config) { c.FailOpen = true },
-		gives: "Packets can be accepted when the queue is full.", since: "Linux 3.6",
+		gives: "Packets can be accepted when the queue is full.",
 	},
 	{
 		field: "GSO", set: func(c *ipq.Config) { c.GSO = true },
-		gives: "TCP's super-packets can be queued whole.", since: "Linux 3.10",
+		gives: "TCP's super-packets can be queued whole.",
 	},
 	{
 		field: "Conntrack", set: func(c *ipq.Config) { c.Conntrack = true },
 		gives: "Packets can come with their connection.",
-		since: "a kernel with CONFIG_NETFILTER_NETLINK_GLUE_CT",
 	},
 	{
 		field: "UIDGID", set: func(c *ipq.Config) { c.UIDGID = true },
-		gives: "Packets made here come with their user and group.", since: "Linux 3.14",
-		came: func(s sighting) bool { return s.uid }, why: "the packet came without them",
+		gives: "Packets made here come with their user and group.",
+		came:  func(s sighting) bool { return s.uid }, why: "the packet came without them",
 	},
 	{
 		field: "SecCtx", set: func(c *ipq.Config) { c.SecCtx = true },
-		gives: "Packets made here come with their security context.", since: "Linux 4.3",
-		came: func(s sighting) bool { return s.context }, why: "no module labels packets",
+		gives: "Packets made here come with their security context.",
+		came:  func(s sighting) bool { return s.context }, why: "no module labels packets",
 		fix: "Boot with SELinux or Smack to have them.",
 	},
 }
 
-func (q *queueFlag) describe(taken bool, got sighting) Finding {
-	f := Finding{topic: q.field, state: isFine, text: q.gives}
+// describe says what the kernel answers to the flag, and what has come with a packet.
+func (q *queueFlag) describe(f feature, got sighting) Finding {
+	found := f.describe(q.field)
 	switch {
-	case !taken:
-		f.state, f.text = isMissing, fmt.Sprintf("This kernel does not take Config.%s.", q.field)
-		f.change = fmt.Sprintf("Leave it unset, or use %s.", q.since)
+	case f.State != ipq.Present:
 	case q.came != nil && !q.came(got):
-		f.state, f.text = isLimited, fmt.Sprintf("The kernel takes Config.%s, but %s.", q.field, q.why)
-		f.change = q.fix
-	}
-	return f
-}
-
-// fullFrames is how much of a socket's buffer that many packets of 1500 bytes take,
-// as the kernel counts it (see ipq.Config.ReadBuffer).
-func fullFrames(n int) int { return n * 2304 }
-
-// describeBuffer tells whether a queue's socket was granted room for the usual number
-// of full frames. limit is net.core.rmem_max, 0 if unknown.
-func describeBuffer(root bool, limit, granted int) Finding {
-	want := fullFrames(ipq.DefaultMaxQueueLen)
-	room := fmt.Sprintf("room for %s full frames", plain.Commas(uint64(granted/fullFrames(1))))
-	f := Finding{topic: "socket buffer", state: isFine}
-	switch {
-	case granted < want:
-		f.state, f.text = isLimited, fmt.Sprintf("net.core.rmem_max leaves %s, not %s.",
-			room, plain.Commas(ipq.DefaultMaxQueueLen))
-		// The kernel doubles what is asked for.
-		f.change = fmt.Sprintf("Run sysctl -w net.core.rmem_max=%d, or set a lower MaxQueueLen.", want/2)
-	case root:
-		f.text = "This user may go beyond net.core.rmem_max."
-	case limit == 0:
-		f.text = fmt.Sprintf("A queue gets %s.", room)
+		found.state, found.change = isLimited, q.fix
+		found.text = fmt.Sprintf("The kernel takes Config.%s, but %s.", q.field, q.why)
 	default:
-		f.text = fmt.Sprintf("net.core.rmem_max allows Config.MaxQueueLen up to %s with full frames.",
-			plain.Commas(uint64(2*limit/fullFrames(1))))
+		found.text = q.gives
 	}
-	return f
+	return found
 }
 
 // describeBypass tells whether this backend can settle flows in the kernel.

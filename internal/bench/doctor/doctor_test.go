@@ -13,10 +13,11 @@ import (
 )
 
 func TestDoctorNamesWhatIsLimited(t *testing.T) {
-	flag := func(field string, taken bool, got sighting) Finding {
-		for _, f := range queueFlags {
-			if f.field == field {
-				return f.describe(taken, got)
+	taken, untaken := feature{State: ipq.Present}, feature{State: ipq.Missing, Detail: "It is not taken.", Remedy: "Use another kernel."}
+	flag := func(field string, f feature, got sighting) Finding {
+		for _, q := range queueFlags {
+			if q.field == field {
+				return q.describe(f, got)
 			}
 		}
 		t.Fatalf("no flag %s", field)
@@ -26,7 +27,6 @@ func TestDoctorNamesWhatIsLimited(t *testing.T) {
 	old := &bypass.UnavailableError{EBPF: syscall.EINVAL}
 	noMarks := &bypass.UnavailableError{ConnMark: syscall.ENOENT}
 	broken := errors.New("it is broken")
-	enough := fullFrames(ipq.DefaultMaxQueueLen)
 	for _, c := range []struct {
 		f      Finding
 		state  string
@@ -43,16 +43,14 @@ func TestDoctorNamesWhatIsLimited(t *testing.T) {
 		{describeRule(false, false), isMissing, "CONFIG_NFT_QUEUE"},
 		{describePackets(false, nil), isFine, ""},
 		{describePackets(true, broken), isMissing, ""},
-		{flag("GSO", true, sighting{}), isFine, ""},
-		{flag("Conntrack", false, sighting{}), isMissing, "GLUE_CT"},
-		{flag("UIDGID", true, sighting{uid: true}), isFine, ""},
-		{flag("UIDGID", true, sighting{}), isLimited, ""},
-		{flag("SecCtx", true, sighting{}), isLimited, "SELinux"},
-		{flag("SecCtx", true, sighting{context: true}), isFine, ""},
-		{describeBuffer(true, 1, enough), isFine, ""},
-		{describeBuffer(false, 4<<20, enough), isFine, ""},
-		{describeBuffer(false, 0, enough), isFine, ""},
-		{describeBuffer(false, 212992, 2*212992), isLimited, "net.core.rmem_max=1179648"},
+		{flag("GSO", taken, sighting{}), isFine, ""},
+		{flag("Conntrack", untaken, sighting{}), isMissing, "another kernel"},
+		{flag("UIDGID", taken, sighting{uid: true}), isFine, ""},
+		{flag("UIDGID", taken, sighting{}), isLimited, ""},
+		{flag("SecCtx", taken, sighting{}), isLimited, "SELinux"},
+		{flag("SecCtx", taken, sighting{context: true}), isFine, ""},
+		{feature{State: ipq.Limited, Detail: "Little room.", Remedy: "Make some."}.describe("socket buffer"), isLimited, "Make some"},
+		{feature{Detail: "It was not tried."}.describe("bridge"), isLimited, ""},
 		{describeBypass(bypass.EBPF, true, nil), isFine, ""},
 		{describeBypass(bypass.EBPF, false, refused), isMissing, "Be root"},
 		{describeBypass(bypass.EBPF, true, old), isMissing, "Linux 5.10"},

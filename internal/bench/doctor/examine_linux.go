@@ -16,10 +16,26 @@ import (
 )
 
 // Examine probes everything, each thing in a network of its own. Kernel is the
-// release of this one, and route makes the network of the routed scenarios.
-func Examine(kernel string, route func() error) ([]Finding, error) {
+// release of this one, survey what [Survey] has returned where the program was started,
+// and route makes the network of the routed scenarios.
+func Examine(kernel, survey string, route func() error) ([]Finding, error) {
 	root := netlab.Privileged()
 	cpus, err := flood.AllowedCPUs()
+	if err != nil {
+		return nil, err
+	}
+	private, err := Survey()
+	if err != nil {
+		return nil, err
+	}
+	if survey == "" {
+		survey = private
+	}
+	here, err := read(survey)
+	if err != nil {
+		return nil, err
+	}
+	there, err := read(private)
 	if err != nil {
 		return nil, err
 	}
@@ -28,12 +44,17 @@ func Examine(kernel string, route func() error) ([]Finding, error) {
 		describeCPUs(len(cpus)),
 		describeUser(root),
 		describeNamespaces(root, userNamespaces(root)),
+		here["NetRaw"].describe("reject"),
+		here["Offload"].describe("flow offload"),
+		describeRule(there["QueueRule"].State == ipq.Present, there["QueueTarget"].State == ipq.Present),
+		there["Bridge"].describe("bridge"),
+		there["Tracking"].describe("connections"),
+		there["Datagrams"].describe("UDP GRO"),
+		here["Buffer"].describe("socket buffer"),
 	}
 	for _, probe := range []func() ([]Finding, error){
-		probeRule,
 		probePackets,
-		probeFlags,
-		func() ([]Finding, error) { return probeBuffer(root) },
+		func() ([]Finding, error) { return probeFlags(there) },
 		func() ([]Finding, error) { return probeBypass(root) },
 	} {
 		more, err := probe()
@@ -77,41 +98,25 @@ func userNamespaces(root bool) error {
 	return err
 }
 
-func probeRule() ([]Finding, error) {
-	var native, target bool
+// probeFlags asks for all the flags that the kernel takes, and looks at what comes with a
+// packet.
+func probeFlags(features map[string]feature) ([]Finding, error) {
+	var cfg ipq.Config
+	for _, q := range queueFlags {
+		if features[q.field].State == ipq.Present {
+			q.set(&cfg)
+		}
+	}
+	var got sighting
 	err := in(func(ns *netlab.NS) (err error) {
-		if native, err = netlab.ProbeQueueExpr(ns); err != nil || native {
-			return err
-		}
-		_, err = ns.InstallQueue(netlab.Rule{Hook: netlab.Output})
-		target = err == nil
-		if errors.Is(err, syscall.ENOENT) {
-			return nil
-		}
+		got, err = sight(ns, cfg, false)
 		return err
 	})
-	return []Finding{describeRule(native, target)}, err
-}
-
-// probeFlags asks for each flag that a queue may have, and looks at what comes
-// with a packet.
-func probeFlags() ([]Finding, error) {
 	var findings []Finding
-	for _, f := range queueFlags {
-		var got sighting
-		err := in(func(ns *netlab.NS) (err error) {
-			cfg := ipq.Config{}
-			f.set(&cfg)
-			got, err = sight(ns, cfg, false)
-			return err
-		})
-		var missing *ipq.FeatureError
-		if err != nil && !errors.As(err, &missing) {
-			return nil, err
-		}
-		findings = append(findings, f.describe(err == nil, got))
+	for _, q := range queueFlags {
+		findings = append(findings, q.describe(features[q.field], got))
 	}
-	return findings, nil
+	return findings, err
 }
 
 // probePackets has a packet of each family queued, decided and delivered.
@@ -125,27 +130,6 @@ func probePackets() ([]Finding, error) {
 		findings = append(findings, describePackets(ipv6, err))
 	}
 	return findings, nil
-}
-
-func probeBuffer(root bool) ([]Finding, error) {
-	var limit int
-	text, err := os.ReadFile("/proc/sys/net/core/rmem_max")
-	if err == nil {
-		_, err = fmt.Sscan(string(text), &limit)
-	}
-	if err != nil {
-		limit = 0 // hidden in namespaces of older kernels
-	}
-	var granted int
-	err = in(func(ns *netlab.NS) error {
-		q, err := ipq.Open(ipq.Config{NetNS: ns.FD(), ReadBuffer: fullFrames(ipq.DefaultMaxQueueLen)})
-		if err != nil {
-			return err
-		}
-		granted = q.Stats().ReadBuffer
-		return q.Close()
-	})
-	return []Finding{describeBuffer(root, limit, granted)}, err
 }
 
 // probeBypass installs the rules of both ways to settle flows in the kernel.

@@ -5,4 +5,4 @@ package doctor
 import "errors"
 
 // Examine needs Linux.
-func Examine(string, func() error) ([]Finding, error) { return nil, errors.ErrUnsupported }
+func Examine(string, string, func() error) ([]Finding, error) { return nil, errors.ErrUnsupported }
