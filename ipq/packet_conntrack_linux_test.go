@@ -94,6 +94,20 @@ func TestConntrackOfEchoes(t *testing.T) {
 	}
 }
 
+// probeOpen skips the test where the kernel does not have what cfg asks for, such as
+// conntrack attributes.
+func probeOpen(t *testing.T, cfg Config) {
+	t.Helper()
+	q, err := Open(cfg)
+	if errors.Is(err, errors.ErrUnsupported) {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	q.Close()
+}
+
 // track makes the kernel track connections in ns: it does so as soon as there
 // is a rule that asks for them, even in a chain at no hook.
 func track(t *testing.T, ns *netlab.NS) {
@@ -119,13 +133,7 @@ func TestKernelConntrack(t *testing.T) {
 	eachMode(t, func(t *testing.T, workers int) {
 		ns := labtest.New(t)
 		cfg := Config{Queue: fakeNumber, NetNS: ns.FD(), Workers: workers, Conntrack: true}
-		if q, err := Open(cfg); errors.Is(err, errors.ErrUnsupported) {
-			t.Skipf("this kernel has no conntrack attributes: %v", err)
-		} else if err != nil {
-			t.Fatal(err)
-		} else {
-			q.Close()
-		}
+		probeOpen(t, cfg)
 		track(t, ns)
 		u := newUDPPath(t, ns, "127.0.0.1")
 		steps := []struct {

@@ -411,19 +411,21 @@ func tainted(t *testing.T) bool {
 // translate has ns translate the source addresses of what it sends on.
 func translate(t *testing.T, ns *netlab.NS, by string) {
 	t.Helper()
+	translateAt(t, ns, nftables.ChainHookPostrouting, nftables.ChainPriorityNATSource,
+		&expr.Immediate{Register: 1, Data: net.ParseIP(by).To4()},
+		&expr.NAT{Type: expr.NATTypeSourceNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: 1})
+}
+
+// translateAt installs a rule that translates addresses of IPv4.
+func translateAt(t *testing.T, ns *netlab.NS, hook *nftables.ChainHook, priority *nftables.ChainPriority, rule ...expr.Any) {
+	t.Helper()
 	nft, err := nftables.New()
 	if err != nil {
 		t.Fatal(err)
 	}
 	table := nft.AddTable(&nftables.Table{Name: "translate", Family: nftables.TableFamilyIPv4})
-	chain := nft.AddChain(&nftables.Chain{
-		Name: "postrouting", Table: table, Type: nftables.ChainTypeNAT,
-		Hooknum: nftables.ChainHookPostrouting, Priority: nftables.ChainPriorityNATSource,
-	})
-	nft.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: []expr.Any{
-		&expr.Immediate{Register: 1, Data: net.ParseIP(by).To4()},
-		&expr.NAT{Type: expr.NATTypeSourceNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: 1},
-	}})
+	chain := nft.AddChain(&nftables.Chain{Name: "translate", Table: table, Type: nftables.ChainTypeNAT, Hooknum: hook, Priority: priority})
+	nft.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: rule})
 	if err := ns.Do(nft.Flush); errors.Is(err, unix.ENOENT) {
 		t.Skip("this kernel has no address translation of nft")
 	} else if err != nil {
@@ -438,13 +440,7 @@ func TestKernelConnMarkAndLength(t *testing.T) {
 	for _, translated := range []bool{false, true} {
 		p := labtest.NewNetwork(t)
 		cfg := Config{Queue: fakeNumber, NetNS: p.Router.FD(), Conntrack: true}
-		if q, err := Open(cfg); errors.Is(err, errors.ErrUnsupported) {
-			t.Skipf("this kernel has no conntrack attributes: %v", err)
-		} else if err != nil {
-			t.Fatal(err)
-		} else {
-			q.Close()
-		}
+		probeOpen(t, cfg)
 		track(t, p.Router)
 		if translated {
 			translate(t, p.Router, "10.2.0.254")

@@ -203,13 +203,7 @@ func TestKernelRejectTranslated(t *testing.T) {
 		t.Run(x.name, func(t *testing.T) {
 			n := labtest.NewNetwork(t)
 			cfg := Config{Queue: fakeNumber, NetNS: n.Router.FD(), Conntrack: x.ct}
-			if q, err := Open(cfg); errors.Is(err, errors.ErrUnsupported) {
-				t.Skipf("this kernel has no conntrack attributes: %v", err)
-			} else if err != nil {
-				t.Fatal(err)
-			} else {
-				q.Close()
-			}
+			probeOpen(t, cfg)
 			x.rules(t, n.Router)
 			queueRejected(t, n.Router, x.hook, x.priority)
 			serve(t, cfg, HandlerFunc(rejecting))
@@ -227,26 +221,11 @@ func snatServer(t *testing.T, router *netlab.NS) { translate(t, router, "10.2.0.
 // dnatServer has the router pass on to the server what comes to its own address.
 func dnatServer(t *testing.T, router *netlab.NS) {
 	t.Helper()
-	nft, err := nftables.New()
-	if err != nil {
-		t.Fatal(err)
-	}
-	table := nft.AddTable(&nftables.Table{Name: "dnat", Family: nftables.TableFamilyIPv4})
-	chain := nft.AddChain(&nftables.Chain{
-		Name: "prerouting", Table: table, Type: nftables.ChainTypeNAT,
-		Hooknum: nftables.ChainHookPrerouting, Priority: nftables.ChainPriorityNATDest,
-	})
-	nft.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: []expr.Any{
+	translateAt(t, router, nftables.ChainHookPrerouting, nftables.ChainPriorityNATDest,
 		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: 16, Len: 4},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: net.ParseIP("10.1.0.254").To4()},
 		&expr.Immediate{Register: 1, Data: net.ParseIP(serverAddr(false)).To4()},
-		&expr.NAT{Type: expr.NATTypeDestNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: 1},
-	}})
-	if err := router.Do(nft.Flush); errors.Is(err, unix.ENOENT) {
-		t.Skip("this kernel has no address translation of nft")
-	} else if err != nil {
-		t.Fatal(err)
-	}
+		&expr.NAT{Type: expr.NATTypeDestNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: 1})
 }
 
 // Answers have the mark of Config.OwnMark, by which rules can pass them.
