@@ -24,7 +24,8 @@ type engine struct {
 	patient   context.Context
 	impatient context.CancelFunc
 
-	hasPanicked, metOwn atomic.Bool
+	hasPanicked         atomic.Bool
+	metOwn              once
 	panicLog, bypassLog limiter
 }
 
@@ -59,6 +60,13 @@ func monotonic() time.Duration { return time.Since(epoch) }
 // logEvery is how often one kind of trouble, which each packet may meet, is
 // logged at the most.
 const logEvery = 10 * time.Second
+
+// once tells the first of those who ask, such as whether to log what each packet meets.
+// Who is on a packet's way and is not looked after by the watchdog leaves the logging to
+// another goroutine, since a Logger, which is the user's, may wait.
+type once struct{ done atomic.Bool }
+
+func (o *once) first() bool { return !o.done.Load() && !o.done.Swap(true) }
 
 // A limiter says when something that goes on happening is worth another line
 // in the log. The zero value is ready.

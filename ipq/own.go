@@ -55,8 +55,8 @@ func (e *engine) meetsOwn(p *Packet) bool {
 	if p.broken || p.msg.Mark() != mark {
 		return false
 	}
-	if !e.metOwn.Load() && !e.metOwn.Swap(true) {
-		e.cfg.Logger.Warn("ipq: this product's own traffic comes to its queue, and passes: have the rules accept its mark before they queue",
+	if e.metOwn.first() {
+		go e.cfg.Logger.Warn("ipq: this product's own traffic comes to its queue, and passes: have the rules accept its mark before they queue",
 			"mark", mark, "queue", p.Queue(), "flow", p.Flow())
 	}
 	return true

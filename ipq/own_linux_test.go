@@ -53,6 +53,7 @@ func TestOwnTrafficPasses(t *testing.T) {
 		if s.Received != 5 || s.Accepted != 3 || s.PassedBy != (Causes{Own: 3}) || s.Dropped != 2 || s.DroppedBy != (Causes{Handler: 2}) {
 			t.Errorf("%+v", s)
 		}
+		await(t, "the log", func() bool { return strings.Contains(log.String(), "own traffic") })
 		if n := strings.Count(log.String(), "own traffic"); n != 1 {
 			t.Errorf("logged %d times: %s", n, log.String())
 		}

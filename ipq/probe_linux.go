@@ -64,19 +64,17 @@ func (s *Support) askedHere(here nfsock.Answers) {
 	} else {
 		s.NetRaw = present("Reject can tell whose packets it drops.")
 	}
-	for name, f := range map[string]*Feature{
+	places := map[string]*Feature{
 		"FailOpen": &s.FailOpen, "GSO": &s.GSO, "Conntrack": &s.Conntrack, "UIDGID": &s.UIDGID, "SecCtx": &s.SecCtx,
-	} {
-		for _, c := range configFlags {
-			switch {
-			case c.name != name:
-			case here.Errno != 0:
-				f.Detail = "There is no queue to ask."
-			case here.Flags&c.flag != 0:
-				*f = present(fmt.Sprintf("The kernel takes Config.%s.", name))
-			default:
-				*f = missing(unix.EOPNOTSUPP, fmt.Sprintf("This kernel does not take Config.%s.", name), "Leave it unset, or use "+c.since+".")
-			}
+	}
+	for _, c := range configFlags {
+		switch f := places[c.name]; {
+		case here.Errno != 0:
+			f.Detail = "There is no queue to ask."
+		case here.Flags&c.flag != 0:
+			*f = present(fmt.Sprintf("The kernel takes Config.%s.", c.name))
+		default:
+			*f = missing(unix.EOPNOTSUPP, fmt.Sprintf("This kernel does not take Config.%s.", c.name), "Leave it unset, or use "+c.since+".")
 		}
 	}
 	s.MaxQueueLen = min(here.ReadBuffer/fullFrame, maxMaxQueueLen)

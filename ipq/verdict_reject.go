@@ -16,13 +16,13 @@ type rejecter struct {
 	out  answerSender // nil: there is none
 	why  error        // then
 	rate allowance
-	told atomic.Bool // the log has why
+	told once // the log has why
 
 	closing sync.Once
 	err     error // of it
 }
 
-// A answerSender sends packets that are not the kernel's: nfsock.Raw.
+// An answerSender sends packets that are not the kernel's: nfsock.Raw.
 type answerSender interface {
 	// Send sends an IP packet, SendICMPv6 a message without its IPv6 header. ifindex is
 	// the link for a link-local address.
@@ -62,8 +62,8 @@ func (r *rejecter) answer(p *Packet, v Verdict, count *counters) {
 	}
 	if r.out == nil {
 		count.inc(countRejectFailed)
-		if !r.told.Swap(true) {
-			r.cfg.Logger.Warn("ipq: Reject drops packets and tells nobody: a raw socket takes CAP_NET_RAW", "queue", p.Queue(), "err", r.why)
+		if r.told.first() {
+			go r.cfg.Logger.Warn("ipq: Reject drops packets and tells nobody: a raw socket takes CAP_NET_RAW", "queue", p.Queue(), "err", r.why)
 		}
 		return
 	}

@@ -452,6 +452,7 @@ func TestRejectWithoutRawSocket(t *testing.T) {
 	if s := q.Stats(); s.Rejects != (Rejects{Failed: 3}) || s.Dropped != 3 {
 		t.Errorf("%+v", s)
 	}
+	await(t, "the log", func() bool { return strings.Contains(log.String(), "CAP_NET_RAW") })
 	if text := log.String(); strings.Count(text, "CAP_NET_RAW") != 1 || !strings.Contains(text, "operation not permitted") {
 		t.Errorf("log: %s", text)
 	}
