@@ -4,12 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"sync"
 	"syscall"
 	"time"
 
 	"github.com/goipq/goipq/internal/zerocopy"
-	"github.com/goipq/goipq/ring"
 )
 
 // A Conn is one queue without an engine: a socket to read packets from and
@@ -26,12 +24,7 @@ type Conn struct {
 	out   []*Packet
 	err   error // that the next read returns
 
-	mu    sync.Mutex // of those who give verdicts
-	list  *ring.Gather
-	buf   []byte
-	count counters // which nobody asks for
-	// payload is the copy of a payload, with room for its padding.
-	payload []byte
+	verdicts bundles
 }
 
 // Dial binds the queue number cfg.Queue. Of the engine's fields in cfg
@@ -71,13 +64,9 @@ func openConn(cfg *Config, dial dialFunc) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Conn{
-		cfg: cfg, sock: sock, batch: newBatch(r.TryGet(), sock),
-		// A batch verdict can decide all that the kernel holds, so the calls are
-		// not raw.
-		list: ring.NewGather(2, maxMaxQueueLen),
-		buf:  make([]byte, zerocopy.MaxVerdictLen),
-	}, nil
+	c := &Conn{cfg: cfg, sock: sock, batch: newBatch(r.TryGet(), sock)}
+	c.verdicts.init(sock)
+	return c, nil
 }
 
 var errNoObserver = fmt.Errorf("%w: a Conn sends what verdicts it is given: Config.Observe is for a Queue", ErrConfig)

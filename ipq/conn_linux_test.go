@@ -5,12 +5,14 @@ import (
 	"errors"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/goipq/goipq/internal/fakekernel"
 	"github.com/goipq/goipq/internal/zerocopy"
+	"github.com/goipq/goipq/ring"
 )
 
 func TestConnReadsAndDecides(t *testing.T) {
@@ -393,4 +395,104 @@ func TestConnRepeatsWrites(t *testing.T) {
 	}
 	f.verdict(n)
 	f.check()
+}
+
+// Verdicts that are given while one is being written leave in one write.
+func TestConnVerdictsShareWrites(t *testing.T) {
+	f := newFake(t)
+	const packets = 100
+	var writes atomic.Int64
+	began, goOn := make(chan struct{}), make(chan struct{})
+	f.alter = func(s *socket) {
+		send := s.send
+		s.send = func(g *ring.Gather, fd int) syscall.Errno {
+			if writes.Add(1) == 1 {
+				close(began)
+				<-goOn
+			}
+			return send(g, fd)
+		}
+	}
+	c := f.connect(Config{})
+	for range packets {
+		f.queue(fakekernel.Packet{Payload: udp4(1, nil)})
+	}
+	var all sync.WaitGroup
+	give := func(id uint32) {
+		all.Go(func() {
+			if err := c.SetVerdict(id, Accept, udp4(uint16(id), []byte("text"))); err != nil {
+				t.Errorf("packet %d: %v", id, err)
+			}
+		})
+	}
+	give(1)
+	<-began
+	for id := uint32(2); id <= packets; id++ {
+		give(id)
+	}
+	await(t, "the others", func() bool {
+		c.verdicts.mu.Lock()
+		defer c.verdicts.mu.Unlock()
+		return c.verdicts.filling.users == packets-1
+	})
+	close(goOn)
+	all.Wait()
+	if n := writes.Load(); n != 2 {
+		t.Errorf("%d writes", n)
+	}
+	for id := uint32(1); id <= packets; id++ {
+		if v := f.verdict(id); v.Verdict != uint32(Accept) || !bytes.Equal(v.Payload(), udp4(uint16(id), []byte("text"))) {
+			t.Errorf("packet %d: %+v", id, v)
+		}
+	}
+	f.check()
+}
+
+// A write that the socket does not take is made in parts, and what does not fit by itself
+// is an error of those who share it.
+func TestConnVerdictsOutgrowTheSocket(t *testing.T) {
+	f := newFake(t)
+	f.alter = func(s *socket) {
+		send := s.send
+		s.send = func(g *ring.Gather, fd int) syscall.Errno {
+			if g.Size() > zerocopy.MaxVerdictLen {
+				return syscall.EMSGSIZE
+			}
+			return send(g, fd)
+		}
+	}
+	c := f.connect(Config{})
+	for range 3 {
+		f.queue(fakekernel.Packet{Payload: udp4(1, nil)})
+	}
+	c.verdicts.mu.Lock() // as if they were given at once
+	c.verdicts.writing = true
+	c.verdicts.mu.Unlock()
+	var all sync.WaitGroup
+	for id := range uint32(3) {
+		all.Go(func() {
+			if err := c.SetVerdictWith(id+1, Accept.WithMark(id), VerdictOptions{Priority: 1, HasPriority: true, ConnMark: 2, ConnMask: 3}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	await(t, "all three", func() bool {
+		c.verdicts.mu.Lock()
+		defer c.verdicts.mu.Unlock()
+		return c.verdicts.filling.users == 3
+	})
+	c.verdicts.mu.Lock()
+	c.verdicts.writing = false
+	c.verdicts.change.Broadcast()
+	c.verdicts.mu.Unlock()
+	all.Wait()
+	for id := range uint32(3) {
+		v := f.verdict(id + 1)
+		if mark, _ := v.U32(zerocopy.AttrMark); mark != id {
+			t.Errorf("packet %d: mark %d", id+1, mark)
+		}
+	}
+	if err := c.SetVerdict(1, Accept, udp4(1, make([]byte, 500))); !errors.Is(err, syscall.EMSGSIZE) {
+		t.Errorf("a payload that does not fit: %v", err)
+	}
 }

@@ -2,6 +2,7 @@ package ipq
 
 import (
 	"fmt"
+	"slices"
 	"syscall"
 
 	"github.com/goipq/goipq/internal/zerocopy"
@@ -38,7 +39,8 @@ type VerdictOptions struct {
 	KeepChecksums bool
 }
 
-// SetVerdictWith decides the packet with that id. The mark of v is set, too.
+// SetVerdictWith decides the packet with that id. The mark of v is set, too. Verdicts that
+// goroutines give at the same time leave in one write; it returns when its own has left.
 //
 // It returns, and sends nothing then,
 //   - [ErrTooLarge] or [ErrNotIP] for a payload that is no IP packet, or does not fit
@@ -92,7 +94,7 @@ func (c *Conn) Decide(p *Packet, v Verdict) error {
 		return c.sock.fail("verdict", fmt.Errorf("%w: EditPayload has changed what must stay", ErrUndeliverable))
 	}
 	if v&verdictReject != 0 {
-		c.sock.rejects.answer(p, v, &c.count)
+		c.sock.rejects.answer(p, v, &c.verdicts.count)
 	}
 	return c.decide(p.ID(), v, p.edit, false)
 }
@@ -101,15 +103,18 @@ func (c *Conn) decide(id uint32, v Verdict, e edits, keepChecksums bool) error {
 	if !v.valid() {
 		return c.sock.fail("verdict", fmt.Errorf("%w: %v", syscall.EINVAL, v))
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if e.payload != nil {
-		c.payload = append(append(c.payload[:0], e.payload...), 0, 0, 0) // room for padding
-		e.payload = c.payload[:len(e.payload)]
-	}
-	a, body := e.verdictAttrs(v, keepChecksums || c.cfg.KeepChecksums)
-	n := zerocopy.PutVerdictAttrs(c.buf, c.sock.Queue(), id, v.kernel(), &a)
-	return c.write(c.buf[:n], body)
+	return c.verdicts.give(zerocopy.MaxVerdictLen+len(e.payload)+3, func(buf []byte) []byte {
+		b := &c.verdicts
+		if e.payload != nil {
+			b.payload = append(append(b.payload[:0], e.payload...), 0, 0, 0) // room for padding
+			e.payload = b.payload[:len(e.payload)]
+		}
+		a, body := e.verdictAttrs(v, keepChecksums || c.cfg.KeepChecksums)
+		n := len(buf)
+		buf = slices.Grow(buf, zerocopy.MaxVerdictLen+len(body))
+		n += zerocopy.PutVerdictAttrs(buf[n:n+zerocopy.MaxVerdictLen], c.sock.Queue(), id, v.kernel(), &a)
+		return append(buf[:n], body...)
+	})
 }
 
 // SetVerdictBatch decides, all alike, the packets that wait in the queue up to
@@ -120,22 +125,10 @@ func (c *Conn) SetVerdictBatch(id uint32, v Verdict) error {
 	if _, marked := v.Mark(); marked || !v.valid() || v&verdictReject != 0 {
 		return c.sock.fail("verdict", fmt.Errorf("%w: %v for a batch", syscall.EINVAL, v))
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.write(c.buf[:putUpTo(c.buf, c.sock.Queue(), id, v)], nil)
-}
-
-// write sends a message in one or two pieces.
-func (c *Conn) write(msg, body []byte) error {
-	c.list.Reset()
-	c.list.Add(msg)
-	if len(body) != 0 {
-		c.list.Add(body)
-	}
-	var werr error
-	// Control, so that a Close meanwhile does not pull the descriptor away.
-	if err := c.sock.Raw().Control(func(uintptr) { werr = c.sock.write(c.list, &c.count) }); err != nil {
-		return c.sock.fail("verdict", ErrClosed)
-	}
-	return werr
+	return c.verdicts.give(zerocopy.VerdictLen, func(buf []byte) []byte {
+		n := len(buf)
+		buf = slices.Grow(buf, zerocopy.VerdictLen)[:n+zerocopy.VerdictLen]
+		putUpTo(buf[n:], c.sock.Queue(), id, v)
+		return buf
+	})
 }

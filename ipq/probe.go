@@ -95,3 +95,9 @@ func (s *Support) All() iter.Seq2[string, Feature] {
 		}
 	}
 }
+
+func present(detail string) Feature { return Feature{State: Present, Detail: detail} }
+
+func missing(err error, detail, remedy string) Feature {
+	return Feature{State: Missing, Detail: detail, Remedy: remedy, Err: err}
+}

@@ -182,9 +182,3 @@ func (s *Support) privately() {
 		}
 	}
 }
-
-func present(detail string) Feature { return Feature{State: Present, Detail: detail} }
-
-func missing(err error, detail, remedy string) Feature {
-	return Feature{State: Missing, Detail: detail, Remedy: remedy, Err: err}
-}
