@@ -1,12 +1,14 @@
 package nfsock
 
 import (
+	"encoding/binary"
 	"errors"
 	"net/netip"
 	"os"
-	"sync"
 	"syscall"
+	"time"
 
+	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -15,8 +17,7 @@ import (
 type Raw struct {
 	v4, v6, icmp6 rawSocket
 
-	mu    sync.Mutex // of route
-	route rawSocket
+	routes *netlink.Conn
 }
 
 // A rawSocket is a raw socket, or nothing where the kernel has no such protocol.
@@ -35,7 +36,7 @@ func (s *Socket) DialRaw(mark uint32) (*Raw, error) {
 		if err = r.v4.open(unix.AF_INET, unix.IPPROTO_RAW, mark); err != nil {
 			return err
 		}
-		if err = r.route.open(unix.AF_INET, unix.IPPROTO_RAW, 0); err != nil {
+		if r.routes, err = netlink.Dial(unix.NETLINK_ROUTE, nil); err != nil {
 			return err
 		}
 		if err = r.v6.open(unix.AF_INET6, unix.IPPROTO_RAW, mark); err != nil {
@@ -118,26 +119,36 @@ func (s *rawSocket) send(b []byte, to unix.Sockaddr) error {
 
 // Broadcast reports whether an IPv4 address is one of broadcast by this host's routes.
 func (r *Raw) Broadcast(a netip.Addr) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	var err error
-	// The kernel refuses to connect a socket without SO_BROADCAST to such an address.
-	// Nothing is sent.
-	if cerr := r.route.conn.Control(func(fd uintptr) {
-		err = unix.Connect(int(fd), &unix.SockaddrInet4{Addr: a.As4()})
-	}); cerr != nil {
+	dst := a.As4()
+	ask := make([]byte, unix.SizeofRtMsg, unix.SizeofRtMsg+8)
+	ask[0], ask[1] = unix.AF_INET, 32 // rtm_family, rtm_dst_len
+	ask = binary.NativeEndian.AppendUint16(ask, 8)
+	ask = binary.NativeEndian.AppendUint16(ask, unix.RTA_DST)
+	// The kernel answers within the call that asks, or, short of memory, not at all.
+	if err := r.routes.SetReadDeadline(time.Now().Add(time.Second)); err != nil {
 		return false
 	}
-	return errors.Is(err, unix.EACCES)
+	answers, err := r.routes.Execute(netlink.Message{
+		Header: netlink.Header{Type: unix.RTM_GETROUTE, Flags: netlink.Request},
+		Data:   append(ask, dst[:]...),
+	})
+	if err != nil || len(answers) == 0 || len(answers[0].Data) < unix.SizeofRtMsg {
+		return false // nowhere
+	}
+	const rtmType = 7
+	return answers[0].Data[rtmType] == unix.RTN_BROADCAST
 }
 
 // Close closes the sockets.
 func (r *Raw) Close() error {
 	var errs []error
-	for _, s := range []*rawSocket{&r.v4, &r.v6, &r.icmp6, &r.route} {
+	for _, s := range []*rawSocket{&r.v4, &r.v6, &r.icmp6} {
 		if s.file != nil {
 			errs = append(errs, s.file.Close())
 		}
+	}
+	if r.routes != nil {
+		errs = append(errs, r.routes.Close())
 	}
 	return errors.Join(errs...)
 }

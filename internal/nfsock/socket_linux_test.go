@@ -105,6 +105,9 @@ func TestKernelRawBroadcast(t *testing.T) {
 	if err := raw.Close(); err != nil {
 		t.Error(err)
 	}
+	if raw.Broadcast(netip.MustParseAddr("10.1.0.255")) {
+		t.Error("a closed socket knows routes")
+	}
 	if err := raw.Send(make([]byte, 40), netip.MustParseAddr("10.1.0.7"), 0); err == nil {
 		t.Error("a closed socket sends")
 	}
