@@ -119,6 +119,36 @@ func TestKernelProbe(t *testing.T) {
 	}
 }
 
+// Flows that a flowtable has pass no queue, and Probe says so.
+func TestKernelProbeSeesFlowtables(t *testing.T) {
+	t.Parallel()
+	ns := labtest.New(t)
+	if err := netlab.Veth(ns, "a", ns, "b"); err != nil {
+		t.Fatal(err)
+	}
+	err := ns.Do(func() error {
+		nft, err := nftables.New()
+		if err != nil {
+			return err
+		}
+		table := nft.AddTable(&nftables.Table{Name: "fast", Family: nftables.TableFamilyINet})
+		nft.AddFlowtable(&nftables.Flowtable{Table: table, Name: "offloaded", Devices: []string{"a", "b"}})
+		if err := nft.Flush(); err != nil {
+			return err
+		}
+		s, err := Probe()
+		if s.Offload.State != Limited || !strings.Contains(s.Offload.Detail, "fast offloaded") {
+			t.Errorf("%+v", s.Offload)
+		}
+		return err
+	})
+	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EINVAL) {
+		t.Skipf("this kernel has no flowtables: %v", err)
+	} else if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // The kernel is to cut up what it is tried with.
 func TestKernelDatagramsAreOnePacket(t *testing.T) {
 	t.Parallel()
