@@ -65,8 +65,9 @@ func TestOwnTrafficPassesInOverload(t *testing.T) {
 	f := newFake(t)
 	var g gate
 	q, stop := f.serve(Config{Workers: 1, Batches: 1, BatchSize: 1, Overload: DropExcess, OwnMark: ownMark}, g.HandlePacket)
+	g.mu.Lock()
 	first := f.queue(fakekernel.Packet{Payload: udp4(1, nil)})
-	g.shut(t)
+	await(t, "a packet to be held", func() bool { return g.came.Load() > 0 })
 	excess := f.queue(fakekernel.Packet{Payload: udp4(1, nil)})
 	own := f.queue(fakekernel.Packet{Mark: ownMark, Payload: udp4(1, nil)})
 	if v := f.verdict(excess); v.Verdict != uint32(Drop) {
