@@ -37,7 +37,8 @@ type Counts struct {
 	// them as they were written.
 	Accepted, Dropped, Repeated, Stopped, Requeued uint64
 	// DroppedBy says why each packet was dropped, and PassedBy why each was accepted,
-	// or passed by another verdict, without its handler having decided so.
+	// or passed by another verdict, without its handler having decided so. What the
+	// kernel refused is in them as it is in the kinds.
 	DroppedBy, PassedBy Causes
 	// Modified counts verdicts that carried a new payload.
 	Modified uint64

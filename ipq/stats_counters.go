@@ -13,11 +13,6 @@ type counter uint8
 const (
 	countVerdicts counter = iota
 	countMessages
-	countAccepted // the kinds, up to countRequeued
-	countDropped
-	countRepeated
-	countStopped
-	countRequeued
 	countModified
 	countInvalid
 	countTimedOut
@@ -25,7 +20,13 @@ const (
 	countExcessAccepted
 	countExcessDropped
 
-	countDroppedBy = countExcessDropped + 1           // one for each cause
+	// What became of packets: kinds, and causes.
+	countAccepted // the kinds, up to countRequeued
+	countDropped
+	countRepeated
+	countStopped
+	countRequeued
+	countDroppedBy = countRequeued + 1                // one for each cause
 	countPassedBy  = countDroppedBy + counter(causes) // likewise
 	ofVerdicts     = countPassedBy + counter(causes)
 )

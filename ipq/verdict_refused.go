@@ -61,20 +61,20 @@ const recentWrites = 64
 // wrote is what one write was to decide.
 type wrote struct {
 	seq   uint32        // nlmsg_seq of its first message, which the answer names
-	kinds [kinds]uint32 // packets by kind of verdict
+	fates [fates]uint32 // packets by kind of verdict, and by cause
 }
 
-// kinds is the number of the counters of kinds, from countAccepted on.
-const kinds = countRequeued - countAccepted + 1
+// fates is the number of the counters of kinds and causes, from countAccepted on.
+const fates = ofVerdicts - countAccepted
 
 // note remembers the write of what list holds.
 func (w *writer) note() {
 	h, _ := zerocopy.ParseHeader(w.list.Piece(0))
 	x := &w.recent[w.writes%len(w.recent)]
 	x.seq = h.Seq
-	for i := range x.kinds {
+	for i := range x.fates {
 		n := w.tally[countAccepted+counter(i)]
-		x.kinds[i] = uint32(n - w.sent[i])
+		x.fates[i] = uint32(n - w.sent[i])
 		w.sent[i] = n
 	}
 	w.writes++
@@ -88,9 +88,12 @@ func (w *writer) uncount(answered map[uint32]struct{}) {
 		if _, ok := answered[x.seq]; !ok {
 			continue
 		}
-		for i, n := range x.kinds {
-			w.count.add(countAccepted+counter(i), -uint64(n))
-			w.count.add(countRefused, uint64(n))
+		for i, n := range x.fates {
+			fate := countAccepted + counter(i)
+			w.count.add(fate, -uint64(n))
+			if fate < countDroppedBy { // each packet has one kind
+				w.count.add(countRefused, uint64(n))
+			}
 		}
 		w.count.add(countRefused, ^uint64(0)) // the answer was counted as it came
 	}

@@ -3,6 +3,7 @@ package ipq
 import (
 	"encoding/binary"
 	"errors"
+	"log/slog"
 	"runtime"
 	"syscall"
 	"testing"
@@ -112,7 +113,10 @@ func TestKernelLosesTheCapability(t *testing.T) {
 		t.Fatal(err)
 	}
 	const before, after = 40, 50
-	q, err := Open(Config{Queue: fakeNumber, NetNS: ns.FD(), Workers: Inline, BatchSize: 16})
+	q, err := Open(Config{
+		Queue: fakeNumber, NetNS: ns.FD(), Workers: Inline, BatchSize: 16,
+		OnPanic: Always(Stop), Logger: slog.New(slog.DiscardHandler),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,8 +133,11 @@ func TestKernelLosesTheCapability(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		if n%3 == 0 {
+		switch {
+		case n%3 == 0:
 			return Drop
+		case n%4 == 0:
+			panic("on purpose")
 		}
 		return Accept
 	}))
@@ -142,8 +149,11 @@ func TestKernelLosesTheCapability(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := q.Stats()
-	if s.Accepted != c[0].Packets || s.Accepted == 0 || s.Accepted+s.Dropped+s.RefusedVerdicts != s.Verdicts {
+	if s.Accepted+s.Stopped != c[0].Packets || s.Accepted == 0 || s.Accepted+s.Stopped+s.Dropped+s.RefusedVerdicts != s.Verdicts {
 		t.Errorf("%d packets went on; stats: %+v", c[0].Packets, s)
+	}
+	if s.DroppedBy.Handler != s.Dropped || s.PassedBy.Panic != s.Stopped || s.Dropped == 0 || s.Stopped == 0 {
+		t.Errorf("by cause: %+v and %+v; stats: %+v", s.DroppedBy, s.PassedBy, s)
 	}
 	if s.Received <= before || s.RefusedVerdicts == 0 {
 		t.Errorf("nothing was refused: %+v", s)

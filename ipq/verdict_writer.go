@@ -31,7 +31,7 @@ type writer struct {
 
 	series series
 	tally  tally
-	sent   [kinds]uint64 // what of the kinds in tally is written
+	sent   [fates]uint64 // what of the kinds and causes in tally is written
 
 	// The last writes, for those that the kernel refuses as a whole.
 	recent []wrote
@@ -245,7 +245,7 @@ func (w *writer) flush() error {
 			w.count.add(counter(k), n)
 		}
 	}
-	w.tally, w.sent = tally{}, [kinds]uint64{}
+	w.tally, w.sent = tally{}, [fates]uint64{}
 	return nil
 }
 
@@ -277,7 +277,7 @@ func (w *writer) write() error {
 	w.list.Reset()
 	if err != nil {
 		// What was not written is not counted; the loop ends, and its queue with it.
-		w.tally, w.sent, w.series = tally{}, [kinds]uint64{}, series{}
+		w.tally, w.sent, w.series = tally{}, [fates]uint64{}, series{}
 		return err
 	}
 	w.count.inc(countWrites)
