@@ -300,7 +300,7 @@ func bareSocket(t *testing.T, config func(netlink.Message) error) (near *fakeker
 	if err := unix.SetNonblock(fds[0], true); err != nil {
 		t.Fatal(err)
 	}
-	return &fakekernel.Socket{File: os.NewFile(uintptr(fds[0]), "queue"), Config: config}, fds[1]
+	return &fakekernel.Socket{File: os.NewFile(uintptr(fds[0]), "queue"), Control: config}, fds[1]
 }
 
 // bareQueue opens a queue on a bareSocket that takes every configuration.

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Elsewhere there are no netfilter queues. Everything compiles, and dialing
-// fails before anything below is reached.
+// Elsewhere there are no netfilter queues, but those that ipqtest makes up. Everything
+// compiles, and dialing fails.
 
 // File hands a queue over to another process, on Linux.
 func (q *Queue) File(int) (*os.File, error) {

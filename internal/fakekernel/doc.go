@@ -1,6 +1,7 @@
 // Package fakekernel is the kernel's side of a netfilter queue, for tests that
-// need no privilege and no kernel: it speaks nfnetlink over a socket pair,
-// queues packets that a test makes up, and keeps a ledger of the verdicts.
+// need no privilege and no kernel: it speaks nfnetlink over a socket pair or, on any
+// system, in memory ([NewMemory]), queues packets that a test makes up, and keeps a
+// ledger of the verdicts.
 //
 //	k, err := fakekernel.New(7)
 //	... a queue is opened on k.Conn() ...

@@ -2,10 +2,8 @@ package fakekernel
 
 import (
 	"errors"
-	"iter"
 	"os"
 
-	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -13,8 +11,7 @@ import (
 // netlink.NewConn makes a Conn of it.
 type Socket struct {
 	*os.File // SyscallConn and deadlines
-	// Config takes what the Conn sends; verdicts do not go that way.
-	Config func(netlink.Message) error
+	Control
 	// Closed, if not nil, is called before the socket is closed.
 	Closed func()
 }
@@ -26,30 +23,6 @@ func (s *Socket) Close() error {
 	}
 	return s.File.Close()
 }
-
-// Send implements netlink.Socket.
-func (s *Socket) Send(m netlink.Message) error { return s.Config(m) }
-
-// SendMessages implements netlink.Socket.
-func (s *Socket) SendMessages(ms []netlink.Message) error {
-	for _, m := range ms {
-		if err := s.Config(m); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// Receive is not how packets are received.
-func (s *Socket) Receive() ([]netlink.Message, error) { return nil, errors.ErrUnsupported }
-
-// ReceiveIter is not how packets are received.
-func (s *Socket) ReceiveIter() iter.Seq2[netlink.Message, error] {
-	return func(yield func(netlink.Message, error) bool) { yield(netlink.Message{}, errors.ErrUnsupported) }
-}
-
-// SetOption takes any option.
-func (s *Socket) SetOption(netlink.ConnOption, bool) error { return nil }
 
 // SetReadBuffer sets SO_RCVBUF.
 func (s *Socket) SetReadBuffer(n int) error { return s.setOption(unix.SO_RCVBUF, n) }

@@ -6,13 +6,9 @@ import (
 	"errors"
 	"net/netip"
 	"os"
-	"syscall"
-
-	"github.com/mdlayher/netlink"
 )
 
-// Elsewhere there are no netfilter queues. Everything compiles, and no Socket
-// comes to be.
+// Elsewhere there are no netfilter queues. A Socket comes to be in tests only, by New.
 
 // Dial returns errors.ErrUnsupported.
 func Dial(*Options) (*Socket, error) { return nil, errors.ErrUnsupported }
@@ -20,14 +16,7 @@ func Dial(*Options) (*Socket, error) { return nil, errors.ErrUnsupported }
 // Adopt returns errors.ErrUnsupported.
 func Adopt(*Options, *os.File) (*Socket, error) { return nil, errors.ErrUnsupported }
 
-// New returns errors.ErrUnsupported.
-func New(*Options, *netlink.Conn) (*Socket, error) { return nil, errors.ErrUnsupported }
-
-// Bind returns errors.ErrUnsupported.
-func (*Socket) Bind(*Options) error { return errors.ErrUnsupported }
-
-// Refused returns errno.
-func (*Socket) Refused(errno syscall.Errno) error { return errno }
+func (*Socket) look([]byte, bool) (int, error) { return 0, errors.ErrUnsupported }
 
 // Answers are what the kernel tells who would open a queue.
 type Answers struct{}
@@ -61,5 +50,7 @@ func (*Socket) lookupName(int) string { return "" }
 type tables struct{}
 
 func (*tables) close() {}
+
+func (*tables) owner(uint16) uint32 { return 0 }
 
 func (*tables) read(uint16, uint32) (Counters, bool) { return Counters{}, false }

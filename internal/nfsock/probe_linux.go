@@ -5,7 +5,6 @@ import (
 	"syscall"
 
 	"github.com/mdlayher/netlink"
-	"golang.org/x/sys/unix"
 
 	"github.com/goipq/goipq/internal/zerocopy"
 )
@@ -46,11 +45,4 @@ func Probe() (Answers, error) {
 		return a, nil
 	}
 	return a, raw.Close()
-}
-
-// lacks reports whether this kernel does not know a flag. Flags are looked at before the
-// queue, which is not this socket's: one that is known is answered with ENODEV, or EPERM.
-func (s *Socket) lacks(flag uint32) bool {
-	answer, err := s.ask(func(ae *netlink.AttributeEncoder) { putFlags(ae, flag, flag) })
-	return err == nil && answer == unix.EOPNOTSUPP
 }

@@ -59,14 +59,43 @@ type labelsAnswer struct {
 	none bool
 }
 
+// noDescriptor is the descriptor of a socket that has none: one made up by tests.
+const noDescriptor = -1
+
 // MaxSendLimit is the most that one write has: two of the largest payloads with
 // what goes with them.
 const MaxSendLimit = 2 * (zerocopy.MaxCopyRange + zerocopy.MaxVerdictLen + 3)
 
+// New makes a Socket of nl, and sets its options.
+func New(o *Options, nl *netlink.Conn) (*Socket, error) {
+	s := &Socket{queue: o.Queue, nl: nl}
+	var err error
+	if s.raw, err = nl.SyscallConn(); err != nil {
+		return nil, err
+	}
+	if err := s.raw.Control(func(fd uintptr) { s.fd = int(fd) }); err != nil {
+		return nil, err
+	}
+	// Without it an overrun stops delivery until the socket has been drained
+	// to the last byte. The kernel's drop counters tell what got lost.
+	if err := nl.SetOption(netlink.NoENOBUFS, true); err != nil {
+		o.Logger.Warn("ipq: NETLINK_NO_ENOBUFS refused; overruns will lose more packets", "queue", o.Queue, "err", err)
+	}
+	// The header in an error names the packet; its payload would fill the
+	// buffer. Kernels before 4.3 do not know the option and send it all.
+	_ = nl.SetOption(netlink.CapAcknowledge, true)
+
+	if err := s.sizeBuffers(o); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
 // Queue returns the number of the queue.
 func (s *Socket) Queue() uint16 { return s.queue }
 
-// FD returns the descriptor, which is valid until Close.
+// FD returns the descriptor, which is valid until Close. One that tests have made up may
+// have none: -1.
 func (s *Socket) FD() int { return s.fd }
 
 // Raw returns the socket for calls that are to wait in the runtime's poller, or

@@ -18,5 +18,7 @@
 // queue around them.
 //
 // Tests may run in parallel and under the race detector, which reports handlers that
-// keep a packet. The package works on Linux, for any user.
+// keep a packet. They need no right, no feature of the kernel and not even Linux: the
+// made-up kernel makes no system call. What is the real kernel's alone fails: File,
+// FromFile and Inherit of package ipq; and Config.PinCPU pins nothing on other systems.
 package ipqtest

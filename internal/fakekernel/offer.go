@@ -1,12 +1,9 @@
 package fakekernel
 
 import (
-	"context"
 	"errors"
 	"os"
 	"syscall"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/goipq/goipq/internal/zerocopy"
 )
@@ -56,17 +53,12 @@ func (k *Kernel) deliver(p *Packet, tag uint32, strict, wait bool) (id uint32, f
 	k.mu.Lock()
 	id, fate, err = k.enqueue(p, tag, strict, wait)
 	k.mu.Unlock()
-	if err != unix.EAGAIN {
+	if err != syscall.EAGAIN {
 		return id, fate, err
 	}
-	if k.memory != nil {
-		return k.deliverToMemory(p, tag, strict)
-	}
-	if werr := k.raw.Write(func(uintptr) bool {
-		k.mu.Lock()
-		defer k.mu.Unlock()
+	if werr := k.wire.await(func() bool {
 		id, fate, err = k.enqueue(p, tag, strict, wait)
-		return err != unix.EAGAIN
+		return err != syscall.EAGAIN
 	}); werr != nil {
 		err = werr
 	}
@@ -74,15 +66,6 @@ func (k *Kernel) deliver(p *Packet, tag uint32, strict, wait bool) (id uint32, f
 		return 0, NoListener, nil // the queue was unbound meanwhile
 	}
 	return id, fate, err
-}
-
-// deliverToMemory waits until there is room.
-func (k *Kernel) deliverToMemory(p *Packet, tag uint32, strict bool) (id uint32, fate Fate, err error) {
-	werr := k.await(context.Background(), func() bool {
-		id, fate, err = k.enqueue(p, tag, strict, true)
-		return err != unix.EAGAIN
-	})
-	return id, fate, errors.Join(err, werr)
 }
 
 // enqueue does what nfqnl_enqueue_packet does. With wait it does nothing, and
@@ -102,8 +85,8 @@ func (k *Kernel) enqueue(p *Packet, tag uint32, strict, wait bool) (id uint32, f
 	}
 	id = k.lastID + 1
 	k.out = p.AppendMessage(k.out[:0], k.number, id)
-	switch err := k.write(k.out); {
-	case err == unix.EAGAIN && !wait:
+	switch err := k.wire.write(k.out); {
+	case err == syscall.EAGAIN && !wait:
 		k.lastID = id // lost
 		return 0, k.noRoom(&k.count.UserDropped, SocketFull), nil
 	case err != nil:
@@ -150,22 +133,14 @@ func (k *Kernel) cut(p *Packet) *Packet {
 }
 
 // Send sends any bytes as one datagram. It waits while the socket is full.
-func (k *Kernel) Send(b []byte) error {
-	_, err := k.file.Write(b)
-	return err
+func (k *Kernel) Send(b []byte) (err error) {
+	werr := k.wire.await(func() bool {
+		err = k.wire.write(b)
+		return err != syscall.EAGAIN
+	})
+	return os.NewSyscallError("write", errors.Join(werr, err))
 }
 
 // send is Send for what the kernel sends of its own accord, which it never
 // waits for.
-func (k *Kernel) send(b []byte) error { return os.NewSyscallError("write", k.write(b)) }
-
-func (k *Kernel) write(b []byte) error {
-	switch {
-	case k.fd < 0:
-		return syscall.EBADF
-	case k.memory != nil:
-		return k.memory.write(b, k.fd)
-	}
-	_, err := unix.Write(k.fd, b)
-	return err
-}
+func (k *Kernel) send(b []byte) error { return os.NewSyscallError("write", k.wire.write(b)) }

@@ -62,10 +62,7 @@ func New(t testing.TB, cfg ipq.Config) *Queue {
 	if cfg.Queues > 1 {
 		t.Fatalf("ipqtest: Config.Queues is %d: a test has one queue", cfg.Queues)
 	}
-	k, err := fakekernel.NewMemory(cfg.Queue)
-	if err != nil {
-		t.Fatal(err)
-	}
+	k := fakekernel.NewMemory(cfg.Queue)
 	t.Cleanup(func() { k.Close() })
 	q := &Queue{t: t, kernel: k, devices: newDevices(), open: cfg.FailOpen || cfg.Observe}
 	q.over, q.end = context.WithCancelCause(context.Background())

@@ -3,7 +3,6 @@ package fakekernel
 import (
 	"encoding/binary"
 	"syscall"
-	"time"
 
 	"github.com/mdlayher/netlink"
 
@@ -52,7 +51,7 @@ func (k *Kernel) config(m netlink.Message) error {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.takeAll() // which was written before
+	k.wire.takeAll() // which was written before
 	var errno syscall.Errno
 	if k.refuse != nil {
 		errno = k.refuse(c)
@@ -79,7 +78,7 @@ func (k *Kernel) configure(c Config) syscall.Errno {
 			if q.bound {
 				return syscall.EBUSY // to the socket that owns it, which is the only one there is
 			}
-			_ = k.file.SetWriteDeadline(time.Time{})
+			k.wire.listens(true)
 			*q = instance{bound: true, maxLen: defaultMaxLen, copyMode: zerocopy.CopyNone}
 		case zerocopy.CmdUnbind:
 			if !q.bound {
@@ -120,8 +119,7 @@ func (k *Kernel) unbind(byUser bool) {
 	}
 	k.queue = instance{ended: true}
 	k.flush(byUser)
-	// Nobody waits for room any more: it fails only on a closed file.
-	_ = k.file.SetWriteDeadline(time.Unix(0, 1))
+	k.wire.listens(false)
 }
 
 // flush decides what waits. It will be answered if it is not final.
@@ -143,7 +141,7 @@ func (k *Kernel) flush(final bool) {
 func (k *Kernel) userClosed() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.takeAll()
+	k.wire.takeAll()
 	if k.queue.bound {
 		k.unbind(true)
 	}

@@ -86,15 +86,17 @@ func TestSend(t *testing.T) {
 // Many packets are sent at once, and each has its own result.
 func TestSendAll(t *testing.T) {
 	t.Parallel()
-	q := ipqtest.New(t, ipq.Config{Workers: 3, MaxQueueLen: 20})
-	q.Run(ipq.HandlerFunc(func(p *ipq.Packet) ipq.Verdict { return ipq.Accept.WithMark(uint32(p.Flow().DstPort)) }))
 	var packets [][]byte
-	for i := range 5000 {
+	for i := range 10000 {
 		packets = append(packets, udp(uint16(i), ""))
 	}
-	for i, r := range q.SendAll(packets) {
-		if r.Verdict != ipq.Accept.WithMark(uint32(i)) || r.NotQueued {
-			t.Fatalf("packet %d: %+v", i, r)
+	for _, length := range []int{20, 60000} { // less, and more, than the socket holds
+		q := ipqtest.New(t, ipq.Config{Workers: 3, MaxQueueLen: length})
+		q.Run(ipq.HandlerFunc(func(p *ipq.Packet) ipq.Verdict { return ipq.Accept.WithMark(uint32(p.Flow().DstPort)) }))
+		for i, r := range q.SendAll(packets) {
+			if r.Verdict != ipq.Accept.WithMark(uint32(i)) || r.NotQueued {
+				t.Fatalf("packet %d: %+v", i, r)
+			}
 		}
 	}
 }

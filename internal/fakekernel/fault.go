@@ -5,8 +5,6 @@ import (
 	"slices"
 	"syscall"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/goipq/goipq/internal/zerocopy"
 )
 
@@ -152,7 +150,7 @@ func (k *Kernel) noise() {
 	if errno := f.next(new([]syscall.Errno), f.Unasked); errno != 0 {
 		k.answer(errno, zerocopy.Header{Type: zerocopy.TypeVerdict, Seq: f.rand.Uint32()})
 	}
-	if f.chance(f.Foreign) && k.write(foreign[f.rand.IntN(len(foreign))]) == nil {
+	if f.chance(f.Foreign) && k.wire.write(foreign[f.rand.IntN(len(foreign))]) == nil {
 		k.count.Foreign++
 	}
 	if f.chance(f.Gap) {
@@ -164,9 +162,9 @@ func (k *Kernel) noise() {
 // for, NLMSG_NOOP, another subsystem's, NLMSG_DONE.
 var foreign = [][]byte{
 	ErrorMessage(0, zerocopy.TypeVerdict, 1),
-	bare(unix.NLMSG_NOOP, 0),
-	bare(unix.NFNL_SUBSYS_CTNETLINK<<8, 40),
-	bare(unix.NLMSG_DONE, 4),
+	bare(nlmsgNoop, 0),
+	bare(nfnlSubsysCTNetlink<<8, 40),
+	bare(nlmsgDone, 4),
 }
 
 func bare(typ uint16, n int) []byte {

@@ -4,12 +4,18 @@ import (
 	"encoding/binary"
 	"syscall"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/goipq/goipq/internal/zerocopy"
 )
 
-const nlmsgMinType = 0x10 // NLMSG_MIN_TYPE: those below are netlink's own
+// Of linux/netlink.h and linux/netfilter/nfnetlink.h.
+const (
+	nlmFRequest         = 1    // NLM_F_REQUEST
+	nlmFAck             = 4    // NLM_F_ACK
+	nlmsgNoop           = 1    // NLMSG_NOOP
+	nlmsgDone           = 3    // NLMSG_DONE
+	nlmsgMinType        = 0x10 // NLMSG_MIN_TYPE: those below are netlink's own
+	nfnlSubsysCTNetlink = 1    // NFNL_SUBSYS_CTNETLINK
+)
 
 // take does with a datagram what netlink_rcv_skb and nfnetlink_rcv do: after an
 // error it goes on, and only what is no message stops it.
@@ -23,10 +29,10 @@ func (k *Kernel) take(datagram []byte) {
 		}
 		k.count.Messages++
 		var errno syscall.Errno
-		if h.Flags&unix.NLM_F_REQUEST != 0 && h.Type >= nlmsgMinType && h.Len >= zerocopy.HeaderLen+zerocopy.GenHeaderLen {
+		if h.Flags&nlmFRequest != 0 && h.Type >= nlmsgMinType && h.Len >= zerocopy.HeaderLen+zerocopy.GenHeaderLen {
 			errno = k.request(h, datagram[zerocopy.HeaderLen:h.Len])
 		}
-		if errno != 0 || h.Flags&unix.NLM_F_ACK != 0 {
+		if errno != 0 || h.Flags&nlmFAck != 0 {
 			k.answer(errno, h)
 		}
 		datagram = datagram[min(uint64(h.Len)+uint64(zerocopy.Pad(int(h.Len))), uint64(len(datagram))):]
@@ -182,7 +188,7 @@ func (k *Kernel) refuseVerdict(errno syscall.Errno) syscall.Errno {
 // answer sends an NLMSG_ERROR, if there is room for it.
 func (k *Kernel) answer(errno syscall.Errno, h zerocopy.Header) {
 	k.out = appendError(k.out[:0], uint32(errno), h.Type, h.Seq, h.PortID)
-	if k.write(k.out) != nil {
+	if k.wire.write(k.out) != nil {
 		k.count.ErrorsLost++
 		return
 	}

@@ -1,12 +1,9 @@
 package nfsock
 
 import (
-	"errors"
-	"os"
 	"syscall"
 
 	"github.com/mdlayher/netlink"
-	"golang.org/x/sys/unix"
 
 	"github.com/goipq/goipq/internal/zerocopy"
 )
@@ -64,25 +61,19 @@ func (s *Socket) reconfigure(o *Options) error {
 // packets once the queue is bound. The kernel works on the message before
 // sendmsg returns, and a refusal is then the first thing in the socket: no
 // packet comes before it, because nothing was bound. So a look at the socket
-// tells, and takes nothing out unless it is the refusal.
+// tells, and takes nothing out unless it is the refusal. Where there is no
+// descriptor to look at, whoever receives comes across a refusal.
 func (s *Socket) ask(encode func(*netlink.AttributeEncoder)) (errno syscall.Errno, err error) {
 	if err := s.configure(encode); err != nil {
 		return 0, err
 	}
-	var buf [256]byte
-	var n int
-	look := func(flags int) error {
-		var rerr error
-		err := s.raw.Control(func(fd uintptr) {
-			n, _, rerr = unix.Recvfrom(int(fd), buf[:], flags|unix.MSG_DONTWAIT)
-		})
-		return errors.Join(err, rerr)
-	}
-	switch err := look(unix.MSG_PEEK); {
-	case errors.Is(err, unix.EAGAIN):
+	if s.fd == noDescriptor {
 		return 0, nil
-	case err != nil:
-		return 0, os.NewSyscallError("recvfrom", err)
+	}
+	var buf [256]byte
+	n, err := s.look(buf[:], true)
+	if err != nil || n == 0 {
+		return 0, err
 	}
 	h, ok := zerocopy.ParseHeader(buf[:n])
 	if !ok || h.Type != zerocopy.TypeError {
@@ -95,8 +86,8 @@ func (s *Socket) ask(encode func(*netlink.AttributeEncoder)) (errno syscall.Errn
 	if e.Type != zerocopy.TypeConfig {
 		return 0, nil // about a verdict: the queue is bound
 	}
-	if err := look(0); err != nil {
-		return 0, os.NewSyscallError("recvfrom", err)
+	if _, err := s.look(buf[:], false); err != nil {
+		return 0, err
 	}
 	return syscall.Errno(e.Errno), nil
 }
@@ -105,20 +96,20 @@ func (s *Socket) ask(encode func(*netlink.AttributeEncoder)) (errno syscall.Errn
 // questions that change nothing.
 func (s *Socket) diagnose(o *Options, errno syscall.Errno) error {
 	switch errno {
-	case unix.EPERM, unix.EBUSY:
+	case syscall.EPERM, syscall.EBUSY:
 		// PF_UNBIND does nothing, for anybody who has the capability.
 		answer, err := s.ask(func(ae *netlink.AttributeEncoder) { putCommand(ae, zerocopy.CmdPFUnbind) })
-		if err == nil && answer == unix.EPERM {
+		if err == nil && answer == syscall.EPERM {
 			return &Refusal{Cause: NotPermitted, Errno: errno}
 		}
 		return &Refusal{Cause: Taken, PortID: s.tables.owner(s.queue), Errno: errno}
-	case unix.EINVAL:
+	case syscall.EINVAL:
 		// So the kernel answers messages for a part of netfilter that it does not have.
 		answer, err := s.ask(func(ae *netlink.AttributeEncoder) { putCommand(ae, zerocopy.CmdPFUnbind) })
-		if err == nil && answer == unix.EINVAL {
+		if err == nil && answer == syscall.EINVAL {
 			return &Refusal{Cause: NoQueues, Errno: errno}
 		}
-	case unix.EOPNOTSUPP:
+	case syscall.EOPNOTSUPP:
 		var missing uint32
 		for _, f := range flags {
 			if o.Flags&f != 0 && s.lacks(f) {
@@ -130,6 +121,13 @@ func (s *Socket) diagnose(o *Options, errno syscall.Errno) error {
 		}
 	}
 	return errno
+}
+
+// lacks reports whether this kernel does not know a flag. Flags are looked at before the
+// queue, which is not this socket's: one that is known is answered with ENODEV, or EPERM.
+func (s *Socket) lacks(flag uint32) bool {
+	answer, err := s.ask(func(ae *netlink.AttributeEncoder) { putFlags(ae, flag, flag) })
+	return err == nil && answer == syscall.EOPNOTSUPP
 }
 
 // Refused finds out what it means that the kernel refuses to configure a queue
