@@ -46,7 +46,7 @@ var mayImport = map[string][]string{
 	"internal/output":   {},
 	"internal/peers":    {"github.com/aclements/go-moremath"},
 	"internal/plot":     {},
-	"examples":          {"ipq", "worker", "ring"},
+	"examples":          {"ipq", "worker", "ring", "golang.org/x/sys"},
 	"examples/internal": {"internal/netlab"},
 
 	// The parts of cmd/ipq-bench, the lower ones first.

@@ -37,11 +37,10 @@ const envMain = "GOIPQ_EXAMPLE_MAIN"
 // an idle machine.
 const patience = 2 * time.Minute
 
-// Main runs the tests of m in a private network namespace or, in a process that
-// Start made, the example.
+// Main runs the tests of m in a private network namespace or, in a process that runs a
+// Command, and in those that it starts of itself, the example.
 func Main(m *testing.M, main func()) {
 	if os.Getenv(envMain) != "" {
-		os.Unsetenv(envMain)
 		main()
 		os.Exit(0)
 	}
@@ -56,13 +55,21 @@ type Process struct {
 	text   strings.Builder // what was read of the output
 }
 
-// Start runs the example inside ns with these arguments.
-func Start(t *testing.T, ns *netlab.NS, args ...string) *Process {
+// Command returns the command that runs the example with these arguments.
+func Command(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
+	cmd := exec.Command(exe, args...)
+	cmd.Env = append(os.Environ(), envMain+"=1")
+	return cmd
+}
+
+// Start runs the example inside ns with these arguments.
+func Start(t *testing.T, ns *netlab.NS, args ...string) *Process {
+	t.Helper()
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -70,8 +77,7 @@ func Start(t *testing.T, ns *netlab.NS, args ...string) *Process {
 	defer w.Close()
 	t.Cleanup(func() { r.Close() })
 
-	cmd := exec.Command(exe, args...)
-	cmd.Env = append(os.Environ(), envMain+"=1")
+	cmd := Command(t, args...)
 	cmd.Stdout, cmd.Stderr = w, w
 	if err := ns.Do(cmd.Start); err != nil {
 		t.Fatal(err)
