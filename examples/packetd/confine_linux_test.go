@@ -102,7 +102,7 @@ func filter(lacks []string) error {
 		return err
 	}
 	group := seccomp.SyscallGroup{Action: seccomp.ActionAllow}
-	for _, name := range append(setting("SystemCallFilter"), raceCalls...) {
+	for _, name := range setting("SystemCallFilter") {
 		_, isHere := here.SyscallNames[name]
 		_, isElsewhere := arch.X86_64.SyscallNames[name]
 		switch {

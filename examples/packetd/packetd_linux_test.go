@@ -1,8 +1,10 @@
 package main
 
 import (
+	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -17,8 +19,12 @@ import (
 	"github.com/goipq/goipq/ipq"
 )
 
-// envStuck makes the service one whose handler does not return from UDP to port 13.
-const envStuck = "PACKETD_TEST_STUCK"
+// envStuck makes the service one whose handler does not return from UDP to stuckPort, and
+// says so.
+const (
+	envStuck  = "PACKETD_TEST_STUCK"
+	stuckPort = 13
+)
 
 func TestMain(m *testing.M) {
 	if program := os.Getenv(envProgram); program != "" {
@@ -29,8 +35,9 @@ func TestMain(m *testing.M) {
 			main()
 			return
 		}
-		_ = run(0, false, func(p *ipq.Packet) ipq.Verdict {
-			if p.Flow().DstPort == 13 {
+		_ = run(0, slices.Contains(os.Args, "-fail-open"), func(p *ipq.Packet) ipq.Verdict {
+			if p.Flow().DstPort == stuckPort {
+				fmt.Println("stuck")
 				select {}
 			}
 			return decide(p)
@@ -53,6 +60,26 @@ func newLab(t *testing.T) *lab {
 		t.Fatal(err)
 	}
 	return l
+}
+
+// send sends a datagram to a port, and returns the socket at which it is to arrive.
+func (l *lab) send(t *testing.T, port int) *net.UDPConn {
+	t.Helper()
+	var conn *net.UDPConn
+	if err := l.ns.Do(func() (err error) {
+		conn, err = net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port})
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	if _, err := conn.WriteTo([]byte("x"), conn.LocalAddr()); err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	return conn
 }
 
 // queued returns how many packets the rule has sent to the queue.
@@ -164,11 +191,19 @@ func TestKilled(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	m := newManager(t, l.ns, true)
+	m.env = []string{envStuck + "=1"}
 	m.start("-fail-open")
 	m.await("READY=1")
 	f := startFlood(t, l.ns)
+	f.progress(t)
+	held := l.send(t, stuckPort) // which is received, and not decided
+	for begin := time.Now(); !strings.Contains(m.said(), "stuck"); time.Sleep(time.Millisecond) {
+		if time.Since(begin) > patience {
+			t.Fatal("the handler was not called")
+		}
+	}
+	m.env = nil
 	for range 2 {
-		f.progress(t)
 		m.signal(unix.SIGKILL)
 		if state := m.wait(m.main); state.Success() {
 			t.Fatal("it was not killed")
@@ -177,9 +212,12 @@ func TestKilled(t *testing.T) {
 		m.await("READY=1")
 		// What the first had received is decided, at the latest, as the next packet comes.
 		extest.CheckArrivals(t, l.ns, 1, func(send func()) { send() })
+		f.progress(t)
 	}
-	f.progress(t)
 	f.stop(t)
+	if _, err := held.Read(make([]byte, 8)); err != nil {
+		t.Errorf("what the dead process had received: %v", err)
+	}
 	m.stop()
 	if !strings.Contains(m.said(), "from a process that was killed") {
 		t.Error("nothing was taken over")
@@ -198,10 +236,7 @@ func TestWatchdog(t *testing.T) {
 	for range 3 { // nothing comes
 		m.await("WATCHDOG=1")
 	}
-	conn := extest.Listen(t, l.ns)
-	if _, err := conn.WriteTo([]byte("x"), &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 13}); err != nil {
-		t.Fatal(err)
-	}
+	l.send(t, stuckPort)
 	for begin, stuck := time.Now(), 0; stuck < 5; stuck++ {
 		if said := m.hear(); said.has("WATCHDOG=1") {
 			stuck = -1 // the packet may not have come yet
