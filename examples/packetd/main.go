@@ -35,31 +35,31 @@ func decide(p *ipq.Packet) ipq.Verdict {
 }
 
 func main() {
-	queue := flag.Uint("queue", 0, "number of the queue")
-	open := flag.Bool("fail-open", false, "accept what cannot be decided, instead of dropping it")
-	flag.Parse()
-	if *queue > math.MaxUint16 {
-		slog.Error("a queue has a number from 0 to 65535", "queue", *queue)
-		os.Exit(2)
-	}
-	if err := run(uint16(*queue), *open, decide); err != nil {
+	if err := run(decide); err != nil {
 		slog.Error("packetd ends", "err", err)
 		os.Exit(1)
 	}
 }
 
 // run serves the queue until it is told to stop, or has handed it over.
-func run(queue uint16, failOpen bool, decide ipq.HandlerFunc) error {
+func run(decide ipq.HandlerFunc) error {
+	queue := flag.Uint("queue", 0, "number of the queue")
+	failOpen := flag.Bool("fail-open", false, "accept what cannot be decided, instead of dropping it")
+	timeout := flag.Duration("handler-timeout", time.Second, "how long a packet may take to decide")
+	flag.Parse()
+	if *queue > math.MaxUint16 {
+		return fmt.Errorf("-queue %d: the last is %d", *queue, math.MaxUint16)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	reload := make(chan os.Signal, 1)
 	signal.Notify(reload, syscall.SIGHUP)
 
 	s := service{cfg: ipq.Config{
-		Queue:          queue,
-		FailOpen:       failOpen,
-		MaxQueueLen:    4096,        // a hand-over, or a new start after a crash, is to fit into it
-		HandlerTimeout: time.Second, // without which a stuck handler would not show in Stats.Stuck
+		Queue:          uint16(*queue),
+		FailOpen:       *failOpen,
+		MaxQueueLen:    4096,     // a hand-over, or a new start after a crash, is to fit into it
+		HandlerTimeout: *timeout, // without which a stuck handler would not show in Stats.Stuck
 		Logger:         slog.Default(),
 	}}
 	if err := s.open(); err != nil {
@@ -73,7 +73,7 @@ func run(queue uint16, failOpen bool, decide ipq.HandlerFunc) error {
 
 	// From here on the queue is bound, and packets are decided. WATCHDOG=1, because the
 	// time of a process that is succeeded goes on for its successor.
-	s.tell("READY=1\nWATCHDOG=1\nSTATUS=queue %d is bound", queue)
+	s.tell("READY=1\nWATCHDOG=1\nSTATUS=queue %d is bound", s.cfg.Queue)
 	return s.watch(ctx, reload, end, done)
 }
 
@@ -101,7 +101,9 @@ func (s *service) watch(ctx context.Context, reload <-chan os.Signal, end func()
 			s.reload()
 		case err := <-s.next.answer():
 			if err == nil {
-				return errors.Join(s.handOver(), <-done)
+				err = errors.Join(s.handOver(), <-done)
+				s.log("handed the queue over")
+				return err
 			}
 			s.next = nil
 			slog.Error("no hand-over: this process goes on", "err", err)
@@ -114,11 +116,16 @@ func (s *service) watch(ctx context.Context, reload <-chan os.Signal, end func()
 		case err := <-done:
 			s.next.abandon()
 			s.forget()
-			c := s.q.Stats()
-			slog.Info("the end", "received", c.Received, "accepted", c.Accepted, "dropped", c.Dropped, "orphans", c.Orphans)
+			s.log("the end")
 			return err
 		}
 	}
+}
+
+// log writes what this process has done.
+func (s *service) log(what string) {
+	c := s.q.Stats()
+	slog.Info(what, "received", c.Received, "accepted", c.Accepted, "dropped", c.Dropped, "timed_out", c.TimedOut, "orphans", c.Orphans)
 }
 
 // look tells systemd the counts and, while the queue makes progress, that it is alive.

@@ -129,10 +129,11 @@ func (m *manager) command(program string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// start starts the service, with the files that are kept.
+// start starts the service, with the files that are kept. No handler is too slow, unless
+// an argument says so.
 func (m *manager) start(args ...string) {
 	m.t.Helper()
-	cmd := m.command(m.program, args...)
+	cmd := m.command(m.program, append([]string{"-handler-timeout", patience.String()}, args...)...)
 	cmd.Env = append(cmd.Env, m.env...)
 	if len(m.kept) > 0 {
 		cmd.ExtraFiles = m.kept

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -35,7 +34,7 @@ func TestMain(m *testing.M) {
 			main()
 			return
 		}
-		_ = run(0, slices.Contains(os.Args, "-fail-open"), func(p *ipq.Packet) ipq.Verdict {
+		_ = run(func(p *ipq.Packet) ipq.Verdict {
 			if p.Flow().DstPort == stuckPort {
 				fmt.Println("stuck")
 				select {}
@@ -231,7 +230,7 @@ func TestWatchdog(t *testing.T) {
 	l := newLab(t)
 	m := newManager(t, l.ns, false)
 	m.env = []string{"WATCHDOG_USEC=300000", envStuck + "=1"}
-	m.start()
+	m.start("-handler-timeout", "100ms")
 	m.await("READY=1")
 	for range 3 { // nothing comes
 		m.await("WATCHDOG=1")
