@@ -60,6 +60,7 @@ func run(decide ipq.HandlerFunc) error {
 		FailOpen:       *failOpen,
 		MaxQueueLen:    4096,     // a hand-over, or a new start after a crash, is to fit into it
 		HandlerTimeout: *timeout, // without which a stuck handler would not show in Stats.Stuck
+		DrainTimeout:   *timeout,
 		Logger:         slog.Default(),
 	}}
 	if err := s.open(); err != nil {
