@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/goipq/goipq/ipq"
@@ -124,6 +125,9 @@ func startSuccessor(q *ipq.Queue) (_ *successor, err error) {
 		return strings.HasPrefix(v, "WATCHDOG_PID=") || strings.HasPrefix(v, "LISTEN_")
 	}), envSuccessor+"=1")
 	n.cmd.Stdout, n.cmd.Stderr = os.Stdout, os.Stderr
+	// As a child of systemd, not of this process: when the service is to end, systemd waits
+	// for its own children only, and kills others at once.
+	n.cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_PARENT}
 	n.cmd.ExtraFiles = []*os.File{hisBegin, hisReady, socket}
 	if err := n.cmd.Start(); err != nil {
 		begin.Close()
@@ -139,16 +143,17 @@ func (n *successor) await(ready *os.File) error {
 	defer ready.Close()
 	_ = ready.SetReadDeadline(time.Now().Add(startPatience)) // pipes have deadlines
 	if _, err := ready.Read(make([]byte, 1)); err != nil {
-		return errors.Join(fmt.Errorf("the new process has not got ready: %w", err), n.end())
+		n.end()
+		return fmt.Errorf("the new process has ended, or has not got the socket: %w", err)
 	}
 	return nil
 }
 
-// end kills the successor, if it has not ended by itself, and returns how it has ended.
-func (n *successor) end() error {
+// end kills the successor, if it has not ended by itself. Its parent takes note.
+func (n *successor) end() {
 	n.begin.Close()
 	_ = n.cmd.Process.Kill() // fails only if it has ended
-	return n.cmd.Wait()
+	_ = n.cmd.Process.Release()
 }
 
 // answer returns where a successor says whether it is ready.
@@ -168,7 +173,7 @@ func (n *successor) abandon() {
 		_ = n.cmd.Process.Kill() // fails only if it has ended
 	}
 	if <-n.ready == nil {
-		_ = n.end() // which was by a signal
+		n.end()
 	}
 }
 

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -27,8 +26,7 @@ import (
 const patience = 2 * time.Minute
 
 // A manager is to the service what systemd is: it starts the process, confined as the unit
-// says, hears what it says, keeps its files, and knows which process is the main one. It
-// is the reaper of orphaned descendants, too.
+// says, hears what it says, keeps its files, and knows which process is the main one.
 type manager struct {
 	t       *testing.T
 	ns      *netlab.NS
@@ -45,9 +43,6 @@ type manager struct {
 // file, or abstract.
 func newManager(t *testing.T, ns *netlab.NS, abstract bool) *manager {
 	t.Helper()
-	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
-		t.Fatal(err)
-	}
 	// Unlike t.TempDir, one that the service's user may enter.
 	dir, err := os.MkdirTemp("", "packetd")
 	if err != nil {
@@ -219,14 +214,26 @@ func (m *manager) hear() message {
 		if m.main, err = strconv.Atoi(pid); err != nil {
 			m.t.Fatalf("%q: %v", said, err)
 		}
+		// systemd waits for the end of its own children only.
+		if stat := m.stat(); len(stat) < 2 || stat[1] != strconv.Itoa(os.Getpid()) {
+			m.t.Errorf("the new main process is no child of %d: %q", os.Getpid(), stat)
+		}
 	}
 	return said
 }
 
+// stat returns the main process's state, its parent, and so on: what is behind its name in
+// /proc/PID/stat. It returns nil if there is no such process.
+func (m *manager) stat() []string {
+	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", m.main))
+	_, rest, _ := strings.Cut(string(b), ") ")
+	return strings.Fields(rest)
+}
+
 // hasEnded reports whether the main process has ended.
 func (m *manager) hasEnded() bool {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", m.main))
-	return err != nil || bytes.Contains(stat, []byte(") Z "))
+	stat := m.stat()
+	return len(stat) == 0 || stat[0] == "Z"
 }
 
 // await hears messages up to one that has a line.
