@@ -134,11 +134,18 @@ func (m *manager) start(args ...string) {
 		cmd.ExtraFiles = m.kept
 		cmd.Env = append(cmd.Env, "LISTEN_FDS="+strconv.Itoa(len(m.kept)), "LISTEN_FDNAMES=queue")
 	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := m.ns.Do(cmd.Start); err != nil {
 		m.t.Fatal(err)
 	}
-	m.main = cmd.Process.Pid
-	m.t.Cleanup(func() { m.kill() })
+	group := cmd.Process.Pid
+	m.main = group
+	m.t.Cleanup(func() {
+		m.kill()
+		if m.t.Failed() { // in the middle of a hand-over, may be
+			_ = syscall.Kill(-group, syscall.SIGKILL)
+		}
+	})
 }
 
 // reload is ExecReload.
