@@ -214,5 +214,5 @@
 // output that was closed before the start is no error: Go's runtime opens /dev/null
 // in its place.
 //
-// A second signal, half a second or more after the first, ends the program at once.
+// A third signal ends the program at once. (One may come twice.)
 package main

@@ -12,7 +12,6 @@ import (
 	"runtime"
 	"slices"
 	"syscall"
-	"time"
 
 	"github.com/goipq/goipq/internal/bench/render"
 	"github.com/goipq/goipq/internal/bench/report"
@@ -147,24 +146,18 @@ func catchSignals() <-chan os.Signal {
 	return signals
 }
 
-// impatience is how long after the first signal another one counts as a second. One
-// signal can come twice: to this process as a member of its group, and passed on by
-// the process that netlab.Enter left in front.
-const impatience = 500 * time.Millisecond
-
-// untilSignal returns a context that the first signal ends, with a caught as
-// its cause. The second ends the program.
+// untilSignal returns a context that the first signal ends, with a caught as its cause.
+// The third ends the program. The second may be the first once more: one signal comes
+// to this process as a member of its group, and passed on by the process that
+// netlab.Enter left in front, which may be much later on a busy machine.
 func untilSignal(parent context.Context, signals <-chan os.Signal) context.Context {
 	ctx, cancel := context.WithCancelCause(parent)
 	go func() {
 		sig := caught{(<-signals).(syscall.Signal)}
 		cancel(sig)
-		first := time.Now()
-		for range signals {
-			if time.Since(first) >= impatience {
-				os.Exit(sig.status())
-			}
-		}
+		<-signals
+		<-signals
+		os.Exit(sig.status())
 	}()
 	return ctx
 }

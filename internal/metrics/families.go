@@ -56,6 +56,16 @@ var families = []*Family{
 	counter("ipq_deferrals_refused_total", "Packets that were not deferred because too many were.",
 		func(c *ipq.Counts) uint64 { return c.DeferRefused }),
 
+	by("outcome", "ipq_rejects_total", "Answers sent to packets that were rejected, one or two for each, and packets that got none, by why.", []label{
+		{"reset", func(c *ipq.Counts) uint64 { return c.Rejects.Resets }},
+		{"prohibited", func(c *ipq.Counts) uint64 { return c.Rejects.Prohibitions }},
+		{"exempt", func(c *ipq.Counts) uint64 { return c.Rejects.Exempt }},
+		{"damaged", func(c *ipq.Counts) uint64 { return c.Rejects.Damaged }},
+		{"unknown", func(c *ipq.Counts) uint64 { return c.Rejects.Unknown }},
+		{"limited", func(c *ipq.Counts) uint64 { return c.Rejects.Limited }},
+		{"failed", func(c *ipq.Counts) uint64 { return c.Rejects.Failed }},
+	}),
+
 	counter("ipq_bypassed_flows_total", "Verdicts by which a flow was left to the kernel.",
 		func(c *ipq.Counts) uint64 { return c.Bypassed }),
 	counter("ipq_bypass_failures_total", "Verdicts with a bypass whose flow could not be left to the kernel.",
@@ -125,6 +135,7 @@ type causeLabel struct {
 var causes = []causeLabel{
 	{"handler", func(c *ipq.Causes) uint64 { return c.Handler }},
 	{"no_handler", func(c *ipq.Causes) uint64 { return c.NoHandler }},
+	{"own", func(c *ipq.Causes) uint64 { return c.Own }},
 	{"invalid", func(c *ipq.Causes) uint64 { return c.Invalid }},
 	{"panic", func(c *ipq.Causes) uint64 { return c.Panic }},
 	{"timeout", func(c *ipq.Causes) uint64 { return c.Timeout }},
