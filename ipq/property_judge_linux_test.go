@@ -85,7 +85,7 @@ func (j *judge) order(p *plan) error {
 	switch {
 	case p.undecodable(), p.damage == fakekernel.CutShort:
 		return nil // its flow cannot be known
-	case p.later != nil, j.excess(p):
+	case p.later != nil, j.excess(p), j.own(p):
 		return nil // it is decided when it may
 	}
 	if last := j.last[p.flow]; last >= p.number {
@@ -101,6 +101,9 @@ func (j *judge) excess(p *plan) bool {
 	return j.cfg.Workers != Inline && j.cfg.Overload != Wait && !j.handled[p.number].Load()
 }
 
+// own reports whether a packet passes because it is the product's own.
+func (j *judge) own(p *plan) bool { return j.cfg.OwnMark == p.number }
+
 // expect returns what the verdict should be, with its attributes but the mark
 // and its payload, and counts how it came about.
 func (j *judge) expect(p *plan, got *fakekernel.Verdict) (Verdict, zerocopy.AttrSet, []byte) {
@@ -112,6 +115,10 @@ func (j *judge) expect(p *plan, got *fakekernel.Verdict) (Verdict, zerocopy.Attr
 	}
 	if p.truncated(j.cfg) {
 		w.Truncated++
+	}
+	if j.own(p) {
+		j.by = byOwn
+		return Accept, 0, nil
 	}
 	mark, marked := got.U32(zerocopy.AttrMark)
 	switch {

@@ -126,6 +126,9 @@ func newSchedule(seed uint64, packets int) *schedule {
 		}
 	}
 	s.at = r.IntN(s.packets * s.cfg.Queues)
+	if one(3) {
+		s.cfg.OwnMark = 1 + uint32(r.IntN(s.packets)) // of one packet of each queue
+	}
 	if one(2) {
 		s.drawFaults(r)
 		if long {
