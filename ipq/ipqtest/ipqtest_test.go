@@ -58,8 +58,15 @@ func TestSend(t *testing.T) {
 				if err := p.SetConnMark(3, 0xf); err != nil {
 					t.Error(err)
 				}
+				if err := p.SetConnLabels([16]byte{1}, [16]byte{3}); err != nil {
+					t.Error(err)
+				}
 			case 3:
 				return ipq.Requeue(4)
+			case 4:
+				return ipq.Reject
+			case 5:
+				return ipq.RequeueBypass(4)
 			}
 			return ipq.Accept.WithMark(6)
 		}))
@@ -71,13 +78,20 @@ func TestSend(t *testing.T) {
 		}
 		want := udp(2, "tex"+string([]byte{'t' ^ 0xff}))
 		if r := send(2); r.Verdict != ipq.Accept.WithMark(6) || !r.Edited || !bytes.Equal(r.Payload, want) ||
-			r.Priority == nil || *r.Priority != 7 || r.ConnMark == nil || *r.ConnMark != 3 || *r.ConnMask != 0xf {
+			r.Priority == nil || *r.Priority != 7 || r.ConnMark == nil || *r.ConnMark != 3 || *r.ConnMask != 0xf ||
+			r.ConnLabels == nil || *r.ConnLabels != [16]byte{1} || *r.ConnLabelsMask != [16]byte{3} {
 			t.Errorf("edited: %+v, want % x", r, want)
 		}
 		if r := send(3); r.Verdict != ipq.Requeue(4) || r.Edited || !bytes.Equal(r.Payload, udp(3, "text")) {
 			t.Errorf("passed on: %+v", r)
 		}
-		if s := q.Stop(); s.Received != 3 || s.Dropped != 1 || s.Modified != 1 {
+		if r := send(4); r.Verdict != ipq.Drop || r.Payload != nil {
+			t.Errorf("rejected: %+v", r)
+		}
+		if r := send(5); r.Verdict != ipq.RequeueBypass(4) || !bytes.Equal(r.Payload, udp(5, "text")) {
+			t.Errorf("passed on, if anybody listens: %+v", r)
+		}
+		if s := q.Stop(); s.Received != 5 || s.Dropped != 2 || s.Modified != 1 || s.Rejects != (ipq.Rejects{Prohibitions: 1}) {
 			t.Errorf("%+v", s.Counts)
 		}
 	}

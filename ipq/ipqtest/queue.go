@@ -39,16 +39,19 @@ type Queue struct {
 
 // A Result is what has become of a packet.
 type Result struct {
-	// Verdict is the one that the kernel was given, with its mark if there was one.
+	// Verdict is the one that the kernel was given, with its mark if there was one. That
+	// of ipq.Reject is Drop: nobody is told in a test, and Stats' Rejects have what would
+	// have been sent.
 	Verdict ipq.Verdict
 	// Payload is the packet as it goes on: as the handler has edited it, or else the
 	// slice that was sent. It is nil if the packet was dropped.
 	Payload []byte
 	// Edited reports whether the verdict brought a new payload.
 	Edited bool
-	// Priority, ConnMark and ConnMask are what the handler set, if it did.
-	Priority           *uint32
-	ConnMark, ConnMask *uint32
+	// These are what the handler set, if it did.
+	Priority                   *uint32
+	ConnMark, ConnMask         *uint32
+	ConnLabels, ConnLabelsMask *[16]byte
 	// NotQueued reports that the packet did not fit into the queue: the handler has not
 	// seen it.
 	NotQueued bool
@@ -196,7 +199,7 @@ func (q *Queue) judge(_, tag uint32, v *fakekernel.Verdict) error {
 		if p, ok := v.U32(zerocopy.AttrPriority); ok {
 			r.Priority = &p
 		}
-		r.ConnMark, r.ConnMask = connMark(v.Attrs[zerocopy.AttrCT])
+		r.connection(v.Attrs[zerocopy.AttrCT])
 	}
 	switch payload := v.Payload(); {
 	case r.Verdict.Kind() == ipq.Drop:
@@ -207,26 +210,36 @@ func (q *Queue) judge(_, tag uint32, v *fakekernel.Verdict) error {
 	return nil
 }
 
-// connMark returns what a verdict's NFQA_CT does to the connection's mark.
-func connMark(nested []byte) (mark, mask *uint32) {
-	const ctaMark, ctaMarkMask, typeMask = 8, 21, 0x3fff // of linux/netfilter/nfnetlink_conntrack.h
+// connection takes what a verdict's NFQA_CT does to the connection.
+func (r *Result) connection(nested []byte) {
+	// Of linux/netfilter/nfnetlink_conntrack.h.
+	const ctaMark, ctaMarkMask, ctaLabels, ctaLabelsMask, typeMask = 8, 21, 22, 23, 0x3fff
 	for len(nested) >= zerocopy.AttrHeaderLen {
 		n := int(binary.NativeEndian.Uint16(nested))
 		if n < zerocopy.AttrHeaderLen || n > len(nested) {
 			break
 		}
-		if n == zerocopy.AttrHeaderLen+4 {
-			v := binary.BigEndian.Uint32(nested[zerocopy.AttrHeaderLen:])
-			switch binary.NativeEndian.Uint16(nested[2:]) & typeMask {
+		typ, value := binary.NativeEndian.Uint16(nested[2:])&typeMask, nested[zerocopy.AttrHeaderLen:n]
+		switch len(value) {
+		case 4:
+			v := binary.BigEndian.Uint32(value)
+			switch typ {
 			case ctaMark:
-				mark = &v
+				r.ConnMark = &v
 			case ctaMarkMask:
-				mask = &v
+				r.ConnMask = &v
+			}
+		case 16:
+			v := [16]byte(value)
+			switch typ {
+			case ctaLabels:
+				r.ConnLabels = &v
+			case ctaLabelsMask:
+				r.ConnLabelsMask = &v
 			}
 		}
 		nested = nested[min(n+zerocopy.Pad(n), len(nested)):]
 	}
-	return mark, mask
 }
 
 // A Fault is something that the kernel does wrong.
