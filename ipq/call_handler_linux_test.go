@@ -73,6 +73,7 @@ func TestNothingIsAllocatedPerPacket(t *testing.T) {
 		"accept":  func(p *Packet) Verdict { return Accept },
 		"mixed":   func(p *Packet) Verdict { return Verdict(p.ID() & 1) },
 		"mark":    func(p *Packet) Verdict { return Accept.WithMark(p.Mark() + 1) },
+		"bits":    func(p *Packet) Verdict { p.SetMark(1, 3); _ = p.SetConnMark(1, 3); return Accept },
 		"flow":    func(p *Packet) Verdict { return Verdict(p.Flow().Hash() & 1) },
 		"rewrite": func(p *Packet) Verdict { b, _ := p.EditPayload(); b[28]++; return Accept },
 		"replace": func(p *Packet) Verdict { _ = p.SetPayload(payload); return Accept },
