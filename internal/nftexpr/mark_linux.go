@@ -28,6 +28,9 @@ func (m Mark) Is(value, mask uint32) Condition {
 // Set gives the bits of mask the values that they have in value. The others
 // stay.
 func (m Mark) Set(value, mask uint32) []expr.Any {
+	if mask == math.MaxUint32 {
+		return []expr.Any{&expr.Immediate{Register: reg, Data: native(value)}, m.move(true)}
+	}
 	return []expr.Any{m.move(false), change(^mask, value&mask), m.move(true)}
 }
 
