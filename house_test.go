@@ -43,6 +43,7 @@ var mayImport = map[string][]string{
 	"internal/netns":    {"golang.org/x/sys"},
 	"internal/nftexpr":  {"golang.org/x/sys", "github.com/google/nftables"},
 	"internal/metrics":  {"ipq"},
+	"internal/nftconn":  {"internal/netns", "golang.org/x/sys", "github.com/google/nftables"},
 	"internal/output":   {},
 	"internal/peers":    {"github.com/aclements/go-moremath"},
 	"internal/plot":     {},
