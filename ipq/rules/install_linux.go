@@ -1,0 +1,243 @@
+package rules
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"runtime"
+	"sync"
+
+	"github.com/goipq/goipq/internal/netns"
+	"github.com/goipq/goipq/internal/nftconn"
+	"github.com/goipq/goipq/internal/nftexpr"
+	"github.com/goipq/goipq/ipq"
+	"github.com/google/nftables"
+	"golang.org/x/sys/unix"
+)
+
+// comment is what the tables of this package carry, and no others.
+const comment = "goipq"
+
+// A Ruleset is a table that [Install] has made. Its methods may be called from
+// any goroutine.
+type Ruleset struct {
+	log   *slog.Logger
+	netns *os.File
+	have  features
+
+	mu      sync.Mutex
+	program *program // what should be there; nil once it is removed
+	repairs uint64
+}
+
+// Install is [Config.Install] in the caller's network namespace, without notes.
+func Install(s Set) (*Ruleset, error) { return Config{}.Install(s) }
+
+// Install makes the table, with all that is in it, in one transaction, or changes
+// the one of that name that an earlier run has left or another process has made:
+// what is the same stays, and goes on counting. No packet that waits in a queue is
+// lost by it; see the package for those that are queued twice.
+//
+// The error is a [FieldError], an [ipq.CapabilityError], or matches fs.ErrExist if
+// there is a table of that name which is not of this package. Nothing was changed
+// then. As long as a set of thousands does not fit into one message to the kernel,
+// which net.core.wmem_max bounds for root of a user namespace, it is filled before,
+// in several, and used by the one transaction.
+func (c Config) Install(s Set) (*Ruleset, error) {
+	if err := s.Check(); err != nil {
+		return nil, err
+	}
+	r := &Ruleset{log: c.Logger}
+	if r.log == nil {
+		r.log = slog.New(slog.DiscardHandler)
+	}
+	var err error
+	if c.NetNS == 0 {
+		r.netns, err = os.Open(netns.OfThread)
+	} else {
+		r.netns, err = netns.Dup(c.NetNS)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("rules: install: network namespace: %w", err)
+	}
+	if r.have, err = r.probe(s); err != nil {
+		return nil, err
+	}
+	p := compile(s, r.have)
+	if _, err := r.apply(p); err != nil {
+		return nil, err
+	}
+	r.program = p
+	return r, nil
+}
+
+// probe finds out what the kernel has of what the Set takes.
+func (r *Ruleset) probe(s Set) (have features, err error) {
+	nft, err := nftables.New(nftables.WithNetNSFd(int(r.netns.Fd())))
+	if err != nil {
+		return have, r.failed(s, err)
+	}
+	defer runtime.KeepAlive(r)
+	if have.queue, err = nftexpr.ProbeQueue(nft); err != nil {
+		if !errors.Is(err, unix.ENOENT) {
+			return have, r.failed(s, err)
+		}
+		if field := s.queues(); field != "" {
+			return have, &FieldError{field, "the kernel cannot queue", err}
+		}
+	}
+	if s.OwnMark != 0 && s.Family == Inet {
+		err := nftexpr.Try(nft, nftexpr.SocketMark.Is(native(s.OwnMark))[0])
+		have.socket = err == nil
+		if err != nil {
+			r.log.Info("rules: answers to the product's own traffic are queued: this kernel has no nft socket expression (CONFIG_NFT_SOCKET)", "err", err)
+		}
+	}
+	return have, nil
+}
+
+// queues returns the first field that queues, "" for none.
+func (s Set) queues() string {
+	for i, c := range s.Chains {
+		for j, r := range c.Rules {
+			if r.Queue != nil {
+				return fmt.Sprintf("Chains[%d].Rules[%d].Queue", i, j)
+			}
+		}
+	}
+	return ""
+}
+
+// Update changes the table to what another Set says, of the same Table and Family,
+// in one transaction: each packet meets the former rules or the new ones, and none
+// that waits in a queue is lost. Rules that are in both, in the same order, go on
+// counting; one that changes, its addresses included, counts from zero. Chains that
+// the new Set has no use for stay, without rules. After an error all is as it was.
+func (r *Ruleset) Update(s Set) error {
+	if err := s.Check(); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.program == nil {
+		return r.gone()
+	}
+	if now := r.program.set; s.Table != now.Table {
+		return bad("Table", "%q: the Ruleset's is %q", s.Table, now.Table)
+	} else if s.Family != now.Family {
+		return bad("Family", "%v: the Ruleset's is %v", s.Family, now.Family)
+	}
+	if s.OwnMark != 0 && r.program.set.OwnMark == 0 || s.queues() != "" && r.program.set.queues() == "" {
+		var err error
+		if r.have, err = r.probe(s); err != nil {
+			return err
+		}
+	}
+	p := compile(s, r.have)
+	if _, err := r.apply(p); err != nil {
+		return err
+	}
+	r.program = p
+	return nil
+}
+
+// Remove deletes the table. The kernel then drops every packet that waits in any
+// queue of the network namespace, another product's as well. So [Ruleset.Update] to
+// a Set without rules first, which keeps more from being queued, and decide what
+// waits. When the table is gone already, the error matches fs.ErrNotExist; a second
+// Remove does, too.
+func (r *Ruleset) Remove() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.program == nil {
+		return r.gone()
+	}
+	p := r.program
+	err := r.retry(func(conn *nftconn.Conn, generation uint32) error {
+		if _, err := ours(conn, p); err != nil {
+			return err
+		}
+		b := nftconn.NewBatch(p.family, p.set.Table)
+		b.DeleteTable()
+		return conn.Commit(b, generation)
+	})
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		r.program = nil
+		r.netns.Close()
+	}
+	if err != nil {
+		return fmt.Errorf("rules: remove table %v %s: %w", p.set.Family, p.set.Table, err)
+	}
+	return nil
+}
+
+func (r *Ruleset) gone() error { return fmt.Errorf("rules: the table was removed: %w", fs.ErrNotExist) }
+
+// A Counter is how many packets a rule has matched, and their bytes from the IP
+// header on, or from the Ethernet header on in family Bridge.
+type Counter struct{ Packets, Bytes uint64 }
+
+// Counters returns what each rule has matched, in the shape of the Set: [2][0] is
+// that of Chains[2].Rules[0]. A packet that is queued is counted before, also if
+// the queue is full and drops it, and once more if its verdict is Repeat. When the
+// table is gone, or somebody has changed it, the error says so; it matches
+// fs.ErrNotExist if it is gone.
+func (r *Ruleset) Counters() ([][]Counter, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.program == nil {
+		return nil, r.gone()
+	}
+	p := r.program
+	counters := make([][]Counter, len(p.set.Chains))
+	for i, c := range p.set.Chains {
+		counters[i] = make([]Counter, len(c.Rules))
+	}
+	conn, err := r.dial()
+	if err != nil {
+		return nil, fmt.Errorf("rules: read counters: %w", err)
+	}
+	defer conn.Close()
+	now, err := look(conn, p)
+	if err != nil {
+		return nil, fmt.Errorf("rules: read counters: %w", err)
+	}
+	for _, c := range p.chains {
+		there := now.rules[c.name]
+		if len(there) != len(c.rules) && c.name != chainRequires {
+			return nil, fmt.Errorf("rules: read counters: somebody has changed chain %s of table %v %s", c.name, p.set.Family, p.set.Table)
+		}
+		for i, rule := range c.rules {
+			if rule.rule < 0 {
+				continue
+			}
+			if !rule.is(there[i]) {
+				return nil, fmt.Errorf("rules: read counters: somebody has changed chain %s of table %v %s", c.name, p.set.Family, p.set.Table)
+			}
+			sum := &counters[rule.chain][rule.rule]
+			sum.Packets += there[i].Packets
+			sum.Bytes += there[i].Bytes
+		}
+	}
+	return counters, nil
+}
+
+// failed says what the kernel's answer means for a Set.
+func (r *Ruleset) failed(s Set, err error) error {
+	var refused *nftconn.Refused
+	switch {
+	case errors.As(err, &refused) && refused.What != "":
+		reason := "the kernel refuses it"
+		if lacks(refused.Errno) {
+			reason = "this kernel has not all that it takes; see `ipq-bench doctor`"
+		}
+		return &FieldError{refused.What, reason, refused.Errno}
+	case errors.Is(err, unix.EPERM):
+		err = &ipq.CapabilityError{Capability: "CAP_NET_ADMIN", Err: unix.EPERM}
+	case errors.Is(err, nftconn.ErrChanged):
+		err = ErrChanged
+	}
+	return fmt.Errorf("rules: table %v %s: %w", s.Family, s.Table, err)
+}

@@ -1,0 +1,206 @@
+package rules
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/goipq/goipq/internal/nftconn"
+	"github.com/goipq/goipq/internal/nftexpr"
+	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
+)
+
+// A program is what a Set comes to: the sets, chains and rules of a table, each
+// as nft writes it and as the kernel takes it.
+type program struct {
+	set    Set
+	family uint8
+	have   features
+	sets   []kernelSet
+	chains []kernelChain
+}
+
+// features are what kernels differ in.
+type features struct {
+	queue  bool // nft's own queue expression, else the NFQUEUE target
+	socket bool // nft's socket expression
+}
+
+type kernelSet struct {
+	name     string
+	what     string // the field of the Set that it is for
+	typ      nftconn.SetType
+	interval bool
+	elements []nftconn.Element
+	text     []string // the elements
+}
+
+type kernelChain struct {
+	name  string
+	what  string
+	base  bool
+	hook  uint32
+	prio  int32
+	rules []kernelRule
+}
+
+type kernelRule struct {
+	what    string
+	text    string
+	exprs   []expr.Any
+	comment string
+	sets    []string // that it looks into
+	flows   []string // the chains that it goes to by the hash of the flow
+	chain   int      // which of the Set's rules it is a part of
+	rule    int      // -1: of none
+}
+
+// chainRequires holds rules that are never run: the kernel has what they need
+// for as long as they are there.
+const chainRequires = "requires"
+
+// identity is the type of the user data by which a rule is known again.
+const identity = 0x67
+
+// id tells a rule from all that do something else.
+func (r *kernelRule) id() []byte {
+	sum := sha256.Sum256([]byte("1 " + r.text + "\x00" + r.comment))
+	return sum[:16]
+}
+
+// userData returns what a rule carries: its comment, for nft to show, and its id.
+func (r *kernelRule) userData() (data []byte) {
+	if r.comment != "" {
+		data = nftconn.UserData(data, 0, append([]byte(r.comment), 0))
+	}
+	return nftconn.UserData(data, identity, r.id())
+}
+
+// compile returns the program of a Set that has been checked.
+func compile(s Set, have features) *program {
+	p := &program{set: s, family: unix.NFPROTO_INET, have: have}
+	if s.Family == Bridge {
+		p.family = unix.NFPROTO_BRIDGE
+	}
+	var base []kernelChain
+	for i, c := range s.Chains {
+		chain := kernelChain{
+			name: fmt.Sprintf("%v_%s", c.Hook, strings.Replace(fmt.Sprint(c.Priority), "-", "m", 1)),
+			what: fmt.Sprintf("Chains[%d]", i),
+			base: true, hook: uint32(c.Hook), prio: c.Priority,
+			rules: p.passing(c),
+		}
+		for j, r := range c.Rules {
+			chain.rules = append(chain.rules, p.compileRule(i, j, r)...)
+		}
+		base = append(base, chain)
+	}
+	p.require()
+	p.chains = append(p.chains, base...)
+	return p
+}
+
+// passing returns the rules that let the product's own traffic pass.
+func (p *program) passing(c Chain) (passing []kernelRule) {
+	add := func(what, text string, condition nftexpr.Condition) {
+		passing = append(passing, kernelRule{what: what, text: text + " accept", exprs: append(condition, verdict(expr.VerdictAccept)), rule: -1})
+	}
+	for _, own := range []struct {
+		field string
+		mark  uint32
+	}{{"OwnMark", p.set.OwnMark}, {"RejectMark", p.set.RejectMark}} {
+		if own.mark != 0 {
+			add(own.field, fmt.Sprintf("meta mark %#x", own.mark), nftexpr.PacketMark.Is(own.mark, 1<<32-1))
+		}
+	}
+	if local := c.Hook == 0 || c.Hook == 1; p.set.OwnMark != 0 && local && p.have.socket && p.set.Family == Inet {
+		add("OwnMark", fmt.Sprintf("socket mark %#x", p.set.OwnMark), nftexpr.SocketMark.Is(native(p.set.OwnMark)))
+	}
+	return passing
+}
+
+// require adds the chain that has the kernel do what the Set needs.
+func (p *program) require() {
+	chain := kernelChain{name: chainRequires}
+	add := func(what, text string, exprs []expr.Any) {
+		chain.rules = append(chain.rules, kernelRule{what: what, text: text, exprs: exprs, rule: -1})
+	}
+	if what := p.set.tracks(); what != "" {
+		add(what, "ct state established", nftexpr.ConnState.HasAny(native(uint32(Established))))
+	}
+	if p.set.ConnLabels {
+		add("ConnLabels", "ct label set 0", nftexpr.SetLabels(labelBits([]uint8{0})))
+	}
+	if chain.rules != nil {
+		p.chains = append(p.chains, chain)
+	}
+}
+
+// tracks returns the first field that needs connection tracking, "" for none.
+func (s Set) tracks() string {
+	if s.Defrag {
+		return "Defrag"
+	}
+	if s.ConnLabels {
+		return "ConnLabels"
+	}
+	for i, c := range s.Chains {
+		for j, r := range c.Rules {
+			for _, m := range []Match{r.Match, r.Not} {
+				if m.CTState != 0 || m.ConnMark.Mask != 0 || m.ConnLabels != nil || r.SetConnMark.Mask != 0 || r.SetConnLabels != nil {
+					return fmt.Sprintf("Chains[%d].Rules[%d]", i, j)
+				}
+			}
+		}
+	}
+	return ""
+}
+
+// queueChain returns the name of the chain that queues to one queue, and adds it
+// if it is new.
+func (p *program) queueChain(what string, q nftexpr.Queue) string {
+	name := fmt.Sprintf("queue_%d", q.First)
+	if q.Bypass {
+		name += "_bypass"
+	}
+	if !slices.ContainsFunc(p.chains, func(c kernelChain) bool { return c.name == name }) {
+		p.chains = append(p.chains, kernelChain{name: name, rules: []kernelRule{{
+			what: what, text: queueText(q), exprs: []expr.Any{q.Expr(p.have.queue)}, rule: -1,
+		}}})
+	}
+	return name
+}
+
+// addSet returns the name of a set with these elements, and adds it if it is new.
+func (p *program) addSet(what string, typ nftconn.SetType, interval bool, elements []nftconn.Element, text []string) string {
+	sum := sha256.New()
+	fmt.Fprintln(sum, typ.Name, interval, len(elements))
+	for _, t := range text {
+		fmt.Fprintln(sum, t)
+	}
+	name := setPrefix[typ.Name] + "_" + hex.EncodeToString(sum.Sum(nil)[:8])
+	if !slices.ContainsFunc(p.sets, func(s kernelSet) bool { return s.name == name }) {
+		p.sets = append(p.sets, kernelSet{name, what, typ, interval, elements, text})
+	}
+	return name
+}
+
+var setPrefix = map[string]string{
+	nftconn.IPv4.Name: "ipv4", nftconn.IPv6.Name: "ipv6", nftconn.Port.Name: "ports", nftconn.UID.Name: "uids", nftconn.IfName.Name: "links",
+}
+
+// elementsOf returns the elements of a set of single values, or of intervals.
+func elementsOf(list []interval, single bool) (elements []nftconn.Element) {
+	for _, v := range list {
+		elements = append(elements, nftconn.Element{Key: v.first})
+		if end := after(v.last); !single && end != nil {
+			elements = append(elements, nftconn.Element{Key: end, End: true})
+		}
+	}
+	return elements
+}
+
+func verdict(kind expr.VerdictKind) expr.Any { return &expr.Verdict{Kind: kind} }
