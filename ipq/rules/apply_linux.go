@@ -57,8 +57,12 @@ func (r *Ruleset) apply(p *program) (changed bool, err error) {
 		if err != nil || d.batch.Empty() {
 			return err
 		}
-		if size := d.batch.Size(); size > conn.MaxBatch(size) {
-			if err := staged.fill(conn, now, d.sets, conn.MaxBatch(size)); err != nil {
+		if size := d.batch.Size(); len(d.intervals) > 0 || size > conn.MaxBatch(size) {
+			first := d.intervals
+			if first == nil {
+				first = d.sets
+			}
+			if err := staged.fill(conn, now, first, conn.MaxBatch(size)); err != nil {
 				return err
 			}
 			return nftconn.ErrChanged // by us
@@ -135,15 +139,16 @@ func look(conn *nftconn.Conn, p *program) (now present, err error) {
 
 // A difference is what makes a table what a program says.
 type difference struct {
-	batch   *nftconn.Batch
-	sets    []kernelSet   // that it makes
-	bases   []kernelChain // that it makes
-	useless []string      // chains that nothing leads to then
+	batch     *nftconn.Batch
+	sets      []kernelSet   // that it makes
+	intervals []kernelSet   // those of them that need a transaction of their own
+	bases     []kernelChain // that it makes
+	useless   []string      // chains that nothing leads to then
 }
 
 // is reports whether the rule is the one that is there.
 func (r *kernelRule) is(there nftconn.Rule) bool {
-	return bytes.Equal(nftconn.UserValue(there.UserData, identity), r.id())
+	return bytes.Equal(nftconn.UserValue(there.UserData, identity), r.id[:])
 }
 
 func compareWith(conn *nftconn.Conn, p *program, now present) (d difference, err error) {
@@ -207,6 +212,9 @@ func compareWith(conn *nftconn.Conn, p *program, now present) (d difference, err
 		if !inUse[s.name] {
 			b.AddSet(s.what, s.name, s.typ, s.interval, s.elements)
 			d.sets = append(d.sets, s)
+			if s.interval {
+				d.intervals = append(d.intervals, s)
+			}
 		}
 	}
 	for _, c := range p.chains {

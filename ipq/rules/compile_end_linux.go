@@ -58,7 +58,7 @@ func (p *program) ends(what string, r Rule) []end {
 
 // queue adds what queues, and returns the chains that it goes to by flow.
 func (p *program) queue(what string, q Queue, add func(string, ...expr.Any)) (flows []string) {
-	k := nftexpr.Queue{First: q.First, Count: uint16(q.count()), Bypass: q.Bypass, FanoutCPU: q.Spread == ByCPU}
+	k := nftexpr.Queue{First: q.First, Count: uint16(q.count()), Bypass: q.Bypass, FanoutCPU: q.Spread == ByCPU && q.count() > 1}
 	if q.Spread != ByFlow || k.Count == 1 {
 		add(queueText(k), k.Expr(p.have.queue))
 		return nil
@@ -82,7 +82,7 @@ func queueText(q nftexpr.Queue) string {
 	if q.Bypass {
 		flags = append(flags, "bypass")
 	}
-	if q.FanoutCPU && q.Count > 1 {
+	if q.FanoutCPU {
 		flags = append(flags, "fanout")
 	}
 	if flags != nil {

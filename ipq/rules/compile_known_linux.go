@@ -52,11 +52,10 @@ func (p *program) known(what string, m Match) (parts []part) {
 		parts = append(parts, compare("meta skuid", fmt.Sprint(uids[0]), nftexpr.SocketUID.Is(native(uids[0]))))
 	default:
 		var elements []nftconn.Element
-		var text []string
 		for _, uid := range uids {
 			elements = append(elements, nftconn.Element{Key: native(uid)})
-			text = append(text, fmt.Sprint(uid))
 		}
+		text := func() []string { return decimal(uids) }
 		parts = append(parts, lookUp("meta skuid", nftexpr.SocketUID, p.addSet(what+".UIDs", nftconn.UID, false, elements, text)))
 	}
 	return parts
@@ -126,11 +125,7 @@ func (p *program) address(what, left string, f nftexpr.Field, typ nftconn.SetTyp
 			return compare(left, list[0].addrText(), f.Masked(list[0].first, prefixMask(prefix.Bits(), typ.Len)))
 		}
 	}
-	var text []string
-	for _, v := range list {
-		text = append(text, v.addrText())
-	}
-	return lookUp(left, f, p.addSet(what, typ, !single, elementsOf(list, single), text))
+	return lookUp(left, f, p.addSet(what, typ, !single, elementsOf(list, single), texts(list, interval.addrText)))
 }
 
 // labelBits returns labels as the kernel holds them: bits of an array of longs.

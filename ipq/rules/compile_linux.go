@@ -124,7 +124,7 @@ func (p *program) links(what, left string, f nftexpr.Field, names []string) (alt
 			elements = append(elements, nftconn.Element{Key: nftexpr.LinkName(name)})
 			text = append(text, strconv.Quote(name))
 		}
-		set := p.addSet(what, nftconn.IfName, false, elements, text)
+		set := p.addSet(what, nftconn.IfName, false, elements, func() []string { return text })
 		alternatives = append(alternatives, []part{lookUp(left, f, set)})
 	}
 	for _, prefix := range kept {
@@ -150,11 +150,7 @@ func (p *program) transport(what string, m Match, protocol uint8) (parts []part)
 		left := name + " " + direction
 		list, single := portIntervals(ranges)
 		if len(list) > 1 {
-			var text []string
-			for _, v := range list {
-				text = append(text, v.portText())
-			}
-			parts = append(parts, lookUp(left, f, p.addSet(what+"."+field, nftconn.Port, !single, elementsOf(list, single), text)))
+			parts = append(parts, lookUp(left, f, p.addSet(what+"."+field, nftconn.Port, !single, elementsOf(list, single), texts(list, interval.portText))))
 			return
 		}
 		condition := f.Between(list[0].first, list[0].last)

@@ -34,9 +34,9 @@
 // When a chain is added before another one at its hook, that is with a lower or
 // the same priority, packets that wait in queues of the later one are queued there
 // a second time. They are not lost, but their handler sees them twice. Install and
-// Update log the later chains of nftables that they know of; so start products
-// that come earlier first, or give them lower numbers. The same happens at
-// Prerouting and Output when connection tracking is switched on.
+// Update log the later chains of nftables that they know of; so start products with
+// lower priorities first. The same happens at Prerouting and Output when connection
+// tracking is switched on.
 //
 // # Tables and their owners
 //

@@ -233,6 +233,29 @@ func TestByFlow(t *testing.T) {
 	}
 }
 
+// What is in a tunnel goes by what is inside: here 100 flows between two ends.
+func TestByFlowInTunnel(t *testing.T) {
+	t.Parallel()
+	s := one(ipq.Output, Rule{Match: Match{Protocol: unix.IPPROTO_IPIP}, Queue: &Queue{First: queueNumber, Count: flowQueues, Spread: ByFlow}})
+	o := newSorter(t, s)
+	tunnel := randomFlows(1, unix.IPPROTO_IPIP, false)[0]
+	shares := map[uint16]int{}
+	for _, f := range randomFlows(100, protocolUDP, false) {
+		there := tunnel.ip(unix.IPPROTO_IPIP, f.packet([]byte("x")))
+		back := tunnel.reverse().ip(unix.IPPROTO_IPIP, f.reverse().packet([]byte("x")))
+		o.send(there)
+		o.send(back)
+		queue := o.queueOf(there)
+		if other := o.queueOf(back); other != queue {
+			t.Fatalf("%+v: queues %d and %d", f, queue, other)
+		}
+		shares[queue]++
+	}
+	if len(shares) != flowQueues {
+		t.Errorf("shares %v", shares)
+	}
+}
+
 // All fragments of a datagram come to one queue, the first, which has ports, too.
 func TestByFlowFragments(t *testing.T) {
 	t.Parallel()

@@ -42,9 +42,11 @@ func Install(s Set) (*Ruleset, error) { return Config{}.Install(s) }
 //
 // The error is a [FieldError], an [ipq.CapabilityError], or matches fs.ErrExist if
 // there is a table of that name which is not of this package. Nothing was changed
-// then. As long as a set of thousands does not fit into one message to the kernel,
-// which net.core.wmem_max bounds for root of a user namespace, it is filled before,
-// in several, and used by the one transaction.
+// then. Sets of intervals (of networks, or ranges of ports) are filled in a transaction
+// before, since the kernel finds what is in one only a moment after the transaction
+// that made it; so are sets that do not fit into one message to the kernel, which
+// net.core.wmem_max bounds for root of a user namespace. Nothing looks into them until
+// the one transaction that has rules for them.
 func (c Config) Install(s Set) (*Ruleset, error) {
 	if err := s.Check(); err != nil {
 		return nil, err
@@ -62,15 +64,24 @@ func (c Config) Install(s Set) (*Ruleset, error) {
 	if err != nil {
 		return nil, fmt.Errorf("rules: install: network namespace: %w", err)
 	}
-	if r.have, err = r.probe(s); err != nil {
+	if r.have, err = r.probe(s); err == nil {
+		err = r.change(s)
+	}
+	if err != nil {
+		r.netns.Close()
 		return nil, err
 	}
+	return r, nil
+}
+
+// change makes the table what the Set says.
+func (r *Ruleset) change(s Set) error {
 	p := compile(s, r.have)
 	if _, err := r.apply(p); err != nil {
-		return nil, err
+		return err
 	}
 	r.program = p
-	return r, nil
+	return nil
 }
 
 // probe finds out what the kernel has of what the Set takes.
@@ -130,17 +141,13 @@ func (r *Ruleset) Update(s Set) error {
 		return bad("Family", "%v: the Ruleset's is %v", s.Family, now.Family)
 	}
 	if s.OwnMark != 0 && r.program.set.OwnMark == 0 || s.queues() != "" && r.program.set.queues() == "" {
-		var err error
-		if r.have, err = r.probe(s); err != nil {
+		have, err := r.probe(s)
+		if err != nil {
 			return err
 		}
+		r.have = have
 	}
-	p := compile(s, r.have)
-	if _, err := r.apply(p); err != nil {
-		return err
-	}
-	r.program = p
-	return nil
+	return r.change(s)
 }
 
 // Remove deletes the table. The kernel then drops every packet that waits in any
@@ -176,7 +183,7 @@ func (r *Ruleset) Remove() error {
 func (r *Ruleset) gone() error { return fmt.Errorf("rules: the table was removed: %w", fs.ErrNotExist) }
 
 // A Counter is how many packets a rule has matched, and their bytes from the IP
-// header on, or from the Ethernet header on in family Bridge.
+// header on.
 type Counter struct{ Packets, Bytes uint64 }
 
 // Counters returns what each rule has matched, in the shape of the Set: [2][0] is

@@ -27,7 +27,7 @@ func (p *program) text() string {
 			flags += ",interval"
 		}
 		var lines []string
-		for some := range slices.Chunk(s.text, 4) {
+		for some := range slices.Chunk(s.text(), 4) {
 			lines = append(lines, strings.Join(some, ", "))
 		}
 		blocks = append(blocks, fmt.Sprintf("\tset %s {\n\t\ttype %s\n\t\tflags %s\n\t\telements = { %s }\n\t}\n",

@@ -158,6 +158,21 @@ func randomSet(rng *rand.Rand) Set {
 		}
 		s.Chains = append(s.Chains, c)
 	}
+	if rng.IntN(4) == 0 { // without connection tracking, which some kernels do not have there
+		s.Family, s.Defrag, s.ConnLabels = Bridge, false, false
+		for _, c := range s.Chains {
+			for i := range c.Rules {
+				r := &c.Rules[i]
+				r.SetConnMark, r.SetConnLabels = Mark{}, nil
+				for _, m := range []*Match{&r.Match, &r.Not} {
+					m.CTState, m.ConnMark, m.ConnLabels, m.UIDs = 0, Mark{}, nil, nil
+				}
+				if r.Action == Reject {
+					r.Action = Drop
+				}
+			}
+		}
+	}
 	return s
 }
 

@@ -35,7 +35,7 @@ type kernelSet struct {
 	typ      nftconn.SetType
 	interval bool
 	elements []nftconn.Element
-	text     []string // the elements
+	text     func() []string // the elements
 }
 
 type kernelChain struct {
@@ -56,6 +56,7 @@ type kernelRule struct {
 	flows   []string // the chains that it goes to by the hash of the flow
 	chain   int      // which of the Set's rules it is a part of
 	rule    int      // -1: of none
+	id      [16]byte // tells it from all that do something else
 }
 
 // chainRequires holds rules that are never run: the kernel has what they need
@@ -65,10 +66,10 @@ const chainRequires = "requires"
 // identity is the type of the user data by which a rule is known again.
 const identity = 0x67
 
-// id tells a rule from all that do something else.
-func (r *kernelRule) id() []byte {
+// seal gives a rule its id.
+func (r *kernelRule) seal() {
 	sum := sha256.Sum256([]byte("1 " + r.text + "\x00" + r.comment))
-	return sum[:16]
+	copy(r.id[:], sum[:])
 }
 
 // userData returns what a rule carries: its comment, for nft to show, and its id.
@@ -76,7 +77,7 @@ func (r *kernelRule) userData() (data []byte) {
 	if r.comment != "" {
 		data = nftconn.UserData(data, 0, append([]byte(r.comment), 0))
 	}
-	return nftconn.UserData(data, identity, r.id())
+	return nftconn.UserData(data, identity, r.id[:])
 }
 
 // compile returns the program of a Set that has been checked.
@@ -100,6 +101,11 @@ func compile(s Set, have features) *program {
 	}
 	p.require()
 	p.chains = append(p.chains, base...)
+	for _, c := range p.chains {
+		for i := range c.rules {
+			c.rules[i].seal()
+		}
+	}
 	return p
 }
 
@@ -175,11 +181,12 @@ func (p *program) queueChain(what string, q nftexpr.Queue) string {
 }
 
 // addSet returns the name of a set with these elements, and adds it if it is new.
-func (p *program) addSet(what string, typ nftconn.SetType, interval bool, elements []nftconn.Element, text []string) string {
+func (p *program) addSet(what string, typ nftconn.SetType, interval bool, elements []nftconn.Element, text func() []string) string {
 	sum := sha256.New()
-	fmt.Fprintln(sum, typ.Name, interval, len(elements))
-	for _, t := range text {
-		fmt.Fprintln(sum, t)
+	fmt.Fprintln(sum, typ.Name, interval)
+	for _, e := range elements {
+		sum.Write(e.Key)
+		sum.Write([]byte{map[bool]byte{true: 1}[e.End]})
 	}
 	name := setPrefix[typ.Name] + "_" + hex.EncodeToString(sum.Sum(nil)[:8])
 	if !slices.ContainsFunc(p.sets, func(s kernelSet) bool { return s.name == name }) {
@@ -190,6 +197,16 @@ func (p *program) addSet(what string, typ nftconn.SetType, interval bool, elemen
 
 var setPrefix = map[string]string{
 	nftconn.IPv4.Name: "ipv4", nftconn.IPv6.Name: "ipv6", nftconn.Port.Name: "ports", nftconn.UID.Name: "uids", nftconn.IfName.Name: "links",
+}
+
+// texts returns what texts the intervals have.
+func texts(list []interval, text func(interval) string) func() []string {
+	return func() (all []string) {
+		for _, v := range list {
+			all = append(all, text(v))
+		}
+		return all
+	}
 }
 
 // elementsOf returns the elements of a set of single values, or of intervals.

@@ -6,8 +6,10 @@ import (
 	"github.com/goipq/goipq/internal/nftconn"
 )
 
-// A stage is sets that were filled before the transaction that uses them, because
-// it would be too large with them. Nothing looks into them until then.
+// A stage is sets that are filled before the transaction that uses them. Nothing
+// looks into them until then. That is so for sets that would make it too large, and
+// for all sets of intervals: at the end of the transaction that makes one, rules see
+// it for a moment before its elements can be found (seen on Linux 6.18).
 type stage struct {
 	program *program
 	table   bool // was made for them
@@ -15,36 +17,42 @@ type stage struct {
 	used    bool
 }
 
-// fill makes the sets in transactions of no more than limit bytes.
+// fill makes the sets, in transactions of no more than limit bytes.
 func (s *stage) fill(conn *nftconn.Conn, now present, sets []kernelSet, limit int) error {
-	commit := func(add func(*nftconn.Batch)) error {
-		b := nftconn.NewBatch(s.program.family, s.program.set.Table)
-		add(b)
-		return conn.Commit(b, 0) // what others change does not matter yet
-	}
+	b := nftconn.NewBatch(s.program.family, s.program.set.Table)
 	if !now.table {
-		if err := commit(func(b *nftconn.Batch) { b.AddTable(comment) }); err != nil {
-			return err
-		}
-		s.table = true
+		b.AddTable(comment)
+	}
+	size := b.Size()
+	for _, set := range sets {
+		size += 1024 + len(set.elements)*elementSize
 	}
 	for _, set := range sets {
-		err := commit(func(b *nftconn.Batch) {
-			if slices.Contains(now.sets, set.name) {
-				b.DeleteSet(set.name)
-			}
-			b.AddSet(set.what, set.name, set.typ, set.interval, nil)
-		})
-		if err != nil {
-			return err
+		if slices.Contains(now.sets, set.name) { // and not whole
+			b.DeleteSet(set.name)
 		}
+		elements := set.elements
+		if size > limit {
+			elements = nil
+		}
+		b.AddSet(set.what, set.name, set.typ, set.interval, elements)
+	}
+	if err := conn.Commit(b, 0); err != nil { // what others change does not matter yet
+		return err
+	}
+	s.table = s.table || !now.table
+	for _, set := range sets {
 		if !slices.Contains(s.sets, set.name) {
 			s.sets = append(s.sets, set.name)
 		}
-		for some := range slices.Chunk(set.elements, max(limit/2/elementSize, 1)) {
-			if err := commit(func(b *nftconn.Batch) { b.AddElements(set.what, set.name, some) }); err != nil {
+		for len(set.elements) > 0 && size > limit {
+			n := min(len(set.elements), max(limit/2/elementSize, 1))
+			b := nftconn.NewBatch(s.program.family, s.program.set.Table)
+			b.AddElements(set.what, set.name, set.elements[:n])
+			if err := conn.Commit(b, 0); err != nil {
 				return err
 			}
+			set.elements = set.elements[n:]
 		}
 	}
 	return nil

@@ -245,3 +245,60 @@ func TestRemoveDropsWhatWaits(t *testing.T) {
 		t.Errorf("%q arrived", got)
 	}
 }
+
+// A packet meets the former rules or the new ones: while Sets take turns that all
+// drop it, by other rules and sets, not one of a flood gets through.
+func TestUpdateIsAtomic(t *testing.T) {
+	t.Parallel()
+	ns := labtest.New(t)
+	p := newPath(t, ns)
+	var turns []Set
+	for i := range 4 {
+		drop := Rule{Match: Match{DstAddrs: addrs(t, "127.0.0.0/30", fmt.Sprintf("10.0.%d.0/24", i))}, Action: Drop}
+		s := one(ipq.Output, slices.Repeat([]Rule{{Comment: "before"}}, i)...)
+		s.Chains[0].Rules = append(s.Chains[0].Rules, drop)
+		turns = append(turns, s)
+	}
+	r := install(t, ns, turns[0])
+	stop, sent := make(chan struct{}), make(chan int)
+	go func() {
+		for n := 0; ; n++ {
+			select {
+			case <-stop:
+				sent <- n
+				return
+			default:
+				p.from.Write([]byte("dropped")) // EPERM says so
+			}
+		}
+	}()
+	updates := 300
+	if testing.Short() {
+		updates = 50
+	}
+	for i := range updates {
+		update(t, r, turns[i%len(turns)])
+	}
+	close(stop)
+	t.Logf("%d packets during %d updates", <-sent, updates)
+	update(t, r, one(ipq.Output))
+	p.send("last")
+	if got := p.receive(); got != "last" {
+		t.Errorf("%q arrived", got)
+	}
+}
+
+// BenchmarkUpdate is an update by one address of a list of n.
+func BenchmarkUpdate(b *testing.B) {
+	for _, n := range []int{10, 1000, 20000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			ns := labtest.New(b)
+			list := manyAddrs(n)
+			r := install(b, ns, one(ipq.Output))
+			for i := range b.N {
+				now := append(list, addrs(b, fmt.Sprintf("127.%d.%d.%d", i>>16&255, i>>8&255, i&255))...)
+				update(b, r, one(ipq.Output, Rule{Match: Match{DstAddrs: now}, Action: Drop}))
+			}
+		})
+	}
+}

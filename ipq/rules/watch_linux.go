@@ -28,7 +28,7 @@ const (
 // in queues when a chain is taken away are lost by that, not by putting it back.
 //
 // It does not fight: when its repairs are undone again and again, it says so and
-// waits before the next one, a second at first and at last a minute, so that an
+// waits before the next one, a second at first and at last a minute, so that the
 // other writer has the last word most of the time. A process that hands its table
 // to a successor ends its Watch first, or it would put its own rules back.
 //
