@@ -12,7 +12,6 @@ import (
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/goipq/goipq/internal/netlab"
@@ -27,22 +26,7 @@ func newBridge(t *testing.T) (left, at, right *netlab.NS) {
 	if err := errors.Join(netlab.Veth(left, "eth0", at, "left"), netlab.Veth(right, "eth0", at, "right")); err != nil {
 		t.Fatal(err)
 	}
-	err := at.Do(func() error {
-		br := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "br0"}}
-		if err := netlink.LinkAdd(br); err != nil {
-			return err
-		}
-		for _, name := range []string{"left", "right"} {
-			l, err := netlink.LinkByName(name)
-			if err == nil {
-				err = netlink.LinkSetMaster(l, br)
-			}
-			if err != nil {
-				return err
-			}
-		}
-		return netlink.LinkSetUp(br)
-	})
+	err := at.Bridge("br0", "left", "right")
 	if errors.Is(err, unix.EOPNOTSUPP) {
 		t.Skip("this kernel has no bridges")
 	} else if err != nil {

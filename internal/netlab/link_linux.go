@@ -43,6 +43,31 @@ func Veth(a *NS, nameA string, b *NS, nameB string) error {
 	return nil
 }
 
+// Bridge joins links of the namespace by a bridge, which is up. A kernel without
+// bridges returns unix.EOPNOTSUPP.
+func (n *NS) Bridge(name string, ports ...string) error {
+	err := n.Do(func() error {
+		bridge := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: name}}
+		if err := netlink.LinkAdd(bridge); err != nil {
+			return fmt.Errorf("netlab: add bridge %s: %w", name, err)
+		}
+		for _, port := range ports {
+			l, err := netlink.LinkByName(port)
+			if err == nil {
+				err = netlink.LinkSetMaster(l, bridge)
+			}
+			if err != nil {
+				return fmt.Errorf("netlab: add link %s to bridge %s: %w", port, name, err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return n.SetUp(name)
+}
+
 // Addr gives the link an address with a prefix length, such as "10.0.0.1/24" or
 // "fd00::1/64". It is usable on return.
 func (n *NS) Addr(link, cidr string) error {

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/goipq/goipq/internal/netlab"
@@ -21,22 +20,7 @@ func newBridge(t *testing.T) (left, at, right *netlab.NS) {
 	left, at, right = labtest.New(t), labtest.New(t), labtest.New(t)
 	err := errors.Join(
 		netlab.Veth(left, "eth0", at, "left"), netlab.Veth(right, "eth0", at, "right"),
-		at.Do(func() error {
-			br := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "br0"}}
-			if err := netlink.LinkAdd(br); err != nil {
-				return err
-			}
-			for _, name := range []string{"left", "right"} {
-				l, err := netlink.LinkByName(name)
-				if err == nil {
-					err = netlink.LinkSetMaster(l, br)
-				}
-				if err != nil {
-					return err
-				}
-			}
-			return netlink.LinkSetUp(br)
-		}))
+		at.Bridge("br0", "left", "right"))
 	if errors.Is(err, unix.EOPNOTSUPP) {
 		t.Skip("this kernel has no bridges")
 	}

@@ -2,6 +2,7 @@ package rules
 
 import (
 	"encoding/binary"
+	"errors"
 	"math"
 	"math/rand/v2"
 	"net/netip"
@@ -11,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/goipq/goipq/internal/netlab"
 	"github.com/goipq/goipq/internal/netlab/labtest"
 	"github.com/goipq/goipq/ipq"
 )
@@ -87,11 +89,11 @@ func (f flow) pieces(packet []byte, size int, id uint16) (pieces [][]byte) {
 	return pieces
 }
 
-// randomFlows returns flows between addresses of 127.0.0.0/8 and fd01::/16.
+// randomFlows returns flows between addresses of 10.0.0.0/8 or fd01::/16.
 func randomFlows(n int, protocol uint8, v6 bool) (flows []flow) {
 	rng := rand.New(rand.NewPCG(9, uint64(protocol)))
 	addr := func() netip.AddrPort {
-		b := []byte{127, byte(rng.IntN(256)), byte(rng.IntN(256)), byte(1 + rng.IntN(254))}
+		b := []byte{10, byte(rng.IntN(256)), byte(rng.IntN(256)), byte(1 + rng.IntN(254))}
 		if v6 {
 			b = append([]byte{0xfd, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, b...)
 		}
@@ -109,7 +111,7 @@ func randomFlows(n int, protocol uint8, v6 bool) (flows []flow) {
 	return flows
 }
 
-// A sorter sends packets out by a namespace and notes which queue each came to.
+// A sorter sends packets to a namespace and notes which queue each came to.
 type sorter struct {
 	t        *testing.T
 	fd4, fd6 int
@@ -123,11 +125,15 @@ const flowQueues = 4
 
 func newSorter(t *testing.T, s Set) *sorter {
 	t.Helper()
-	ns := labtest.New(t)
-	if err := ns.Local("fd01::/16"); err != nil {
+	from, ns := labtest.New(t), labtest.New(t)
+	if err := errors.Join(
+		netlab.Veth(from, "eth0", ns, "eth0"),
+		from.Addr("eth0", "192.0.2.1/24"), ns.Addr("eth0", "192.0.2.2/24"), from.Route("0.0.0.0/0", "192.0.2.2"),
+		from.Addr("eth0", "fd00::1/64"), ns.Addr("eth0", "fd00::2/64"), from.Route("::/0", "fd00::2"),
+	); err != nil {
 		t.Fatal(err)
 	}
-	o := &sorter{t: t, fd4: rawSocket(t, ns, unix.AF_INET), fd6: rawSocket(t, ns, unix.AF_INET6), seen: map[string]uint16{}}
+	o := &sorter{t: t, fd4: rawSocket(t, from, unix.AF_INET), fd6: rawSocket(t, from, unix.AF_INET6), seen: map[string]uint16{}}
 	install(t, ns, s)
 	serve(t, ns, queueNumber, flowQueues, func(p *ipq.Packet) ipq.Verdict {
 		o.mu.Lock()
@@ -178,7 +184,7 @@ func (o *sorter) queueOf(packet []byte) uint16 {
 
 // byFlow is the Set of a sorter.
 func byFlow() Set {
-	return one(ipq.Output, Rule{Match: Match{Protocol: protocolUDP}, Queue: &Queue{First: queueNumber, Count: flowQueues, Spread: ByFlow}},
+	return one(ipq.Prerouting, Rule{Match: Match{Protocol: protocolUDP}, Queue: &Queue{First: queueNumber, Count: flowQueues, Spread: ByFlow}},
 		Rule{Match: Match{Protocol: 6}, Queue: &Queue{First: queueNumber, Count: flowQueues, Spread: ByFlow}})
 }
 
@@ -236,7 +242,7 @@ func TestByFlow(t *testing.T) {
 // What is in a tunnel goes by what is inside: here 100 flows between two ends.
 func TestByFlowInTunnel(t *testing.T) {
 	t.Parallel()
-	s := one(ipq.Output, Rule{Match: Match{Protocol: unix.IPPROTO_IPIP}, Queue: &Queue{First: queueNumber, Count: flowQueues, Spread: ByFlow}})
+	s := one(ipq.Prerouting, Rule{Match: Match{Protocol: unix.IPPROTO_IPIP}, Queue: &Queue{First: queueNumber, Count: flowQueues, Spread: ByFlow}})
 	o := newSorter(t, s)
 	tunnel := randomFlows(1, unix.IPPROTO_IPIP, false)[0]
 	shares := map[uint16]int{}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"sync/atomic"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -285,6 +286,67 @@ func TestOwnMark(t *testing.T) {
 	})
 	if err != nil {
 		t.Error(err)
+	}
+}
+
+// A verdict's mark comes to be the connection's by a later chain, and the rest of the
+// connection passes or is dropped by it, without being queued. Its bits have the number
+// of the policy, so that another number takes all decisions back.
+func TestConnectionVerdicts(t *testing.T) {
+	t.Parallel()
+	ns := labtest.New(t)
+	const pass, drop, mask = 0x10000, 0x20000, 0xff0000
+	policy := func(generation uint32) Set {
+		p := Mark{pass | generation<<18, mask}
+		d := Mark{drop | generation<<18, mask}
+		return Set{Table: "product", Chains: []Chain{
+			{Hook: ipq.Output, Rules: []Rule{
+				{Match: Match{ConnMark: p}, Action: Accept},
+				{Match: Match{ConnMark: d}, Action: Drop},
+				udpToQueue(Queue{First: queueNumber}),
+			}},
+			{Hook: ipq.Output, Priority: 1, Rules: []Rule{ // where an accepted packet goes on
+				{Match: Match{Mark: p}, SetConnMark: p},
+				{Match: Match{Mark: d}, SetConnMark: d, Action: Drop},
+			}},
+		}}
+	}
+	var verdict atomic.Uint64
+	queued := make(chan bool, 10)
+	r := install(t, ns, policy(1))
+	serve(t, ns, queueNumber, 1, func(*ipq.Packet) ipq.Verdict {
+		queued <- true
+		return ipq.Verdict(verdict.Load())
+	})
+	p := newPath(t, ns)
+	for generation := range uint32(3) {
+		update(t, r, policy(generation))
+		verdict.Store(uint64(ipq.Accept.WithMark(pass | generation<<18)))
+		for range 3 {
+			p.send("x")
+			p.receive()
+		}
+		<-queued
+		if n := len(queued); n != 0 {
+			t.Errorf("generation %d: %d packets more were queued", generation, n)
+		}
+		if got := packets(t, r); got[0] < 2 {
+			t.Errorf("generation %d: counted %d", generation, got)
+		}
+	}
+	update(t, r, policy(5))
+	verdict.Store(uint64(ipq.Accept.WithMark(drop | 5<<18)))
+	p.send("dropped")
+	<-queued
+	await(t, "the mark", func() bool {
+		all, err := r.Counters()
+		return err == nil && all[1][1].Packets == 1
+	})
+	if _, err := p.from.Write([]byte("dropped")); !errors.Is(err, unix.EPERM) {
+		t.Errorf("of a connection that is dropped: %v", err)
+	}
+	if n := len(queued); n != 0 {
+		t.Errorf("%d packets more were queued", n)
 	}
 }
 

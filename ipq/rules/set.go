@@ -227,7 +227,8 @@ const (
 	// datagram, the first one too, go by addresses and protocol alone, and so
 	// perhaps to another queue than the rest of their flow; with Set.Defrag there
 	// are none. What is in a tunnel that is not encrypted (IP in IP, GRE) goes by
-	// what is inside. At most 1024 queues.
+	// what is inside. At Output, old kernels (5.10) put all packets of IPv4 whose
+	// headers raw sockets have written into one queue. At most 1024 queues.
 	ByFlow
 )
 
