@@ -62,6 +62,10 @@ func (r *Ruleset) apply(p *program) (changed bool, err error) {
 			if first == nil {
 				first = d.sets
 			}
+			if first == nil {
+				return fmt.Errorf("the rules take %d bytes, and the kernel takes messages of %d from this user: make them fewer, "+
+					"by lists of addresses, ports or links, or raise net.core.wmem_max: %w", size, conn.MaxBatch(size), unix.EMSGSIZE)
+			}
 			if err := staged.fill(conn, now, first, conn.MaxBatch(size)); err != nil {
 				return err
 			}

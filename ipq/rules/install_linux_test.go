@@ -253,6 +253,31 @@ func TestLargeSets(t *testing.T) {
 	}
 }
 
+// Thousands of rules are installed, or it is said why not: they are one message to
+// the kernel, which is bounded for an ordinary user.
+func TestManyRules(t *testing.T) {
+	t.Parallel()
+	ns := labtest.New(t)
+	rules := make([]Rule, 3000)
+	for i := range rules {
+		rules[i] = Rule{Match: Match{Mark: Mark{uint32(i), 1<<32 - 1}}, Action: Accept}
+	}
+	r, err := Config{NetNS: ns.FD()}.Install(one(ipq.Output, rules...))
+	if errors.Is(err, unix.EMSGSIZE) && strings.Contains(err.Error(), "net.core.wmem_max") && !netlab.Privileged() {
+		if names := tableNames(t, ns); names != nil {
+			t.Errorf("tables %q", names)
+		}
+		return
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	p := newPath(t, ns)
+	p.send("x")
+	if got := packets(t, r); len(got) != len(rules) || got[0] != 1 || got[1] != 0 {
+		t.Errorf("%d counters, of the first %d", len(got), got[0])
+	}
+}
+
 // manyAddrs returns networks and addresses of both families.
 func manyAddrs(n int) (list []netip.Prefix) {
 	rng := rand.New(rand.NewPCG(7, 8))

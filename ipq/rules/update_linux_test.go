@@ -252,12 +252,24 @@ func TestUpdateIsAtomic(t *testing.T) {
 	t.Parallel()
 	ns := labtest.New(t)
 	p := newPath(t, ns)
+	dropping := func(m Match, i int) Rule {
+		m.Protocol = protocolUDP
+		return Rule{Match: m, Action: Drop, Comment: fmt.Sprint(i)}
+	}
 	var turns []Set
 	for i := range 4 {
-		drop := Rule{Match: Match{DstAddrs: addrs(t, "127.0.0.0/30", fmt.Sprintf("10.0.%d.0/24", i))}, Action: Drop}
-		s := one(ipq.Output, slices.Repeat([]Rule{{Comment: "before"}}, i)...)
-		s.Chains[0].Rules = append(s.Chains[0].Rules, drop)
-		turns = append(turns, s)
+		port := uint16(i)
+		for _, drop := range []Rule{
+			dropping(Match{DstAddrs: addrs(t, "127.0.0.0/30", fmt.Sprintf("10.0.%d.0/24", i))}, i), // intervals
+			dropping(Match{DstAddrs: addrs(t, "127.0.0.1", fmt.Sprintf("10.0.%d.1", i))}, i),       // a hash
+			dropping(Match{DstPorts: []PortRange{{udpPort, udpPort}, {port, port}}}, i),
+			dropping(Match{OutDevs: []string{"lo", fmt.Sprintf("eth%d", i)}}, i),
+			udpToQueue(Queue{First: 50 + port, Count: 3, Spread: ByFlow}), // where nobody listens
+		} {
+			s := one(ipq.Output, slices.Repeat([]Rule{{Comment: "before"}}, i)...)
+			s.Chains[0].Rules = append(s.Chains[0].Rules, drop)
+			turns = append(turns, s)
+		}
 	}
 	r := install(t, ns, turns[0])
 	stop, sent := make(chan struct{}), make(chan int)
@@ -272,7 +284,7 @@ func TestUpdateIsAtomic(t *testing.T) {
 			}
 		}
 	}()
-	updates := 300
+	updates := 160
 	if testing.Short() {
 		updates = 50
 	}

@@ -24,8 +24,8 @@ const (
 // Watch puts back what others take away from the table or change in it, as soon
 // as the kernel tells of it, until ctx ends; then it returns nil. What it has done
 // goes to [Config.Logger], with the name of who was there before it, and is counted
-// by [Ruleset.Repairs]. Rules and sets go back in one transaction. Packets that wait
-// in queues when a chain is taken away are lost by that, not by putting it back.
+// by [Ruleset.Repairs]. Packets that wait in queues when a chain is taken away are
+// lost by that, not by putting it back.
 //
 // It does not fight: when its repairs are undone again and again, it says so and
 // waits before the next one, a second at first and at last a minute, so that the
