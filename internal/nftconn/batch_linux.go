@@ -157,13 +157,9 @@ func (b *Batch) AddSet(what, name string, typ SetType, interval bool, elements [
 	if interval {
 		flags |= unix.NFT_SET_INTERVAL
 	}
-	order := uint32(2)
-	if typ.Host {
-		order = 1
-	}
 	b.add(what, unix.NFT_MSG_NEWSET, unix.NLM_F_CREATE|unix.NLM_F_EXCL, b.set(name, typ, flags).
 		uint32(unix.NFTA_SET_ID, b.id()).
-		bytes(unix.NFTA_SET_USERDATA, append([]byte{nftKeyByteOrder, 4}, binary.LittleEndian.AppendUint32(nil, order)...)))
+		bytes(unix.NFTA_SET_USERDATA, byteOrder(typ)))
 	b.AddElements(what, name, elements)
 }
 
@@ -190,10 +186,7 @@ func (b *Batch) AddElements(what, name string, elements []Element) {
 			n++
 		}
 		elements = elements[n:]
-		b.add(what, unix.NFT_MSG_NEWSETELEM, unix.NLM_F_CREATE, attrs(nil).
-			text(unix.NFTA_SET_ELEM_LIST_TABLE, b.table).
-			text(unix.NFTA_SET_ELEM_LIST_SET, name).
-			nested(unix.NFTA_SET_ELEM_LIST_ELEMENTS, list))
+		b.elements(what, name, list)
 	}
 }
 
@@ -205,27 +198,18 @@ func (e Element) encode() attrs {
 	return a
 }
 
-// DeleteSet removes a set that no rule uses.
+// DeleteSet removes a set or a map that no rule uses.
 func (b *Batch) DeleteSet(name string) {
 	b.add("", unix.NFT_MSG_DELSET, 0, attrs(nil).text(unix.NFTA_SET_TABLE, b.table).text(unix.NFTA_SET_NAME, name))
 }
 
-// AnonymousMap is the name of every map of [Batch.AddMap], until the kernel
-// numbers them.
-const AnonymousMap = "__map%d"
-
-// AddMap makes an anonymous map from 0, 1, 2 and so on to a jump to each of the
-// chains. The next rule must use it, by [AnonymousMap] and the number returned,
-// and takes it along when it goes.
-func (b *Batch) AddMap(what string, chains []string) (id uint32) {
-	id = b.id()
-	b.add(what, unix.NFT_MSG_NEWSET, unix.NLM_F_CREATE,
-		b.set(AnonymousMap, integer, unix.NFT_SET_ANONYMOUS|unix.NFT_SET_CONSTANT|unix.NFT_SET_MAP).
-			uint32(unix.NFTA_SET_DATA_TYPE, unix.NFT_DATA_VERDICT).
-			uint32(unix.NFTA_SET_DATA_LEN, 0).
-			nested(unix.NFTA_SET_DESC, attrs(nil).uint32(unix.NFTA_SET_DESC_SIZE, uint32(len(chains)))).
-			uint32(unix.NFTA_SET_ID, id).
-			bytes(unix.NFTA_SET_USERDATA, append([]byte{nftKeyByteOrder, 4}, binary.LittleEndian.AppendUint32(nil, 1)...)))
+// AddMap makes a constant map from 0, 1, 2 and so on to a jump to each of the chains.
+func (b *Batch) AddMap(what, name string, chains []string) {
+	b.add(what, unix.NFT_MSG_NEWSET, unix.NLM_F_CREATE|unix.NLM_F_EXCL, b.set(name, integer, unix.NFT_SET_CONSTANT|unix.NFT_SET_MAP).
+		uint32(unix.NFTA_SET_DATA_TYPE, unix.NFT_DATA_VERDICT).
+		uint32(unix.NFTA_SET_DATA_LEN, 0).
+		uint32(unix.NFTA_SET_ID, b.id()).
+		bytes(unix.NFTA_SET_USERDATA, byteOrder(integer)))
 	var list attrs
 	for i, chain := range chains {
 		verdict := attrs(nil).uint32(unix.NFTA_VERDICT_CODE, uint32(0x100000000+int64(expr.VerdictGoto))).
@@ -234,12 +218,23 @@ func (b *Batch) AddMap(what string, chains []string) (id uint32) {
 			nested(unix.NFTA_SET_ELEM_KEY, attrs(nil).bytes(unix.NFTA_DATA_VALUE, binary.NativeEndian.AppendUint32(nil, uint32(i)))).
 			nested(unix.NFTA_SET_ELEM_DATA, attrs(nil).nested(unix.NFTA_DATA_VERDICT, verdict)))
 	}
+	b.elements(what, name, list)
+}
+
+func (b *Batch) elements(what, set string, list attrs) {
 	b.add(what, unix.NFT_MSG_NEWSETELEM, unix.NLM_F_CREATE, attrs(nil).
 		text(unix.NFTA_SET_ELEM_LIST_TABLE, b.table).
-		text(unix.NFTA_SET_ELEM_LIST_SET, AnonymousMap).
-		uint32(unix.NFTA_SET_ELEM_LIST_SET_ID, id).
+		text(unix.NFTA_SET_ELEM_LIST_SET, set).
 		nested(unix.NFTA_SET_ELEM_LIST_ELEMENTS, list))
-	return id
+}
+
+// byteOrder returns the user data by which nft knows how to read elements.
+func byteOrder(typ SetType) []byte {
+	order := uint32(2)
+	if typ.Host {
+		order = 1
+	}
+	return UserData(nil, nftKeyByteOrder, binary.LittleEndian.AppendUint32(nil, order))
 }
 
 // userComment is user data that nft shows as a comment.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -108,6 +109,11 @@ func (c *Conn) MaxBatch(want int) int {
 // says: [ErrChanged] if the namespace's rules are not of that generation any more,
 // but with 0 that does not matter; or a [Refused]. The batch must fit, see
 // [Conn.MaxBatch].
+//
+// When it returns, no packet is on its way through former rules any more. So what
+// Commit does next meets no packet that is two generations behind: the kernel has
+// two sets of rules, and a packet that started with one of them jumps to what stands
+// in its place by then.
 func (c *Conn) Commit(b *Batch, generation uint32) error {
 	if b.err != nil || b.Empty() {
 		return b.err
@@ -151,7 +157,23 @@ func (c *Conn) Commit(b *Batch, generation uint32) error {
 	case !acknowledged:
 		return errors.New("the kernel has not answered to a transaction")
 	}
+	settle()
 	return nil
+}
+
+const (
+	membarrierGlobal = 1 // MEMBARRIER_CMD_GLOBAL: synchronize_rcu, Linux 4.3
+	// longTraversal is for kernels that do not offer it, as those with nohz_full
+	// CPUs: no packet takes so long through its rules.
+	longTraversal = 50 * time.Millisecond
+)
+
+// settle waits until every packet that was on its way through the rules has left
+// them: rules run inside of RCU's read sides.
+func settle() {
+	if _, _, errno := unix.Syscall(unix.SYS_MEMBARRIER, membarrierGlobal, 0, 0); errno != 0 {
+		time.Sleep(longTraversal)
+	}
 }
 
 func (c *Conn) receive(flags int) (int, error) {

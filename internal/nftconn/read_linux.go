@@ -137,7 +137,7 @@ func (r *Rule) count(expressions []byte) {
 	}
 }
 
-// Sets returns the names of a table's sets, but those of rules' own.
+// Sets returns the names of a table's sets and maps, but those of rules' own.
 func (c *Conn) Sets(family uint8, table string) (names []string, err error) {
 	err = c.ask(unix.NFT_MSG_GETSET, unix.NLM_F_DUMP, family, attrs(nil).text(unix.NFTA_SET_TABLE, table), func(data []byte) {
 		name, flags := "", uint32(0)

@@ -89,12 +89,11 @@ func (f Field) In(set string) Condition {
 
 // FlowHash goes to one of n chains by the kernel's own hash of a packet's
 // addresses, protocol and, but for fragments, ports, which is the same for both
-// directions of a flow (NFT_HASH_SYM, Linux 4.16). The map, from 0 to n-1, has
-// the number id in the same transaction.
-func FlowHash(n int, mapName string, id uint32) []expr.Any {
+// directions of a flow (NFT_HASH_SYM, Linux 4.16). The map is one from 0 to n-1.
+func FlowHash(n int, mapName string) []expr.Any {
 	return []expr.Any{
 		&expr.Hash{DestRegister: reg, Modulus: uint32(n), Type: expr.HashTypeSym},
-		&expr.Lookup{SourceRegister: reg, DestRegister: unix.NFT_REG_VERDICT, IsDestRegSet: true, SetName: mapName, SetID: id},
+		&expr.Lookup{SourceRegister: reg, DestRegister: unix.NFT_REG_VERDICT, IsDestRegSet: true, SetName: mapName},
 	}
 }
 

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/goipq/goipq/internal/nftconn"
-	"github.com/goipq/goipq/internal/nftexpr"
 	"golang.org/x/sys/unix"
 )
 
@@ -54,8 +53,12 @@ func (r *Ruleset) apply(p *program) (changed bool, err error) {
 			return err
 		}
 		d, err := compareWith(conn, p, now)
-		if err != nil || d.batch.Empty() {
+		if err != nil {
 			return err
+		}
+		if d.batch.Empty() {
+			sweep(conn, p, d)
+			return nil
 		}
 		if size := d.batch.Size(); len(d.intervals) > 0 || size > conn.MaxBatch(size) {
 			first := d.intervals
@@ -78,7 +81,7 @@ func (r *Ruleset) apply(p *program) (changed bool, err error) {
 			return err
 		}
 		changed, staged.used = true, true
-		sweep(conn, p, d.useless)
+		sweep(conn, p, d)
 		return nil
 	})
 	if err != nil {
@@ -147,7 +150,8 @@ type difference struct {
 	sets      []kernelSet   // that it makes
 	intervals []kernelSet   // those of them that need a transaction of their own
 	bases     []kernelChain // that it makes
-	useless   []string      // chains that nothing leads to then
+	maps      []string      // that nothing looks into then
+	chains    []string      // that nothing leads to then
 }
 
 // is reports whether the rule is the one that is there.
@@ -192,13 +196,19 @@ func compareWith(conn *nftconn.Conn, p *program, now present) (d difference, err
 		}
 		deletions = append(deletions, now.rules[name]...)
 		if !c.Base {
-			d.useless = append(d.useless, name)
+			d.chains = append(d.chains, name)
 		}
 	}
 	for _, rule := range deletions {
 		b.DeleteRule(rule.Chain, rule.Handle)
 	}
 	for _, name := range now.sets {
+		if strings.HasPrefix(name, "flows_") { // its elements go at once, before the rules that packets are in
+			if !slices.ContainsFunc(p.maps, func(m kernelMap) bool { return m.name == name }) {
+				d.maps = append(d.maps, name)
+			}
+			continue
+		}
 		i := slices.IndexFunc(p.sets, func(s kernelSet) bool { return s.name == name })
 		if i < 0 {
 			b.DeleteSet(name)
@@ -223,6 +233,11 @@ func compareWith(conn *nftconn.Conn, p *program, now present) (d difference, err
 	}
 	for _, c := range p.chains {
 		d.addChain(c, now)
+	}
+	for _, m := range p.maps {
+		if !slices.Contains(now.sets, m.name) {
+			b.AddMap(m.what, m.name, m.chains)
+		}
 	}
 	for _, c := range p.chains {
 		d.addRules(c, stay[c.name])
@@ -257,12 +272,7 @@ func (d *difference) addRules(c kernelChain, handles []uint64) {
 				break
 			}
 		}
-		exprs := rule.exprs
-		if rule.flows != nil {
-			id := d.batch.AddMap(rule.what, rule.flows)
-			exprs = append(slices.Clone(exprs), nftexpr.FlowHash(len(rule.flows), nftconn.AnonymousMap, id)...)
-		}
-		d.batch.AddRule(rule.what, c.name, exprs, rule.userData(), before)
+		d.batch.AddRule(rule.what, c.name, rule.exprs, rule.userData(), before)
 	}
 }
 
@@ -284,15 +294,21 @@ func holds(conn *nftconn.Conn, p *program, s kernelSet) (bool, error) {
 	return slices.EqualFunc(wanted, there, func(a, b nftconn.Element) bool { return compare(a, b) == 0 }), nil
 }
 
-// sweep deletes chains that nothing leads to any more. In the transaction that
-// took away what led there, older kernels (before 6.5) refuse it, and may do so for
-// a moment afterwards. Then the next Update does it.
-func sweep(conn *nftconn.Conn, p *program, chains []string) {
-	for _, name := range chains {
-		b := nftconn.NewBatch(p.family, p.set.Table)
-		b.DeleteChain(name)
-		conn.Commit(b, 0)
+// sweep deletes maps and chains that nothing leads to any more. It is no part of the
+// transaction that took away what led there: packets that are on their way through
+// the former rules would not find what is in a map, and older kernels (before 6.5)
+// refuse to delete a chain for as long as they have a map that led to it. What
+// cannot be deleted yet goes with the next Update.
+func sweep(conn *nftconn.Conn, p *program, d difference) {
+	commit := func(remove func(*nftconn.Batch, string), names []string) {
+		for _, name := range names {
+			b := nftconn.NewBatch(p.family, p.set.Table)
+			remove(b, name)
+			conn.Commit(b, 0)
+		}
 	}
+	commit((*nftconn.Batch).DeleteSet, d.maps)
+	commit((*nftconn.Batch).DeleteChain, d.chains)
 }
 
 // tellLater tells of others' chains that come behind new ones of ours.

@@ -16,7 +16,6 @@ type end struct {
 	first []part // one more condition, before the others
 	text  string
 	exprs []expr.Any
-	flows []string
 }
 
 // ends returns the alternatives of what a rule does.
@@ -41,10 +40,9 @@ func (p *program) ends(what string, r Rule) []end {
 	for _, label := range sorted(r.SetConnLabels) {
 		add(fmt.Sprintf("ct label set %d", label), nftexpr.SetLabels(labelBits([]uint8{label}))...)
 	}
-	one := end{}
 	switch {
 	case r.Queue != nil:
-		one.flows = p.queue(what, *r.Queue, add)
+		p.queue(what, *r.Queue, add)
 	case r.Action == Accept:
 		add("accept", verdict(expr.VerdictAccept))
 	case r.Action == Drop:
@@ -52,25 +50,32 @@ func (p *program) ends(what string, r Rule) []end {
 	case r.Action == Reject:
 		return p.reject(r, strings.Join(text, " "), exprs)
 	}
-	one.text, one.exprs = strings.Join(text, " "), exprs
-	return []end{one}
+	return []end{{text: strings.Join(text, " "), exprs: exprs}}
 }
 
-// queue adds what queues, and returns the chains that it goes to by flow.
-func (p *program) queue(what string, q Queue, add func(string, ...expr.Any)) (flows []string) {
+// queue adds what queues.
+func (p *program) queue(what string, q Queue, add func(string, ...expr.Any)) {
 	k := nftexpr.Queue{First: q.First, Count: uint16(q.count()), Bypass: q.Bypass, FanoutCPU: q.Spread == ByCPU && q.count() > 1}
 	if q.Spread != ByFlow || k.Count == 1 {
 		add(queueText(k), k.Expr(p.have.queue))
-		return nil
+		return
 	}
-	var arms []string
+	var arms, flows []string
 	for i := range k.Count {
 		chain := p.queueChain(what+".Queue", nftexpr.Queue{First: q.First + i, Count: 1, Bypass: q.Bypass})
 		flows = append(flows, chain)
 		arms = append(arms, fmt.Sprintf("%d : goto %s", i, chain))
 	}
-	add(fmt.Sprintf("symhash mod %d vmap { %s }", k.Count, strings.Join(arms, ", ")))
-	return flows
+	// Its name says what is in it. As text it has none: nft does not write such a
+	// map's type.
+	name := fmt.Sprintf("flows_%d_%d", q.First, k.Count)
+	if q.Bypass {
+		name += "_bypass"
+	}
+	if !slices.ContainsFunc(p.maps, func(m kernelMap) bool { return m.name == name }) {
+		p.maps = append(p.maps, kernelMap{name, what + ".Queue", flows})
+	}
+	add(fmt.Sprintf("symhash mod %d vmap { %s }", k.Count, strings.Join(arms, ", ")), nftexpr.FlowHash(len(flows), name)...)
 }
 
 func queueText(q nftexpr.Queue) string {

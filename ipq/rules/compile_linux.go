@@ -70,7 +70,6 @@ func (p *program) compileRule(chain, number int, r Rule) (all []kernelRule) {
 			}
 			k.text = strings.Join(append(words, end.text), " ")
 			k.exprs = append(k.exprs, end.exprs...)
-			k.flows = end.flows
 			all = append(all, k)
 		}
 	}

@@ -362,12 +362,14 @@ func verdictTo(chain string) expr.Any { return &expr.Verdict{Kind: expr.VerdictJ
 func listing(t testing.TB, ns *netlab.NS) string {
 	t.Helper()
 	text := counts.ReplaceAllString(mustRun(t, ns, "", "nft", "list", "ruleset"), "counter")
-	blocks := block.FindAllString(text, -1) // in whichever order they were made
+	text = flowMap.ReplaceAllString(text, "symhash vmap") // in the text it has no name
+	blocks := block.FindAllString(text, -1)               // in whichever order they were made
 	slices.Sort(blocks)
 	return strings.Join(blocks, "\n")
 }
 
 var (
-	counts = regexp.MustCompile(`counter packets \d+ bytes \d+`)
-	block  = regexp.MustCompile(`(?ms)^table [^\n]*|^\t(?:set|chain) .*?^\t}`)
+	counts  = regexp.MustCompile(`counter packets \d+ bytes \d+`)
+	flowMap = regexp.MustCompile(`symhash mod \d+ vmap (?:@\w+|\{[^}]*\})`)
+	block   = regexp.MustCompile(`(?ms)^table [^\n]*|^\t(?:set|chain) .*?^\t}`)
 )

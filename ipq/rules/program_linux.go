@@ -20,6 +20,7 @@ type program struct {
 	family uint8
 	have   features
 	sets   []kernelSet
+	maps   []kernelMap
 	chains []kernelChain
 }
 
@@ -38,6 +39,13 @@ type kernelSet struct {
 	text     func() []string // the elements
 }
 
+// A kernelMap leads to a chain for each queue that flows are spread over.
+type kernelMap struct {
+	name   string
+	what   string
+	chains []string
+}
+
 type kernelChain struct {
 	name  string
 	what  string
@@ -53,7 +61,6 @@ type kernelRule struct {
 	exprs   []expr.Any
 	comment string
 	sets    []string // that it looks into
-	flows   []string // the chains that it goes to by the hash of the flow
 	chain   int      // which of the Set's rules it is a part of
 	rule    int      // -1: of none
 	id      [16]byte // tells it from all that do something else

@@ -119,7 +119,7 @@ func TestUpdateLosesNothing(t *testing.T) {
 	first.Defrag = true
 	first.Chains = append(first.Chains[:1:1], Chain{Hook: ipq.Output, Priority: 10, Rules: []Rule{{}}})
 	r := install(t, ns, first)
-	updates := 400
+	updates := 300
 	if testing.Short() {
 		updates = 60
 	}
