@@ -125,7 +125,9 @@ func (s Set) queues() string {
 // in one transaction: each packet meets the former rules or the new ones, and none
 // that waits in a queue is lost. Rules that are in both, in the same order, go on
 // counting; one that changes, its addresses included, counts from zero. Chains that
-// the new Set has no use for stay, without rules. After an error all is as it was.
+// the new Set has no use for stay, without rules. When it returns, no packet is on its
+// way through the former rules any more, for which it waits some tens of milliseconds.
+// After an error all is as it was.
 func (r *Ruleset) Update(s Set) error {
 	if err := s.Check(); err != nil {
 		return err
