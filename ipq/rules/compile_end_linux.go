@@ -66,8 +66,8 @@ func (p *program) queue(what string, q Queue, add func(string, ...expr.Any)) {
 		flows = append(flows, chain)
 		arms = append(arms, fmt.Sprintf("%d : goto %s", i, chain))
 	}
-	// Its name says what is in it. As text it has none: nft does not write such a
-	// map's type.
+	// The map's name says what is in it. In the text it has none: nft has no word for
+	// the type of its keys.
 	name := fmt.Sprintf("flows_%d_%d", q.First, k.Count)
 	if q.Bypass {
 		name += "_bypass"

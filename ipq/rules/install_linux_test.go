@@ -278,6 +278,20 @@ func TestManyRules(t *testing.T) {
 	}
 }
 
+// Flows are spread over as many queues as are allowed.
+func TestManyQueues(t *testing.T) {
+	t.Parallel()
+	ns := labtest.New(t)
+	q := Queue{First: 1<<16 - maxByFlow, Count: maxByFlow, Bypass: true, Spread: ByFlow}
+	r := install(t, ns, one(ipq.Output, udpToQueue(q)))
+	p := newPath(t, ns)
+	p.send("x") // to a queue where nobody listens
+	p.receive()
+	if got := packets(t, r); !slices.Equal(got, []uint64{1}) {
+		t.Errorf("counted %d", got)
+	}
+}
+
 // manyAddrs returns networks and addresses of both families.
 func manyAddrs(n int) (list []netip.Prefix) {
 	rng := rand.New(rand.NewPCG(7, 8))
