@@ -32,6 +32,7 @@ var mayImport = map[string][]string{
 	"ipq/ipqprom":       {"ipq", "internal/metrics", "github.com/prometheus/client_golang"},
 	"ipq/bypass":        {"ipq", "internal/nftexpr", "internal/netns", "golang.org/x/sys", "github.com/cilium/ebpf", "github.com/google/nftables"},
 	"ipq/rules":         {"ipq", "internal/nftexpr", "internal/nftconn", "internal/netns", "golang.org/x/sys", "github.com/google/nftables"},
+	"ipq/stream":        {"ipq", "internal/zerocopy"},
 	"worker":            {"github.com/panjf2000/ants/v2"},
 	"ring":              {"golang.org/x/sys"},
 	"internal/zerocopy": {},

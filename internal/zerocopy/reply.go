@@ -14,18 +14,9 @@ const (
 )
 
 const (
-	tcpHeaderLen  = 20
 	icmpHeaderLen = 8
 	defaultTTL    = 64 // RFC 1700
 	dontFragment  = 0x4000
-)
-
-// Flags of TCP.
-const (
-	TCPFin = 0x01
-	TCPSyn = 0x02
-	TCPRst = 0x04
-	TCPAck = 0x10
 )
 
 // TCPFlags returns the flags of the TCP segment seg, 0 if they are cut off.
@@ -33,7 +24,7 @@ func TCPFlags(seg []byte) uint8 {
 	if len(seg) < tcpHeaderLen {
 		return 0
 	}
-	return seg[13]
+	return seg[tcpFlagsAt]
 }
 
 // PutReset writes into b the datagram that refuses the TCP segment in the datagram ip,
@@ -51,7 +42,7 @@ func PutReset(b, ip []byte, n int, toSender bool) int {
 		return 0
 	}
 	seg := ip[u.off:]
-	sport, dport, flags := seg[0:2], seg[2:4], seg[13]
+	sport, dport, flags := seg[0:2], seg[2:4], seg[tcpFlagsAt]
 	seq, ack := binary.BigEndian.Uint32(seg[4:]), binary.BigEndian.Uint32(seg[8:])
 	acks := flags&TCPAck != 0
 	switch {
@@ -74,7 +65,7 @@ func PutReset(b, ip []byte, n int, toSender bool) int {
 	copy(h[2:], dport)
 	binary.BigEndian.PutUint32(h[4:], seq)
 	binary.BigEndian.PutUint32(h[8:], ack)
-	h[12], h[13] = tcpHeaderLen/4<<4, flags
+	h[12], h[tcpFlagsAt] = tcpHeaderLen/4<<4, flags
 	_ = FixPacket(b) // it fails only on what is no IP packet
 	return len(b)
 }

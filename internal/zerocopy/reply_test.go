@@ -14,7 +14,7 @@ func tcpSegment(t *testing.T, ipv6 bool, flags uint8, seq, ack uint32, options, 
 	if ipv6 {
 		head = "60000000 0000 06 40 20010db8 00000000 00000000 00000001 20010db8 00000000 00000000 00000002"
 	}
-	b := unhex(t, head+" 03e8 0050 00000000 00000000 5000 ffff 0000 0000")
+	b := unhex(t, head+" 03e8 0050 00000000 00000000 5000 0103 0000 0000")
 	h := b[len(b)-tcpHeaderLen:]
 	binary.BigEndian.PutUint32(h[4:], seq)
 	binary.BigEndian.PutUint32(h[8:], ack)
