@@ -66,6 +66,8 @@ func TestDecisions(t *testing.T) {
 		if v := l.e.handle(&s); v != want.verdict {
 			t.Errorf("%v: verdict %v", decision, v)
 		}
+		l.send(0, syn, clientISN, 0, "") // again, and the answer, too
+		l.send(1, syn|ack, serverISN, l.seq(0), "")
 		for range 2 {
 			if passed := l.text(6, "XXX"); passed != want.later {
 				t.Errorf("%v: the rest passes: %v", decision, passed)
