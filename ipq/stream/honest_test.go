@@ -159,7 +159,7 @@ func TestHonestConnectionsAreWhole(t *testing.T) {
 	}
 	e.Sweep()
 	s := e.Stats()
-	if s.Dropped != [causes]uint64{} {
+	if s.Dropped != (ByCause{}) {
 		t.Errorf("dropped: %+v", s)
 	}
 	if s.Closed[Finished] < 200 {

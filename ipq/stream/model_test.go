@@ -57,10 +57,10 @@ type duel struct {
 	answers  []packet // of the receiver, that have not come to the engine yet
 	inspects []*seen
 	odds     int // of a Drop, in 1000 calls of Data
-	log      []string
+	log      []event
 }
 
-// modelOf returns an engine for duels: small, so that its limits are met.
+// modelEngine returns an engine for duels: small, so that its limits are met.
 func modelEngine(t testing.TB, open func(c *Conn) Inspector) *Engine {
 	t.Helper()
 	e, err := New(Config{
@@ -112,12 +112,28 @@ func (d *duel) open(c *Conn) Inspector {
 	return &watcher{d, to, s}
 }
 
+// An event is a packet of the sender, and the receiver as it came.
+type event struct {
+	clock                uint32
+	flags                uint8
+	lost, broken, passed bool
+	seq, ack             uint32 // counted from the stream's begin, and from what the receiver has sent
+	data                 int
+	state                int
+	next                 uint32
+}
+
+func (e event) String() string {
+	return fmt.Sprintf("%d: flags %02x seq %+d ack %+d len %d lost %v broken %v: passed %v, to a receiver in state %d at %+d",
+		e.clock, e.flags, int32(e.seq), int32(e.ack), e.data, e.lost, e.broken, e.passed, e.state, int32(e.next))
+}
+
 // deliver sends a packet of the sender through the engine to the receiver.
 func (d *duel) deliver(p packet) {
 	p.changes = 0
 	passed := d.pass(&p, d.way)
-	d.log = append(d.log, fmt.Sprintf("%v flags %02x seq %+d ack %+d len %d lost %v broken %v: %v (receiver %d at %+d)",
-		d.clock, p.flags, int32(p.seq-d.base), int32(p.ack-d.h.sndNxt), len(p.data), p.lost, p.broken, passed, d.h.state, int32(d.h.rcvNxt-d.base)))
+	h := d.h
+	d.log = append(d.log, event{d.clock, p.flags, p.lost, p.broken, passed, p.seq - d.base, p.ack - h.sndNxt, len(p.data), h.state, h.rcvNxt - d.base})
 	if passed {
 		d.h.receive(p, uint32(d.IntN(1<<16))<<16)
 	}
@@ -362,13 +378,21 @@ func TestPromiseAgainstModel(t *testing.T) {
 func FuzzPromise(f *testing.F) {
 	versions := newVersions(rand.New(rand.NewPCG(1, 0)))
 	f.Add([]byte("hostile"), uint16(0))
+	var d *duel
+	e := modelEngine(f, func(c *Conn) Inspector { return d.open(c) })
+	e.now = func() uint32 { return d.clock }
+	clock := uint32(1)
 	f.Fuzz(func(t *testing.T, choices []byte, seed uint16) {
-		var d *duel
-		e := modelEngine(t, func(c *Conn) Inspector { return d.open(c) })
-		e.now = func() uint32 { return d.clock }
-		d = newDuel(&fuzzed{choices}, e, 1, versions, int(seed))
-		if err := d.run(1 + len(choices)/8); err != nil {
-			t.Fatalf("%v\n%+v\n%q", err, d.h.habits, d.log)
+		d = newDuel(&fuzzed{choices}, e, clock, versions, int(seed))
+		err := d.run(1 + len(choices)/8)
+		if err != nil {
+			t.Errorf("%v\n%+v\n%v", err, d.h.habits, d.log)
 		}
+		d.clock += 100 // by which all are idle
+		e.Sweep()
+		if s := e.Stats(); s.Open != 0 || s.Memory != 0 {
+			t.Errorf("at the end: %+v", s)
+		}
+		clock = d.clock
 	})
 }

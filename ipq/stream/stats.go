@@ -1,6 +1,10 @@
 package stream
 
-import "sync/atomic"
+import (
+	"fmt"
+	"strings"
+	"sync/atomic"
+)
 
 // A Cause says why the Engine has dropped a packet.
 type Cause uint8
@@ -54,8 +58,8 @@ type Stats struct {
 	Open   uint64 // connections that are kept now, also half-open and closed ones
 	Memory uint64 // bytes of MaxMemory that are in use now
 
-	Opened uint64          // connections that were established
-	Closed [reasons]uint64 // those that had an Inspector, by [Reason]
+	Opened uint64   // connections that were established
+	Closed ByReason // those that had an Inspector
 
 	Segments      uint64 // with bytes that were inspected as they came, or when a gap was filled
 	Bytes         uint64 // that were inspected
@@ -64,7 +68,32 @@ type Stats struct {
 	Changed       uint64 // segments that were changed, so that all receivers understand them alike
 	Uninspected   uint64 // segments that passed without being looked at: Pass, PassFlow, Midstream
 
-	Dropped [causes]uint64 // packets, by [Cause]
+	Dropped ByCause // packets
+}
+
+// ByReason counts connections by [Reason].
+type ByReason [reasons]uint64
+
+// ByCause counts packets by [Cause].
+type ByCause [causes]uint64
+
+// String returns those that are not zero, for example "finished 20, reset 3".
+func (b ByReason) String() string { return counted(b[:], reasonNames[:]) }
+
+// String returns those that are not zero, for example "conflict 1".
+func (b ByCause) String() string { return counted(b[:], causeNames[:]) }
+
+func counted(n []uint64, names []string) string {
+	var s []string
+	for i, n := range n {
+		if n > 0 {
+			s = append(s, fmt.Sprint(names[i], " ", n))
+		}
+	}
+	if s == nil {
+		return "none"
+	}
+	return strings.Join(s, ", ")
 }
 
 // counters are those of Stats that add up. Each shard has its own.
