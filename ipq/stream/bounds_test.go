@@ -58,6 +58,55 @@ func TestNoPlace(t *testing.T) {
 	}
 }
 
+// Connections that are not inspected take no place from others: they leave when they
+// have ended, and make place, those first that have been silent for longest.
+func TestBoundsUninspected(t *testing.T) {
+	l := newLab(t, Config{MaxConns: 16, Open: func(c *Conn) Inspector {
+		if c.Client().Port() == 40000 {
+			return &recorder{}
+		}
+		return nil
+	}})
+	l.handshake()
+	l.otherHandshake(1)
+	for i := range 1000 {
+		l.clock++
+		if !l.otherHandshake(1000 + i) {
+			t.Fatalf("connection %d finds no place: %+v", i, l.e.Stats())
+		}
+		if !l.other(1, 0, ack, uint32(1+i), 1, []byte("x")) {
+			t.Fatalf("one that is not silent is gone: %+v", l.e.Stats())
+		}
+	}
+	if !l.text(0, "abc") {
+		t.Errorf("one that is inspected is gone: %+v", l.e.Stats())
+	}
+	if s := l.e.Stats(); s.Open != 16 || s.Evicted != 1002-16 {
+		t.Errorf("%+v", s)
+	}
+	for _, end := range []func(port int){
+		func(port int) {
+			l.other(port, 0, fin|ack, 1, 1, nil)
+			l.other(port, 1, fin|ack, 1, 2, nil)
+			l.other(port, 0, ack, 2, 2, nil)
+		},
+		func(port int) { l.other(port, 1, rst|ack, 1, 1, nil) },
+	} {
+		l.otherHandshake(5000)
+		before := l.e.Stats().Open
+		l.other(5000, 0, rst, 1<<25, 1, nil) // which is out of its window
+		l.clock += 20
+		if l.e.Sweep(); l.e.Stats().Open != before {
+			t.Errorf("it has left by a forged RST: %+v", l.e.Stats())
+		}
+		end(5000)
+		l.clock += 20
+		if l.e.Sweep(); l.e.Stats().Open != before-1 {
+			t.Errorf("it has not left: %+v", l.e.Stats())
+		}
+	}
+}
+
 // A flood of gaps takes no more than half of the memory, and connections in order, and
 // those whose gaps are filled, go on.
 func TestBoundsUnderGapFlood(t *testing.T) {

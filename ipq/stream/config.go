@@ -39,7 +39,8 @@ type Config struct {
 	// are reserved for each, and used as there are connections. They are kept in parts,
 	// so that one may find no place when some per cent of them are still free. A new
 	// connection takes the place of one that is closed, reset, or not yet established,
-	// the oldest first; where there is none, OnLimit decides it.
+	// the oldest first, or else of one that is not inspected, the one first that has
+	// been silent for longest; where there is none, OnLimit decides it.
 	MaxConns int
 	// MaxMemory is how many bytes are remembered for all connections together; 0 means
 	// DefaultMaxMemory. They are reserved, and used as needed, in blocks of 2 KiB. At

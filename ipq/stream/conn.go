@@ -11,18 +11,18 @@ type Conn struct {
 	gen uint32 // of its place: changes as a connection leaves; under mu and the shard's
 
 	// Under the shard's lock:
-	index      uint32 // of its place, from 1 on
-	chain      uint32 // the next of its bucket, or of the free places
-	older      uint32 // its neighbours among the expendable ones, by age
-	newer      uint32
-	live       bool
-	expendable bool
+	index uint32 // of its place, from 1 on
+	chain uint32 // the next of its bucket, or of the free places
+	older uint32 // its neighbours in a queue of expendable ones
+	newer uint32
+	live  bool
+	queue uint8
 
 	// Under mu, but for key, which is the shard's, too:
 	key    key
 	client uint8 // which way ToServer is
 	phase  phase
-	reset  bool // a segment with RST came last
+	reset  bool // a segment with RST came last, or the last FIN of one that is not inspected
 	second synAgain
 	seen   uint32 // when the last packet came, see Engine.clock
 	ways   [2]way
@@ -53,6 +53,7 @@ type synAgain struct {
 	asked bool
 	way   uint8
 	scale scale
+	mark  uint32 // where its direction was: who acknowledges more has ignored it
 }
 
 // A scale is that of a direction's windows: the shift, and whether it was told.
@@ -127,7 +128,7 @@ func (c *Conn) patience(idle uint32) uint32 {
 	switch {
 	case c.phase == opening:
 		return min(handshake, idle)
-	case c.phase == closed, c.phase == open && c.reset:
+	case c.phase == closed, c.reset:
 		return min(after, idle)
 	}
 	return idle

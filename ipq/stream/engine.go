@@ -117,6 +117,7 @@ func (e *Engine) handle(s *segment) ipq.Verdict {
 				}
 				sh.remove(victim, victim.key.hash(e.seed))
 				sh.mu.Unlock()
+				sh.count.evicted.Add(1)
 				e.leave(sh, victim, Evicted)
 				continue
 			}
@@ -150,9 +151,16 @@ func (e *Engine) unknown(sh *shard, s *segment) (v ipq.Verdict, create bool) {
 // decide decides a segment of c, whose lock is held until then.
 func (e *Engine) decide(sh *shard, c *Conn, s *segment, now uint32) ipq.Verdict {
 	defer c.mu.Unlock()
+	fresh := c.seen != now
 	c.seen = now
-	if s.has(zerocopy.TCPSyn) {
+	switch {
+	case s.has(zerocopy.TCPSyn):
 		return e.syn(sh, c, s)
+	case c.second.mayCarry(c, s):
+		return sh.drop(NoConnection)
+	case c.phase == passed:
+		c.follow(sh, s, fresh)
+		return sh.pass()
 	}
 	return e.step(sh, c, s)
 }

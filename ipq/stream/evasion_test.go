@@ -261,10 +261,32 @@ func TestEvasionsInHandshake(t *testing.T) {
 			l.handshake()
 			l.text(3, "XXX")
 			l.send(0, rst, l.seq(0), 0, "")
-			l.send(0, syn, l.seq(999), 0, "")
-			l.send(1, syn|ack, serverISN+5, l.seq(1000), "")
-			l.send(0, ack, l.seq(1000), serverISN+6, "attack")
+			l.send(0, syn, l.seq(1<<20-1), 0, "")
+			l.send(1, syn|ack, serverISN+5, l.seq(1<<20), "")
+			l.send(0, ack, l.seq(1<<20), serverISN+6, "attack")
 		}, "attack"},
+		{"the same port again, and the old connection's numbers", func(l *lab) {
+			l.handshake()
+			l.text(0, "XXXXXXXXX")
+			l.ackTo(9)
+			l.send(0, rst, l.seq(9), 0, "")
+			l.receiver.state = listening
+			l.send(0, syn, clientISN, 0, "")
+			l.text(0, "attack") // which would be old, with an acknowledgement that fits both
+			l.send(0, syn, l.seq(2), 0, "")
+			l.text(3, "attack")
+		}, "XXXXXXXXX"},
+		{"the same port again, after the end, and the old connection's numbers", func(l *lab) {
+			l.handshake()
+			l.text(0, "XXXXXXXXX")
+			l.send(0, fin|ack, l.seq(9), serverISN+1, "")
+			l.send(1, fin|ack, serverISN+1, l.seq(10), "")
+			l.send(0, ack, l.seq(10), serverISN+2, "")
+			l.receiver.finish()
+			l.receiver.state = listening
+			l.send(0, syn, clientISN, 0, "")
+			l.text(0, "attack")
+		}, "XXXXXXXXX"},
 	} {
 		t.Run(a.name, func(t *testing.T) {
 			rec := &recorder{}

@@ -18,8 +18,12 @@ func (e *Engine) syn(sh *shard, c *Conn, s *segment) ipq.Verdict {
 			}
 			out.begin(s.seq)
 			out.scale = s.scale
-		case out.isn != s.seq, c.phase == passed, c.phase == closed:
-			c.second = synAgain{seq: s.seq, asked: true, way: s.way, scale: s.scale}
+		case c.phase == opening && out.isn == s.seq:
+		case (c.phase == open || c.phase == passed && !c.reset) && out.claims(s.seq, in.window):
+			// What would follow it could be taken for what comes next in this one.
+			return sh.drop(SynAgain)
+		default:
+			c.second = synAgain{seq: s.seq, asked: true, way: s.way, scale: s.scale, mark: out.next}
 		}
 		return ipq.Accept
 	}
@@ -30,9 +34,7 @@ func (e *Engine) syn(sh *shard, c *Conn, s *segment) ipq.Verdict {
 		c.client = second.way
 		in.begin(second.seq)
 		in.scale = second.scale
-		sh.mu.Lock()
-		sh.expend(c)
-		sh.mu.Unlock()
+		c.expend(sh, ending)
 	}
 	switch {
 	case c.phase == dropped:
@@ -65,6 +67,24 @@ func (a *synAgain) answeredBy(c *Conn, s *segment) bool {
 	return !first.known || first.isn != a.seq || c.ways[s.way].isn != s.seq
 }
 
+// firstWindow is more than what a receiver takes before its peer has heard of it.
+const firstWindow = 1 << 17
+
+// claims reports whether the first bytes behind a segment with SYN could be taken for
+// the bytes of w, by its receiver, whose windows were up to window.
+func (w *way) claims(seq, window uint32) bool {
+	return !before(w.edge, seq) && !before(seq+firstWindow, w.acked-max(window, slack))
+}
+
+// mayCarry reports whether s may have data of the connection that a segment with SYN
+// asks for. Until that is answered, nobody may read it.
+func (a *synAgain) mayCarry(c *Conn, s *segment) bool {
+	if !a.asked || a.way != s.way || len(s.data) == 0 {
+		return false
+	}
+	return c.phase == closed || c.phase == passed && (s.seq-a.seq < firstWindow || a.seq-s.seq < slack)
+}
+
 // midstream has a connection begin with s.
 func (c *Conn) midstream(s *segment) {
 	out, in := &c.ways[s.way], &c.ways[1-s.way]
@@ -88,14 +108,12 @@ func (e *Engine) establish(sh *shard, c *Conn) ipq.Verdict {
 	if c.phase != opening || !c.ways[0].confirmed || !c.ways[1].confirmed {
 		return ipq.Accept
 	}
-	sh.mu.Lock()
-	sh.keep(c)
-	sh.mu.Unlock()
+	c.keep(sh)
 	sh.count.opened.Add(1)
 	c.phase = dropped // if Open panics
 	i := e.cfg.Open(c)
 	if i == nil {
-		c.phase = passed
+		e.settle(sh, c, passed, Passed)
 		return sh.pass()
 	}
 	c.phase = open

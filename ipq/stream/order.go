@@ -12,14 +12,11 @@ const slack = 1 << 16
 // step decides a segment without SYN.
 func (e *Engine) step(sh *shard, c *Conn, s *segment) ipq.Verdict {
 	out, in := &c.ways[s.way], &c.ways[1-s.way]
-	switch c.phase {
-	case dropped:
+	if c.phase == dropped {
 		if e.inspectors[c.index] != nil { // it has panicked
 			e.settle(sh, c, dropped, Dropped)
 		}
 		return sh.drop(FlowEnded).Bypass()
-	case passed:
-		return sh.pass()
 	}
 	if s.has(zerocopy.TCPRst) {
 		return e.rst(sh, c, s)
@@ -41,18 +38,11 @@ func (e *Engine) step(sh *shard, c *Conn, s *segment) ipq.Verdict {
 	if c.reset { // its ends go on
 		c.reset = false
 		if c.phase == open {
-			sh.mu.Lock()
-			sh.keep(c)
-			sh.mu.Unlock()
+			c.keep(sh)
 		}
 	}
 	in.acknowledge(e.arena, s.ack)
-	window := uint32(s.window)
-	if out.scale.told && in.scale.told {
-		window <<= out.scale.shift
-	}
-	in.edge = later(in.edge, s.ack+window)
-	out.window = max(out.window, window)
+	c.windows(s)
 
 	v := e.establish(sh, c)
 	if carries && (c.phase == open || c.phase == closed) {
@@ -60,12 +50,21 @@ func (e *Engine) step(sh *shard, c *Conn, s *segment) ipq.Verdict {
 	}
 	if c.phase == open && out.finAcked && in.finAcked {
 		c.phase = closed
-		sh.mu.Lock()
-		sh.expend(c)
-		sh.mu.Unlock()
+		c.expend(sh, ending)
 		e.end(sh, c, Finished)
 	}
 	return v
+}
+
+// windows notes how much room the sender of s has.
+func (c *Conn) windows(s *segment) {
+	out, in := &c.ways[s.way], &c.ways[1-s.way]
+	window := uint32(s.window)
+	if out.scale.told && in.scale.told {
+		window <<= out.scale.shift
+	}
+	in.edge = later(in.edge, s.ack+window)
+	out.window = max(out.window, window)
 }
 
 // near reports whether the receiver, whose windows were up to window, may take s.
@@ -107,9 +106,7 @@ func (e *Engine) rst(sh *shard, c *Conn, s *segment) ipq.Verdict {
 	}
 	c.reset = true
 	if s.seq == out.next {
-		sh.mu.Lock()
-		sh.expend(c)
-		sh.mu.Unlock()
+		c.expend(sh, ending)
 	}
 	return ipq.Accept
 }
@@ -202,15 +199,15 @@ func (e *Engine) limit(sh *shard, c *Conn) ipq.Verdict {
 
 // settle decides the rest of a connection.
 func (e *Engine) settle(sh *shard, c *Conn, p phase, why Reason) {
-	c.phase = p
+	c.phase, c.reset = p, false
 	for w := range c.ways {
 		c.ways[w].clear(e.arena)
 	}
-	if p == dropped && e.cfg.Midstream == Drop {
-		// What follows is dropped without it, too.
-		sh.mu.Lock()
-		sh.expend(c)
-		sh.mu.Unlock()
+	switch {
+	case p == passed:
+		c.expend(sh, uninspected)
+	case e.cfg.Midstream == Drop: // what follows is dropped without it, too
+		c.expend(sh, ending)
 	}
 	e.end(sh, c, why)
 }

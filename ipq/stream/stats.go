@@ -26,6 +26,7 @@ const (
 	BadAck       // acknowledges what was not sent, or is long past, or comes before the handshake
 	OutOfWindow  // its sequence number is
 	Conflict     // has other bytes than an earlier one in the same place, or data behind the end
+	SynAgain     // has SYN, within the windows of a connection that has not ended
 
 	// These found no room.
 
@@ -48,7 +49,7 @@ func (c Cause) String() string { return name(causeNames[:], int(c), "cause") }
 
 var causeNames = [causes]string{
 	"truncated", "unclear", "fragment", "rerouted", "bad header", "bad checksum",
-	"no connection", "bad ack", "out of window", "conflict",
+	"no connection", "bad ack", "out of window", "conflict", "syn again",
 	"behind", "ahead", "connection limit", "memory limit",
 	"verdict", "flow ended", "unchanged", "after close",
 }
@@ -57,6 +58,8 @@ var causeNames = [causes]string{
 type Stats struct {
 	Open   uint64 // connections that are kept now, also half-open and closed ones
 	Memory uint64 // bytes of MaxMemory that are in use now
+
+	Evicted uint64 // connections that others have taken the place of
 
 	Opened uint64   // connections that were established
 	Closed ByReason // those that had an Inspector
@@ -98,13 +101,14 @@ func counted(n []uint64, names []string) string {
 
 // counters are those of Stats that add up. Each shard has its own.
 type counters struct {
-	opened, segments, bytes, early, retransmitted, changed, uninspected atomic.Uint64
+	evicted, opened, segments, bytes, early, retransmitted, changed, uninspected atomic.Uint64
 
 	closed  [reasons]atomic.Uint64
 	dropped [causes]atomic.Uint64
 }
 
 func (c *counters) addTo(s *Stats) {
+	s.Evicted += c.evicted.Load()
 	s.Opened += c.opened.Load()
 	s.Segments += c.segments.Load()
 	s.Bytes += c.bytes.Load()

@@ -19,12 +19,22 @@ type shard struct {
 	hand    int      // where sweep goes on
 	swept   atomic.Uint32
 
-	// The connections that may go when a place is needed, by age.
-	oldest, newest uint32
+	// The connections that may go when a place is needed: those that are closed, reset
+	// or not yet established, and then those that are not inspected.
+	expendable [2]queue
 
 	count counters
 	_     [64]byte // a cache line between the counters of two
 }
+
+// A queue has connections by age.
+type queue struct{ oldest, newest uint32 }
+
+// What shard.expendable has, and so Conn.queue; 0 is for neither.
+const (
+	ending      = 1
+	uninspected = 2
+)
 
 func (s *shard) init(conns []Conn, first uint32) {
 	s.conns, s.first = conns, first
@@ -68,39 +78,39 @@ func (s *shard) add(k *key, hash uint64, now uint32) *Conn {
 	c.key, c.chain, c.live, c.seen = *k, *b, true, now
 	*b = c.index
 	s.open++
-	s.expend(c)
+	s.expend(c, ending)
 	return c
 }
 
-// expend makes c the newest of those that may go.
-func (s *shard) expend(c *Conn) {
-	if c.expendable {
-		return
-	}
-	c.expendable, c.older, c.newer = true, s.newest, 0
-	if s.newest != 0 {
-		s.at(s.newest).newer = c.index
+// expend makes c the newest of those in a queue.
+func (s *shard) expend(c *Conn, which uint8) {
+	s.keep(c)
+	q := &s.expendable[which-1]
+	c.queue, c.older, c.newer = which, q.newest, 0
+	if q.newest != 0 {
+		s.at(q.newest).newer = c.index
 	} else {
-		s.oldest = c.index
+		q.oldest = c.index
 	}
-	s.newest = c.index
+	q.newest = c.index
 }
 
-// keep takes c out of those.
+// keep takes c out of its queue.
 func (s *shard) keep(c *Conn) {
-	if !c.expendable {
+	if c.queue == 0 {
 		return
 	}
-	c.expendable = false
+	q := &s.expendable[c.queue-1]
+	c.queue = 0
 	if c.older != 0 {
 		s.at(c.older).newer = c.newer
 	} else {
-		s.oldest = c.newer
+		q.oldest = c.newer
 	}
 	if c.newer != 0 {
 		s.at(c.newer).older = c.older
 	} else {
-		s.newest = c.older
+		q.newest = c.older
 	}
 }
 
@@ -126,12 +136,15 @@ func (s *shard) release(c *Conn) {
 // victim returns the oldest connection that may go, with its lock held, or nil. One
 // that is being handled is not waited for.
 func (s *shard) victim() *Conn {
-	for i, tries := s.oldest, 0; i != 0 && tries < 8; tries++ {
-		c := s.at(i)
-		if c.mu.TryLock() {
-			return c
+	const tries = 8
+	for _, q := range s.expendable {
+		for i, n := q.oldest, 0; i != 0 && n < tries; n++ {
+			c := s.at(i)
+			if c.mu.TryLock() {
+				return c
+			}
+			i = c.newer
 		}
-		i = c.newer
 	}
 	return nil
 }
