@@ -2,6 +2,7 @@ package stream
 
 import (
 	"bytes"
+	"math"
 	"reflect"
 	"sync"
 	"testing"
@@ -55,6 +56,16 @@ func TestNoPlace(t *testing.T) {
 		} else if on == PassFlow && l.e.Stats().Uninspected == 0 {
 			t.Errorf("%v: %+v", on, l.e.Stats())
 		}
+	}
+}
+
+// Blocks beyond 4 GiB lie where they should.
+func TestLargeMemory(t *testing.T) {
+	if math.MaxInt == math.MaxInt32 {
+		t.Skip("there is no such memory with 32 bits")
+	}
+	if at := uint64(offset(1<<22 + 1)); at != 1<<33 {
+		t.Errorf("the block of 8 GiB is at %d", at)
 	}
 }
 

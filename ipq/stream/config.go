@@ -2,6 +2,7 @@ package stream
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/goipq/goipq/ipq"
@@ -21,9 +22,9 @@ const (
 const (
 	maxMaxConns  = 1 << 24
 	minMaxMemory = 1 << 20
-	maxMaxMemory = 1 << 40
-	minMaxBehind = 1 << 17 // two super-packets
-	maxMaxBehind = 1 << 30 // the largest window that TCP has
+	maxMaxMemory = 1 << (30 + 10*(math.MaxInt>>62)) // a GiB with 32 bits, a TiB with 64
+	minMaxBehind = 1 << 17                          // two super-packets
+	maxMaxBehind = 1 << 30                          // the largest window that TCP has
 )
 
 // Config configures an [Engine]. Open must be set.

@@ -242,3 +242,37 @@ func TestContradictoryEnds(t *testing.T) {
 		}
 	}
 }
+
+// A connection that is not inspected may be followed by another one, of the same ports,
+// that is: from its first byte on, also if that comes before the answer to its SYN. A SYN
+// that is ignored changes nothing.
+func TestAfterUninspected(t *testing.T) {
+	var rec *recorder
+	l := newLab(t, Config{Open: func(*Conn) Inspector {
+		if rec == nil {
+			rec = &recorder{}
+			return nil
+		}
+		return rec
+	}})
+	l.handshake()
+	const far = 1 << 22
+	if !l.text(0, "x") || !l.send(0, syn, l.seq(far-1), 0, "") {
+		t.Fatalf("%+v", l.e.Stats())
+	}
+	if l.text(far, "attack") || l.dropped(NoConnection) != 1 {
+		t.Errorf("data before the answer: %+v", l.e.Stats())
+	}
+	if !l.text(1, "yy") || !l.ackTo(1) || l.text(far, "z") {
+		t.Errorf("an acknowledgement that is older than the SYN: %+v", l.e.Stats())
+	}
+	if !l.ackTo(3) || !l.text(far, "z") {
+		t.Errorf("the connection goes on, and the SYN is not forgotten: %+v", l.e.Stats())
+	}
+	l.send(0, syn, l.seq(2*far-1), 0, "")
+	l.send(1, syn|ack, serverISN+9, l.seq(2*far), "")
+	l.send(0, ack, l.seq(2*far), serverISN+10, "abc")
+	if string(rec.data[ToServer]) != "abc" {
+		t.Errorf("%q, %+v", rec.data, l.e.Stats())
+	}
+}

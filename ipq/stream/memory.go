@@ -87,9 +87,16 @@ func (a *arena) arrived(i uint32) {
 	a.early--
 }
 
-func (a *arena) data(i uint32) []byte {
-	return a.bytes[(i-1)*blockSize:][:a.blocks[i].n:blockSize]
+func (a *arena) data(i uint32) []byte { return a.room(i)[:a.blocks[i].n] }
+
+// room returns all of a block.
+func (a *arena) room(i uint32) []byte {
+	at := offset(i)
+	return a.bytes[at : at+blockSize : at+blockSize]
 }
+
+// offset is where a block begins.
+func offset(i uint32) int { return (int(i) - 1) * blockSize }
 
 // remembered are the bytes of a direction that its receiver may still take: a chain of
 // blocks in the order of their sequence numbers, first those that were inspected,
@@ -157,7 +164,7 @@ func (r *remembered) add(a *arena, seq uint32, b []byte, early bool, most int) b
 			}
 		}
 		k := &a.blocks[prev]
-		n := copy(a.bytes[(prev-1)*blockSize:][k.n:blockSize], b[:gap])
+		n := copy(a.room(prev)[k.n:], b[:gap])
 		k.n += uint16(n)
 		seq, b = seq+uint32(n), b[n:]
 	}

@@ -150,7 +150,10 @@ func (d *duel) next() packet {
 	switch {
 	case h.state == listening || h.state == over && h.reopens && d.oneIn(3), d.oneIn(60):
 		p.flags = syn
-		if h.state == listening || d.oneIn(2) || d.oneIn(8) {
+		if h.state == over && d.oneIn(2) { // which the engine lets pass
+			d.base += uint32(1+d.IntN(1000)) << 20
+			d.isn = d.base - 1
+		} else if h.state == listening || d.oneIn(2) || d.oneIn(8) {
 			d.isn = d.base - 1 + uint32(d.IntN(3)*d.IntN(30))
 		}
 		if d.oneIn(6) {

@@ -164,7 +164,7 @@ func TestKernelPromise(t *testing.T) {
 	}
 	r := &referee{answered: make(chan struct{}, 1), streams: map[uint16][]*[]byte{}}
 	var err error
-	if r.e, err = New(Config{MaxConns: 1000, MaxMemory: 16 << 20, Open: r.open}); err != nil {
+	if r.e, err = New(Config{MaxConns: 1 << 14, Idle: 30 * time.Second, Open: r.open}); err != nil {
 		t.Fatal(err)
 	}
 	q, err := ipq.Open(ipq.Config{Queue: 7, NetNS: n.Router.FD(), Workers: 2, GSO: true})
