@@ -42,6 +42,8 @@
 //   - Segments with wrong checksums, impossible flags, numbers or acknowledgements
 //     outside the windows, data behind FIN, and RST with data are dropped. RST ends
 //     nothing here: inspection goes on if its receiver does.
+//   - A SYN whose first bytes could be taken for those of a connection that has not ended
+//     is dropped. Other SYNs open the next connection once they are answered.
 //   - Data in SYN (TCP Fast Open) is cut off; its sender repeats it at once.
 //   - The URG flag is cleared, so that the urgent byte stays in the stream. Programs that
 //     read it out of band (telnet, rlogin) find it there.
