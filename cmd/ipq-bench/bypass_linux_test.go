@@ -69,13 +69,23 @@ func TestBypassOfConnections(t *testing.T) {
 	if len(rep.Modes) != 2 || rep.Modes[0].Name != report.ModeUnqueued {
 		t.Fatalf("%d modes, first %s", len(rep.Modes), rep.Modes[0].Name)
 	}
+	// What comes within a window depends on the machine; what was queued and what was
+	// bypassed until the end of a round does not.
+	unqueued := make(map[int]uint64)
+	for _, rd := range rep.Modes[0].Rounds {
+		unqueued[rd.Round] = rd.Bytes
+	}
 	for _, rd := range rep.Modes[1].Rounds {
 		l := &rd.Life
-		if l.Received < 4*report.Inspected || l.Bypassed < l.Received || rd.Bytes == 0 || rd.OfUnqueued <= 0 {
+		const most = 1 << 16 // of a super-packet
+		if l.Bypassed > 0 && l.Received < report.Inspected || l.Bypassed == 0 && l.BytesIn > most*l.Received {
 			t.Errorf("%+v", l)
 		}
+		if compared := rd.Bytes > 0 && unqueued[rd.Round] > 0; compared != (rd.OfUnqueued > 0) {
+			t.Errorf("%d bytes, and %d unqueued, are compared as %v", rd.Bytes, unqueued[rd.Round], rd.OfUnqueued)
+		}
 	}
-	if !rep.Books.Balanced || *rep.Parameters.Bypass != 100 {
+	if !rep.Books.Balanced || rep.Books.Bypassed == 0 || *rep.Parameters.Bypass != 100 {
 		t.Errorf("books: %+v", rep.Books)
 	}
 }
