@@ -212,7 +212,7 @@ func (r *runner) round(ctx context.Context, p *plan, m *report.Mode, n int) erro
 	r.report.Books.Enter(fmt.Sprintf("round %d, %s", n, title), &l)
 	if ok {
 		rd.Round, rd.Life = n, l
-		rd.Noise = append(rd.Noise, p.opts.late(&l)...)
+		rd.Noise = append(rd.Noise, p.opts.late(rd.Lag)...)
 		m.Rounds = append(m.Rounds, rd)
 		r.show.done(&rd)
 	}

@@ -160,9 +160,9 @@ func (o *options) readBuffer() int {
 
 // late says whether the sender of a paced flood was so late that it caught up with a
 // burst that fills half of the queue.
-func (o *options) late(l *report.Life) []string {
-	if burst := l.Lag.Seconds() * o.Rate; o.tcp() || burst <= float64(o.MaxQueueLen)/2 {
+func (o *options) late(lag time.Duration) []string {
+	if burst := lag.Seconds() * o.Rate; o.tcp() || burst <= float64(o.MaxQueueLen)/2 {
 		return nil
 	}
-	return []string{fmt.Sprintf("the sender was up to %v late", l.Lag.Round(100*time.Microsecond))}
+	return []string{fmt.Sprintf("the sender was up to %v late", lag.Round(100*time.Microsecond))}
 }

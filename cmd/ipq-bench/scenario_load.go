@@ -14,6 +14,7 @@ import (
 // A load is the processes that send during a round, and those that receive.
 type load struct {
 	senders, receivers []*flood.Flood
+	lag                time.Duration // the longest that takeLag has returned
 }
 
 // context is that of the processes. It never ends: they are told to end.
@@ -54,6 +55,16 @@ func (l *load) cpu() (user, system time.Duration) {
 		system += st.CPU - st.UserCPU
 	}
 	return user, system
+}
+
+// takeLag returns the longest time by which a packet was sent too late since it was
+// asked last.
+func (l *load) takeLag() (lag time.Duration) {
+	for _, f := range l.senders {
+		lag = max(lag, f.TakeMaxLag())
+	}
+	l.lag = max(l.lag, lag)
+	return lag
 }
 
 func (l *load) delivered() (d report.Delivery) {
@@ -105,6 +116,7 @@ func (l *load) stop() (settlement, error) {
 		all.bytesOut += st.Bytes
 		errs = append(errs, err)
 	}
+	all.lag = max(all.lag, l.lag)
 	all.orderly = l.awaitEnds()
 	for _, f := range l.receivers {
 		st, err := f.Stop()

@@ -114,9 +114,12 @@ func (s *session) measure(ctx context.Context, warmUp, window time.Duration, sho
 		return report.Round{}, false, err
 	}
 	show.measure(begin)
+	s.load.takeLag() // how a flood begins disturbs no window
 	whole := s.wait(ctx, window, show)
+	lag := s.load.takeLag()
 	end, err := s.finish()
 	rd = between(begin, end)
+	rd.Lag = lag
 	rd.Partial = !whole
 	return rd, err == nil && (whole || rd.Window >= shortest), err
 }

@@ -76,7 +76,7 @@ func start(ctx context.Context, j job) (*Flood, error) {
 		return nil, err
 	}
 	defer memory.Close()
-	live, unmap, err := mapShared(int(memory.Fd()), unix.PROT_READ)
+	live, unmap, err := mapShared(int(memory.Fd()), unix.PROT_READ|unix.PROT_WRITE)
 	if err != nil {
 		return nil, err
 	}
@@ -202,6 +202,17 @@ func (f *Flood) Stats() Stats {
 	s.CPU = processCPU(f.cmd.Process.Pid)
 	s.UserCPU = min(userCPU(f.cmd.Process.Pid), s.CPU)
 	return s
+}
+
+// TakeMaxLag returns Stats.MaxLag, which then begins anew, so that a part of the time
+// can be looked at by itself.
+func (f *Flood) TakeMaxLag() time.Duration {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.live == nil {
+		return f.final.MaxLag
+	}
+	return time.Duration(f.live.maxLagNanos.Swap(0))
 }
 
 // Latencies returns the times of all connections of a churn up to now, or up to

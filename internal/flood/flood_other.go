@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 )
 
 // Main returns at once: floods exist only on Linux.
@@ -35,6 +36,9 @@ func StartReceiver(ctx context.Context, _ Receiver) (*Flood, error) { return Sta
 
 // Latencies returns nothing.
 func (*Flood) Latencies() []LatencyCount { return nil }
+
+// TakeMaxLag returns zero.
+func (*Flood) TakeMaxLag() time.Duration { return 0 }
 
 // Stats returns zero.
 func (*Flood) Stats() Stats { return Stats{} }

@@ -96,6 +96,10 @@ func TestStoppedFloodIsLate(t *testing.T) {
 		t.Fatal(err)
 	}
 	waitUntil(t, "the process to stop", func() bool { return stopped(t, pid) })
+	taken, was := f.TakeMaxLag(), f.Stats().MaxLag
+	if taken <= 0 || was != 0 {
+		t.Errorf("it was up to %v late, and after that was taken, %v", taken, was)
+	}
 	began, before := time.Now(), f.Stats()
 	waitUntil(t, "a late sender", func() bool { return time.Since(began) > late })
 	if err := unix.Kill(pid, unix.SIGCONT); err != nil {

@@ -8,7 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// shared is the memory that parent and child both map. Only the child writes.
+// shared is the memory that parent and child both map. The child writes it; the parent
+// clears the lag, see Flood.TakeMaxLag.
 type shared struct {
 	counters
 	latency Latencies

@@ -29,14 +29,14 @@ type Stats struct {
 	// no room for.
 	Received, Overflowed uint64
 
-	MaxLag  time.Duration // the furthest that a packet was sent behind its turn; zero without a Rate
+	MaxLag  time.Duration // the furthest that a packet was sent behind its turn, since TakeMaxLag; zero without a Rate
 	Elapsed time.Duration // from the start to the latest packet sent or answered
 	CPU     time.Duration // CPU time of the process, its start included
 	UserCPU time.Duration // that outside of the kernel, of which the kernel knows only samples
 }
 
 // counters are the figures in the memory that both processes map. Only the
-// child writes them, once a batch.
+// child writes them, once a batch, but for the lag, which the parent may clear.
 type counters struct {
 	sent, dropped, refused    atomic.Uint64
 	replies, lost, late       atomic.Uint64

@@ -28,7 +28,8 @@ type Round struct {
 	Machine   MachineCPU    `json:"machine_cpu"` // of all CPUs
 	Mallocs   uint64        `json:"mallocs"`     // objects allocated
 	Tally
-	Latency *Latency `json:"latency,omitempty"` // of churn's connections, or of datagrams with -latency
+	Lag     time.Duration `json:"lag_ns"`            // the longest time by which a paced flood sent a packet too late
+	Latency *Latency      `json:"latency,omitempty"` // of churn's connections, or of datagrams with -latency
 	// Noise has a sentence for each thing that disturbed the round.
 	Noise []string `json:"noise,omitempty"`
 	// Times are all that was timed, and User is the time that all processes of the
