@@ -150,7 +150,7 @@ func TestReasons(t *testing.T) {
 	l.send(0, rst, 778, 0, "")
 	l.clock += 20
 	l.e.Sweep()
-	if len(rec.closed) != 1 || rec.closed[0] != Reset || l.e.Stats().Open != 0 {
+	if len(rec.closed) != 1 || rec.closed[0] != Aborted || l.e.Stats().Open != 0 {
 		t.Errorf("reset: %v, %+v", rec.closed, l.e.Stats())
 	}
 	rec.closed = nil

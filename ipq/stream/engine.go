@@ -179,7 +179,7 @@ func (e *Engine) sweep(sh *shard, now uint32, places int) {
 		}
 		why := Idle
 		if c.reset {
-			why = Reset
+			why = Aborted
 		}
 		e.leave(sh, c, why)
 	}

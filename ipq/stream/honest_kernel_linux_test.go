@@ -3,11 +3,14 @@ package stream
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
+	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -190,6 +193,49 @@ func TestKernelStopsPattern(t *testing.T) {
 		}
 		if s := e.Stats(); s.Dropped[Conflict] != 0 || s.Dropped[Verdict] != uint64(len(pattern)) {
 			t.Errorf("%+v", s)
+		}
+	})
+}
+
+// Reset ends the connection for both ends at once, and none of the bytes arrives.
+func TestKernelResetsBothEnds(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, cfg ipq.Config, v6 bool) {
+		n := labtest.NewNetwork(t)
+		e, err := New(Config{MaxConns: 100, MaxMemory: 1 << 20, Open: func(*Conn) Inspector {
+			r := &recorder{}
+			r.say = func(d Direction, _ []byte) Decision {
+				if strings.Contains(string(r.data[d]), "attack") {
+					return Reset
+				}
+				return Continue
+			}
+			return r
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		stop := serveKernel(t, n, cfg, e)
+		client, server := pair(t, n, v6)
+		defer client.Close()
+		defer server.Close()
+		const before, rest = "before att", "ack"
+		if _, err := io.WriteString(client, before); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(server, make([]byte, len(before))); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(client, rest); err != nil {
+			t.Fatal(err)
+		}
+		for name, end := range map[string]net.Conn{"client": client, "server": server} {
+			if b, err := io.ReadAll(end); len(b) > 0 || !errors.Is(err, syscall.ECONNRESET) {
+				t.Errorf("the %s reads %q, %v; want a reset", name, b, err)
+			}
+		}
+		if s := stop(); s.Rejects.Resets != 2 || e.Stats().Closed[Dropped] != 1 {
+			t.Errorf("%+v, %+v", s.Rejects, e.Stats())
 		}
 	})
 }

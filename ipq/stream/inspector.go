@@ -33,6 +33,9 @@ const (
 	// Pass lets the bytes pass, and the rest of the connection, without inspection and,
 	// if there is an [ipq.Config.Bypass], without queueing.
 	Pass
+	// Reset is Drop that tells both ends, as [ipq.RejectBoth] does, so that they need not
+	// wait for a time-out.
+	Reset
 	// Inspect is Continue as [Config.Midstream] calls it.
 	Inspect = Continue
 )
@@ -40,7 +43,7 @@ const (
 // String returns for example "continue".
 func (d Decision) String() string { return name(decisionNames[:], int(d), "decision") }
 
-var decisionNames = [...]string{"drop", "continue", "pass"}
+var decisionNames = [...]string{"drop", "continue", "pass", "reset"}
 
 // A Direction is that of bytes within a connection.
 type Direction uint8
@@ -63,10 +66,10 @@ type Reason uint8
 
 const (
 	Finished Reason = iota // both sides have ended it, and all their bytes were acknowledged
-	Reset                  // one of its ends has reset it, and nothing followed
+	Aborted                // one of its ends has reset it, and nothing followed
 	Idle                   // nothing came for [Config.Idle]
 	Passed                 // the Inspector said Pass
-	Dropped                // the Inspector said Drop, or panicked
+	Dropped                // the Inspector said Drop or Reset, or panicked
 	Limited                // [Config.MaxMemory] was reached: [Config.OnLimit] decides the rest
 	Evicted                // its place was needed, after it had been reset: see [Config.MaxConns]
 	Reused                 // its ends have opened another one with the same addresses and ports
@@ -77,7 +80,7 @@ const (
 // String returns for example "finished".
 func (r Reason) String() string { return name(reasonNames[:], int(r), "reason") }
 
-var reasonNames = [reasons]string{"finished", "reset", "idle", "passed", "dropped", "limited", "evicted", "reused", "shutdown"}
+var reasonNames = [reasons]string{"finished", "aborted", "idle", "passed", "dropped", "limited", "evicted", "reused", "shutdown"}
 
 func name(names []string, i int, kind string) string {
 	if i < len(names) {

@@ -175,6 +175,10 @@ func (e *Engine) inspect(sh *shard, c *Conn, way uint8, b []byte) ipq.Verdict {
 		case Pass:
 			e.settle(sh, c, passed, Passed)
 			return sh.pass()
+		case Reset:
+			e.settle(sh, c, dropped, Dropped)
+			sh.drop(Verdict)
+			return ipq.RejectBoth.Bypass()
 		default:
 			e.settle(sh, c, dropped, Dropped)
 			return sh.drop(Verdict).Bypass()

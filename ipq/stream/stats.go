@@ -37,7 +37,7 @@ const (
 
 	// These are as they were asked for.
 
-	Verdict    // with the bytes that an Inspector said Drop about
+	Verdict    // with the bytes that an Inspector said Drop or Reset about
 	FlowEnded  // of a connection that is dropped
 	Unchanged  // a change that makes its meaning certain could not be made
 	AfterClose // of the Engine
