@@ -88,7 +88,8 @@ func (c *Conn) SetVerdictWith(id uint32, v Verdict, o VerdictOptions) error {
 }
 
 // Decide decides p with all that was edited of it, and tells of [Reject] and
-// [RejectBoth], which only it does. It is to be called before the next read. Errors are those of SetVerdictWith.
+// [RejectBoth], which only it does. It is to be called before the next read. Errors are
+// those of SetVerdictWith.
 func (c *Conn) Decide(p *Packet, v Verdict) error {
 	if p.misedited() && v&verdictCode != Drop {
 		return c.sock.fail("verdict", fmt.Errorf("%w: EditPayload has changed what must stay", ErrUndeliverable))

@@ -115,7 +115,7 @@ func (q *quoter) plots(name string, which ...string) (string, error) {
 	}
 	var lines []string
 	base := strings.TrimSuffix(filepath.Base(name), ".json")
-	for _, x := range drawings(d) {
+	for _, x := range drawings(published(d)) {
 		if len(which) > 0 && !hasPrefix(x.name, which) {
 			continue
 		}

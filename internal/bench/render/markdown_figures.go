@@ -2,6 +2,8 @@ package render
 
 import (
 	"fmt"
+	"maps"
+	"math"
 	"slices"
 	"strings"
 
@@ -108,6 +110,46 @@ func (g *figureGrid) solid() (rows []gridRow, columns []int) {
 	}
 }
 
+// published returns a document for drawings, without what is noisy.
+func published(d *report.Document) *report.Document {
+	out := *d
+	if d.Peers != nil {
+		rep := *d.Peers
+		rep.Contests = slices.Clone(rep.Contests)
+		for i := range rep.Contests {
+			c := &rep.Contests[i]
+			c.Contestants = slices.DeleteFunc(slices.Clone(c.Contestants), func(one peers.Contestant) bool {
+				return one.Value == nil || one.Value.Percent() > peers.MaxPercent
+			})
+		}
+		out.Peers = &rep
+		return &out
+	}
+	rep := *d.Run
+	rep.Modes = solidModes(rep.Modes)
+	if rep.Sweep != nil {
+		sweep := *rep.Sweep
+		sweep.Points = slices.Clone(sweep.Points)
+		for i := range sweep.Points {
+			sweep.Points[i].Modes = solidModes(sweep.Points[i].Modes)
+		}
+		rep.Sweep = &sweep
+	}
+	out.Run = &rep
+	return &out
+}
+
+// solidModes returns the modes with the figures that can be relied on.
+func solidModes(modes []report.Mode) []report.Mode {
+	modes = slices.Clone(modes)
+	for i := range modes {
+		m := &modes[i]
+		m.Summary = maps.Clone(m.Summary)
+		maps.DeleteFunc(m.Summary, func(_ string, s report.Spread) bool { return noisy(s) })
+	}
+	return modes
+}
+
 // estimate writes a median, and how well it is known.
 func estimate(s report.Spread, unit unitText) string {
 	text := unit(s.Median)
@@ -122,8 +164,9 @@ func three(x float64) string {
 	switch {
 	case x >= 1e5:
 		return plot.SI(x)
-	case x >= 1000:
-		return plain.Fixed(10*float64(int(x/10+0.5)), 0)
+	case x >= 999.5:
+		unit := math.Pow10(int(math.Log10(x)) - 2)
+		return plain.Fixed(unit*math.Round(x/unit), 0)
 	case x >= 99.95:
 		return plain.Fixed(x, 0)
 	case x >= 9.995:

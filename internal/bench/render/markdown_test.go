@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/goipq/goipq/internal/bench/report"
 	"github.com/goipq/goipq/internal/peers"
 )
 
@@ -112,11 +113,26 @@ func TestFigureTables(t *testing.T) {
 		}
 		checkTables(t, text, string(page))
 	}
-	for x, want := range map[float64]string{265_432: "265k", 1_064_321: "1.06M", 1784: "1,780", 312.4: "312", 98.76: "98.8", 0.947: "0.95"} {
+	d := &report.Document{Run: &noisy}
+	noisy.Finish(false)
+	if all, kept := rateTitles(drawings(d)), rateTitles(drawings(published(d))); !strings.Contains(all, "inline: ") || strings.Contains(kept, "inline: ") || kept == "" {
+		t.Errorf("of the bars %q those are published: %q", all, kept)
+	}
+	for x, want := range map[float64]string{265_432: "265k", 1_064_321: "1.06M", 1784: "1,780", 15_687: "15,700", 999.7: "1,000", 312.4: "312", 98.76: "98.8", 0.947: "0.95"} {
 		if got := three(x); got != want {
 			t.Errorf("%v is %q, want %q", x, got, want)
 		}
 	}
+}
+
+// rateTitles are the tooltips of the drawing of rates.
+func rateTitles(all []drawing) string {
+	for _, x := range all {
+		if x.name == "rate" {
+			return strings.Join(regexp.MustCompile("<title>[^<]*").FindAllString(string(x.svg(wideWidth, true)), -1), "\n")
+		}
+	}
+	return ""
 }
 
 // What a template asks for and its reports do not have is named in one line.
