@@ -84,7 +84,7 @@ func TestBatchesAreCountedBySize(t *testing.T) {
 			t.Error(err)
 		}
 		f.check()
-		want := [batchClasses]uint64{0: 1, 1: 1, 4: 2}
+		want := [batchClasses]uint64{0: 1, 2: 1, 4: 2}
 		if s := q.Stats(); s.BatchSizes != want || s.Batches != 4 {
 			t.Errorf("%d batches of sizes %v, want %v", s.Batches, s.BatchSizes, want)
 		}

@@ -25,7 +25,8 @@ type Counts struct {
 	// calls that brought any.
 	Received, Batches uint64
 	// BatchSizes counts Batches by how many messages, packets for the most part,
-	// they brought: item i those with 2^i or more and fewer than 2^(i+1).
+	// they brought: item 0 those with one, item i those with more than 2^(i-1) and
+	// no more than 2^i. A full batch is the last of its class.
 	BatchSizes [batchClasses]uint64
 	// Verdicts counts verdicts written, one for each packet, Messages the
 	// netlink messages that carried them (one can decide a run of packets),

@@ -174,7 +174,7 @@ func (c *counters) addTo(to *Counts) {
 type batchSizes [batchClasses]atomic.Uint64
 
 // add counts a batch of n messages.
-func (s *batchSizes) add(n int) { s[bits.Len(uint(n)>>1)].Add(1) }
+func (s *batchSizes) add(n int) { s[bits.Len(uint(n-1))].Add(1) }
 
 func (s *batchSizes) addTo(to *Counts) {
 	for i := range s {

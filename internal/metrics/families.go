@@ -194,12 +194,11 @@ func info(name, help string) *Family {
 	}}
 }
 
-// batches is the histogram that needs no clock. A class of sizes begins with a power of
-// two, and so the one before it ends below that.
+// batches is the histogram that needs no clock. A class of sizes ends with a power of two.
 func batches(name, help string) *Family {
 	bounds := make([]float64, len(ipq.Counts{}.BatchSizes)-1)
 	for i := range bounds {
-		bounds[i] = float64(int(2)<<i - 1)
+		bounds[i] = float64(int(1) << i)
 	}
 	return &Family{name, help, Histogram, []string{"queue"}, func(q *queue, e emitter) {
 		emitHistogram(e, q.counts.BatchSizes[:], float64(q.counts.Received), bounds)

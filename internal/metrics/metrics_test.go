@@ -145,8 +145,8 @@ func TestFamiliesStandTogether(t *testing.T) {
 	}
 	for _, want := range []string{
 		"# HELP ipq_batch_packets Packets that a receive call brought.\n# TYPE ipq_batch_packets histogram\n" +
-			`ipq_batch_packets_bucket{queue="1",le="1"} 0` + "\n" + `ipq_batch_packets_bucket{queue="1",le="3"} 1` + "\n" + `ipq_batch_packets_bucket{queue="1",le="7"} 3` + "\n",
-		`ipq_batch_packets_bucket{queue="7",le="1023"} 45` + "\n" + `ipq_batch_packets_bucket{queue="7",le="+Inf"} 55` + "\n",
+			`ipq_batch_packets_bucket{queue="1",le="1"} 0` + "\n" + `ipq_batch_packets_bucket{queue="1",le="2"} 1` + "\n" + `ipq_batch_packets_bucket{queue="1",le="4"} 3` + "\n",
+		`ipq_batch_packets_bucket{queue="7",le="512"} 45` + "\n" + `ipq_batch_packets_bucket{queue="7",le="+Inf"} 55` + "\n",
 		`ipq_handler_duration_seconds_bucket{queue="2",le="1.024e-06"} 0` + "\n" + `ipq_handler_duration_seconds_bucket{queue="2",le="2.048e-06"} 5` + "\n",
 		`ipq_handler_duration_seconds_sum{queue="2"} 8e-06` + "\n" + `ipq_handler_duration_seconds_count{queue="2"} 5` + "\n",
 		`ipq_info{mode="inline",queue="7",version="` + version + `"} 1` + "\n",

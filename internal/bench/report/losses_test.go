@@ -29,7 +29,7 @@ func TestLossesByCause(t *testing.T) {
 	if text := (Losses{QueueFull: 1500, Handler: 2}).Describe(); text != "~1,500 found the queue full, 2 dropped by the handler" {
 		t.Errorf("got %q", text)
 	}
-	if text := (&BatchSizes{0: 1, 4: 3}).Describe(); text != "25.0 % of 1, 75.0 % of 16-31 packets" {
+	if text := (&BatchSizes{0: 1, 4: 3}).Describe(); text != "25.0 % of 1, 75.0 % of 9-16 packets" {
 		t.Errorf("got %q", text)
 	}
 }

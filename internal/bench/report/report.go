@@ -97,7 +97,7 @@ type Mode struct {
 	// disturbed, it is that of those only.
 	Latency *Latency `json:"latency,omitempty"`
 	// BatchSizes and Lost are those of all rounds together; Lost with their warm-ups.
-	BatchSizes BatchSizes `json:"batch_sizes"`
+	BatchSizes BatchSizes `json:"batches_up_to"`
 	Lost       Losses     `json:"lost"`
 	// Throughput has the searches of a run of that kind, which has no rounds.
 	Throughput *Throughput `json:"throughput,omitempty"`

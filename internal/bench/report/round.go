@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"math"
+	"strconv"
 	"strings"
 	"time"
 
@@ -49,9 +50,9 @@ type Tally struct {
 	Arrived  uint64 `json:"arrived"`  // packets that came to the other end
 	Received uint64 `json:"received"` // by the consumer
 	Batches  uint64 `json:"batches"`  // recvmmsg calls that brought any
-	// BatchSizes counts Batches by how many packets they brought: item i those
-	// with 2^i or more, and fewer than 2^(i+1).
-	BatchSizes BatchSizes `json:"batch_sizes"`
+	// BatchSizes counts Batches by how many packets they brought: item 0 those with
+	// one, item i those with more than 2^(i-1) and no more than 2^i.
+	BatchSizes BatchSizes `json:"batches_up_to"`
 	Verdicts   uint64     `json:"verdicts"` // given to the kernel
 	Accepted   uint64     `json:"accepted"` // of the verdicts
 	// HandlerDropped counts the verdicts that drop.
@@ -105,9 +106,9 @@ func (b *BatchSizes) Describe() string {
 		if n == 0 {
 			continue
 		}
-		size := "1"
-		if i > 0 {
-			size = fmt.Sprintf("%d-%d", 1<<i, 2<<i-1)
+		size := strconv.Itoa(1 << i)
+		if i > 1 {
+			size = fmt.Sprintf("%d-%d", 1<<i/2+1, 1<<i)
 		}
 		parts = append(parts, fmt.Sprintf("%s %% of %s", plain.Fixed(100*Ratio(n, all), 1), size))
 	}
