@@ -23,7 +23,8 @@ type Batch struct {
 	family  uint8
 	table   string
 	changes []change
-	size    int // in bytes, on the wire
+	size    int  // in bytes, on the wire
+	fresh   bool // the transaction makes the table
 	ids     uint32
 	err     error // of an expression that could not be encoded
 }
@@ -55,10 +56,11 @@ func (b *Batch) add(what string, typ, flags uint16, body attrs) {
 
 // AddTable makes the table, which must not be there, with a comment.
 func (b *Batch) AddTable(comment string) {
+	b.fresh = true
 	b.add("", unix.NFT_MSG_NEWTABLE, unix.NLM_F_CREATE|unix.NLM_F_EXCL, attrs(nil).
 		text(unix.NFTA_TABLE_NAME, b.table).
 		uint32(unix.NFTA_TABLE_FLAGS, 0).
-		bytes(nftaTableUserdata, userComment(comment)))
+		bytes(nftaTableUserdata, UserComment(nil, comment)))
 }
 
 // WakeTable puts a table's chains at their hooks again.
@@ -237,8 +239,11 @@ func byteOrder(typ SetType) []byte {
 	return UserData(nil, nftKeyByteOrder, binary.LittleEndian.AppendUint32(nil, order))
 }
 
-// userComment is user data that nft shows as a comment.
-func userComment(text string) []byte { return UserData(nil, nftCommentType, append([]byte(text), 0)) }
+// UserComment appends an entry that nft shows as a comment to the user data of a
+// table or a rule.
+func UserComment(to []byte, text string) []byte {
+	return UserData(to, nftCommentType, append([]byte(text), 0))
+}
 
 // UserData appends an entry to the user data of a rule: a type, which nft
 // ignores if it does not know it, a length and the value, of at most 255 bytes.

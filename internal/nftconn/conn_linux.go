@@ -157,7 +157,9 @@ func (c *Conn) Commit(b *Batch, generation uint32) error {
 	case !acknowledged:
 		return errors.New("the kernel has not answered to a transaction")
 	}
-	settle()
+	if !b.fresh { // else there are no former rules to be on the way through
+		settle()
+	}
 	return nil
 }
 

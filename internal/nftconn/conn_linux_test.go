@@ -1,4 +1,4 @@
-package nftconn
+package nftconn_test
 
 import (
 	"context"
@@ -13,15 +13,16 @@ import (
 
 	"github.com/goipq/goipq/internal/netlab"
 	"github.com/goipq/goipq/internal/netlab/labtest"
+	"github.com/goipq/goipq/internal/nftconn"
 )
 
 func TestMain(m *testing.M) { labtest.Main(m) }
 
 const family = unix.NFPROTO_INET
 
-func dial(t *testing.T, ns *netlab.NS) *Conn {
+func dial(t *testing.T, ns *netlab.NS) *nftconn.Conn {
 	t.Helper()
-	c, err := Dial(ns.FD())
+	c, err := nftconn.Dial(ns.FD())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,9 +34,9 @@ func dial(t *testing.T, ns *netlab.NS) *Conn {
 	return c
 }
 
-func commit(t *testing.T, c *Conn, table string, add func(*Batch)) {
+func commit(t *testing.T, c *nftconn.Conn, table string, add func(*nftconn.Batch)) {
 	t.Helper()
-	b := NewBatch(family, table)
+	b := nftconn.NewBatch(family, table)
 	add(b)
 	if err := c.Commit(b, 0); err != nil {
 		t.Fatal(err)
@@ -50,40 +51,40 @@ func jump(chain string) []expr.Any {
 func TestCommitIsWhole(t *testing.T) {
 	t.Parallel()
 	c := dial(t, labtest.New(t))
-	b := NewBatch(family, "a")
+	b := nftconn.NewBatch(family, "a")
 	b.AddTable("mine")
 	b.AddBaseChain("chain", "base", unix.NF_INET_LOCAL_OUT, -7)
-	b.AddRule("first", "base", []expr.Any{&expr.Counter{Packets: 5, Bytes: 6}}, UserData(nil, 0x77, []byte("x")), 0)
+	b.AddRule("first", "base", []expr.Any{&expr.Counter{Packets: 5, Bytes: 6}}, nftconn.UserData(nil, 0x77, []byte("x")), 0)
 	b.AddRule("second", "base", jump("nowhere"), nil, 0)
 	b.AddRule("third", "base", jump("nowhere"), nil, 0)
 	err := c.Commit(b, 0)
-	var refused *Refused
+	var refused *nftconn.Refused
 	if !errors.As(err, &refused) || refused.What != "second" || refused.Errno != unix.ENOENT {
 		t.Errorf("%v", err)
 	}
 	if _, err := c.Table(family, "a"); !errors.Is(err, unix.ENOENT) {
 		t.Errorf("%v", err)
 	}
-	commit(t, c, "a", func(b *Batch) {
+	commit(t, c, "a", func(b *nftconn.Batch) {
 		b.AddTable("mine")
 		b.AddChain("nowhere")
 		b.AddBaseChain("chain", "base", unix.NF_INET_LOCAL_OUT, -7)
-		b.AddRule("first", "base", []expr.Any{&expr.Counter{Packets: 5, Bytes: 6}}, UserData(nil, 0x77, []byte("x")), 0)
+		b.AddRule("first", "base", []expr.Any{&expr.Counter{Packets: 5, Bytes: 6}}, nftconn.UserData(nil, 0x77, []byte("x")), 0)
 		b.AddRule("second", "base", jump("nowhere"), nil, 0)
 	})
 	if table, err := c.Table(family, "a"); err != nil || table.Comment != "mine" {
 		t.Errorf("%+v, %v", table, err)
 	}
 	chains, err := c.Chains(family)
-	want := []Chain{{family, "a", "nowhere", false, 0, 0, 0}, {family, "a", "base", true, unix.NF_INET_LOCAL_OUT, -7, PolicyAccept}}
+	want := []nftconn.Chain{{family, "a", "nowhere", false, 0, 0, 0}, {family, "a", "base", true, unix.NF_INET_LOCAL_OUT, -7, nftconn.PolicyAccept}}
 	if err != nil || !slices.Equal(chains, want) {
 		t.Errorf("%+v, %v", chains, err)
 	}
 	rules, err := c.Rules(family, "a")
-	if err != nil || len(rules) != 2 || rules[0].Packets != 5 || rules[0].Bytes != 6 || string(UserValue(rules[0].UserData, 0x77)) != "x" {
+	if err != nil || len(rules) != 2 || rules[0].Packets != 5 || rules[0].Bytes != 6 || string(nftconn.UserValue(rules[0].UserData, 0x77)) != "x" {
 		t.Fatalf("%+v, %v", rules, err)
 	}
-	commit(t, c, "a", func(b *Batch) {
+	commit(t, c, "a", func(b *nftconn.Batch) {
 		b.AddRule("before", "base", []expr.Any{&expr.Counter{Packets: 1}}, nil, rules[1].Handle)
 		b.DeleteRule("base", rules[0].Handle)
 	})
@@ -101,10 +102,10 @@ func TestCommitKnowsOfChanges(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	commit(t, b, "b", func(b *Batch) { b.AddTable("") })
-	batch := NewBatch(family, "a")
+	commit(t, b, "b", func(b *nftconn.Batch) { b.AddTable("") })
+	batch := nftconn.NewBatch(family, "a")
 	batch.AddTable("")
-	if err := a.Commit(batch, generation); !errors.Is(err, ErrChanged) {
+	if err := a.Commit(batch, generation); !errors.Is(err, nftconn.ErrChanged) {
 		t.Errorf("%v", err)
 	}
 	if generation, err = a.Generation(); err != nil {
@@ -119,18 +120,18 @@ func TestCommitKnowsOfChanges(t *testing.T) {
 func TestLargeBatch(t *testing.T) {
 	t.Parallel()
 	c := dial(t, labtest.New(t))
-	if err := unix.SetsockoptInt(c.fd, unix.SOL_SOCKET, unix.SO_RCVBUF, 1); err != nil { // the kernel's least
+	if err := c.ShrinkReceiveBuffer(); err != nil { // the kernel's least
 		t.Fatal(err)
 	}
-	var elements []Element
+	var elements []nftconn.Element
 	for i := range 3000 {
 		key := binary.BigEndian.AppendUint32(nil, uint32(4*i))
-		elements = append(elements, Element{Key: key}, Element{Key: binary.BigEndian.AppendUint32(nil, uint32(4*i+2)), End: true})
+		elements = append(elements, nftconn.Element{Key: key}, nftconn.Element{Key: binary.BigEndian.AppendUint32(nil, uint32(4*i+2)), End: true})
 	}
-	b := NewBatch(family, "a")
+	b := nftconn.NewBatch(family, "a")
 	b.AddTable("")
 	b.AddChain("chain")
-	b.AddSet("set", "set", IPv4, true, elements)
+	b.AddSet("set", "set", nftconn.IPv4, true, elements)
 	for range 2000 {
 		b.AddRule("rule", "chain", nil, []byte("x\x00"), 0)
 	}
@@ -158,14 +159,14 @@ func TestMonitor(t *testing.T) {
 	t.Parallel()
 	ns := labtest.New(t)
 	c := dial(t, ns)
-	m, err := NewMonitor(ns.FD())
+	m, err := nftconn.NewMonitor(ns.FD())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer m.Close()
-	commit(t, c, "other", func(b *Batch) { b.AddTable("") })
-	commit(t, c, "a", func(b *Batch) { b.AddTable("") })
-	commit(t, c, "other", func(b *Batch) { b.DeleteTable() })
+	commit(t, c, "other", func(b *nftconn.Batch) { b.AddTable("") })
+	commit(t, c, "a", func(b *nftconn.Batch) { b.AddTable("") })
+	commit(t, c, "other", func(b *nftconn.Batch) { b.DeleteTable() })
 	who, err := m.Await(t.Context(), family, "a")
 	if err != nil || !strings.Contains(who, " (pid ") {
 		t.Errorf("%q, %v", who, err)
@@ -175,7 +176,7 @@ func TestMonitor(t *testing.T) {
 	if who, err := m.Await(ctx, family, "a"); !errors.Is(err, context.Canceled) {
 		t.Errorf("%q, %v", who, err)
 	}
-	commit(t, c, "a", func(b *Batch) { b.AddChain("chain") })
+	commit(t, c, "a", func(b *nftconn.Batch) { b.AddChain("chain") })
 	if _, err := m.Await(t.Context(), family, "a"); err != nil {
 		t.Error(err)
 	}

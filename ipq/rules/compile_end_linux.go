@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/goipq/goipq/internal/nftexpr"
+	"github.com/goipq/goipq/internal/nfttable"
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
 )
@@ -68,12 +69,12 @@ func (p *program) queue(what string, q Queue, add func(string, ...expr.Any)) {
 	}
 	// The map's name says what is in it. In the text it has none: nft has no word for
 	// the type of its keys.
-	name := fmt.Sprintf("flows_%d_%d", q.First, k.Count)
+	name := fmt.Sprintf("%s%d_%d", nfttable.MapPrefix, q.First, k.Count)
 	if q.Bypass {
 		name += "_bypass"
 	}
-	if !slices.ContainsFunc(p.maps, func(m kernelMap) bool { return m.name == name }) {
-		p.maps = append(p.maps, kernelMap{name, what + ".Queue", flows})
+	if !slices.ContainsFunc(p.maps, func(m nfttable.Map) bool { return m.Name == name }) {
+		p.maps = append(p.maps, nfttable.Map{Name: name, What: what + ".Queue", Chains: flows})
 	}
 	add(fmt.Sprintf("symhash mod %d vmap { %s }", k.Count, strings.Join(arms, ", ")), nftexpr.FlowHash(len(flows), name)...)
 }

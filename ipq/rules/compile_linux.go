@@ -8,6 +8,7 @@ import (
 
 	"github.com/goipq/goipq/internal/nftconn"
 	"github.com/goipq/goipq/internal/nftexpr"
+	"github.com/goipq/goipq/internal/nfttable"
 )
 
 // A part is a condition, as nft writes it and as the kernel takes it.
@@ -59,17 +60,17 @@ func (p *program) compileRule(chain, number int, r Rule) (all []kernelRule) {
 
 	for _, parts := range alternatives {
 		for _, end := range p.ends(what, r) {
-			k := kernelRule{what: what, comment: r.Comment, chain: chain, rule: number}
+			k := kernelRule{Rule: nfttable.Rule{What: what, Comment: r.Comment, Counter: p.first[chain] + number}}
 			var words []string
 			for _, part := range slices.Concat(end.first, parts) {
 				words = append(words, part.text)
-				k.exprs = append(k.exprs, part.condition...)
+				k.Exprs = append(k.Exprs, part.condition...)
 				if part.set != "" {
-					k.sets = append(k.sets, part.set)
+					k.Sets = append(k.Sets, part.set)
 				}
 			}
 			k.text = strings.Join(append(words, end.text), " ")
-			k.exprs = append(k.exprs, end.exprs...)
+			k.Exprs = append(k.Exprs, end.exprs...)
 			all = append(all, k)
 		}
 	}

@@ -7,11 +7,13 @@ import (
 	"log/slog"
 	"os"
 	"runtime"
+	"strings"
 	"sync"
 
 	"github.com/goipq/goipq/internal/netns"
 	"github.com/goipq/goipq/internal/nftconn"
 	"github.com/goipq/goipq/internal/nftexpr"
+	"github.com/goipq/goipq/internal/nfttable"
 	"github.com/goipq/goipq/ipq"
 	"github.com/google/nftables"
 	"golang.org/x/sys/unix"
@@ -28,7 +30,10 @@ type Ruleset struct {
 	have  features
 
 	mu      sync.Mutex
-	program *program // what should be there; nil once it is removed
+	table   *nfttable.Table // what should be there; nil once it is removed
+	set     Set             // what it is made of, without Chains: they are the caller's
+	queues  bool            // rules of the Set queue
+	shape   []int           // how many rules each of its Chains has
 	repairs uint64
 }
 
@@ -76,12 +81,31 @@ func (c Config) Install(s Set) (*Ruleset, error) {
 
 // change makes the table what the Set says.
 func (r *Ruleset) change(s Set) error {
-	p := compile(s, r.have)
-	if _, err := r.apply(p); err != nil {
-		return err
+	table := compile(s, r.have).table()
+	if _, err := r.keeper().Apply(table); err != nil {
+		return r.failed(s, err)
 	}
-	r.program = p
+	r.table, r.queues, r.shape = table, s.queues() != "", nil
+	for _, c := range s.Chains {
+		r.shape = append(r.shape, len(c.Rules))
+	}
+	s.Chains = nil
+	r.set = s
 	return nil
+}
+
+// keeper returns what makes tables in the Ruleset's network namespace.
+func (r *Ruleset) keeper() nfttable.Keeper {
+	return nfttable.Keeper{
+		Dial: func() (*nftconn.Conn, error) {
+			defer runtime.KeepAlive(r)
+			return nftconn.Dial(int(r.netns.Fd()))
+		},
+		Later: func(t *nfttable.Table, chains []string) {
+			r.log.Info("rules: packets that wait in queues of these chains, if they queue any, are queued there a second time, since new chains come before them",
+				"table", t.Name, "chains", strings.Join(chains, ", "))
+		},
+	}
 }
 
 // probe finds out what the kernel has of what the Set takes.
@@ -134,15 +158,15 @@ func (r *Ruleset) Update(s Set) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.program == nil {
+	if r.table == nil {
 		return r.gone()
 	}
-	if now := r.program.set; s.Table != now.Table {
+	if now := r.set; s.Table != now.Table {
 		return bad("Table", "%q: the Ruleset's is %q", s.Table, now.Table)
 	} else if s.Family != now.Family {
 		return bad("Family", "%v: the Ruleset's is %v", s.Family, now.Family)
 	}
-	if s.OwnMark != 0 && r.program.set.OwnMark == 0 || s.queues() != "" && r.program.set.queues() == "" {
+	if s.OwnMark != 0 && r.set.OwnMark == 0 || s.queues() != "" && !r.queues {
 		have, err := r.probe(s)
 		if err != nil {
 			return err
@@ -160,24 +184,17 @@ func (r *Ruleset) Update(s Set) error {
 func (r *Ruleset) Remove() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.program == nil {
+	if r.table == nil {
 		return r.gone()
 	}
-	p := r.program
-	err := r.retry(func(conn *nftconn.Conn, generation uint32) error {
-		if _, err := ours(conn, p); err != nil {
-			return err
-		}
-		b := nftconn.NewBatch(p.family, p.set.Table)
-		b.DeleteTable()
-		return conn.Commit(b, generation)
-	})
+	table := r.table
+	err := r.keeper().Remove(table)
 	if err == nil || errors.Is(err, fs.ErrNotExist) {
-		r.program = nil
+		r.table = nil
 		r.netns.Close()
 	}
 	if err != nil {
-		return fmt.Errorf("rules: remove table %v %s: %w", p.set.Family, p.set.Table, err)
+		return fmt.Errorf("rules: remove table %v: %w", table, err)
 	}
 	return nil
 }
@@ -196,39 +213,24 @@ type Counter struct{ Packets, Bytes uint64 }
 func (r *Ruleset) Counters() ([][]Counter, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.program == nil {
+	if r.table == nil {
 		return nil, r.gone()
 	}
-	p := r.program
-	counters := make([][]Counter, len(p.set.Chains))
-	for i, c := range p.set.Chains {
-		counters[i] = make([]Counter, len(c.Rules))
+	rules := 0
+	for _, n := range r.shape {
+		rules += n
 	}
-	conn, err := r.dial()
+	sums, err := r.keeper().Counters(r.table, rules)
 	if err != nil {
 		return nil, fmt.Errorf("rules: read counters: %w", err)
 	}
-	defer conn.Close()
-	now, err := look(conn, p)
-	if err != nil {
-		return nil, fmt.Errorf("rules: read counters: %w", err)
-	}
-	for _, c := range p.chains {
-		there := now.rules[c.name]
-		if len(there) != len(c.rules) && c.name != chainRequires {
-			return nil, fmt.Errorf("rules: read counters: somebody has changed chain %s of table %v %s", c.name, p.set.Family, p.set.Table)
+	counters := make([][]Counter, len(r.shape))
+	for i, n := range r.shape {
+		counters[i] = make([]Counter, n)
+		for j := range n {
+			counters[i][j] = Counter(sums[j])
 		}
-		for i, rule := range c.rules {
-			if rule.rule < 0 {
-				continue
-			}
-			if !rule.is(there[i]) {
-				return nil, fmt.Errorf("rules: read counters: somebody has changed chain %s of table %v %s", c.name, p.set.Family, p.set.Table)
-			}
-			sum := &counters[rule.chain][rule.rule]
-			sum.Packets += there[i].Packets
-			sum.Bytes += there[i].Bytes
-		}
+		sums = sums[n:]
 	}
 	return counters, nil
 }

@@ -93,11 +93,12 @@ func TestInstallTakesOver(t *testing.T) {
 		update(t, r, one(ipq.Output, same))
 		conn := dial(t, ns)
 		defer conn.Close()
-		now, err := look(conn, r.program)
-		if err != nil {
+		chains, err := conn.Chains(r.table.Family)
+		sets, setsErr := conn.Sets(r.table.Family, "product")
+		if err := errors.Join(err, setsErr); err != nil {
 			t.Fatal(err)
 		}
-		return len(now.chains) == 1 && len(now.sets) == 0
+		return len(chains) == 1 && len(sets) == 0
 	})
 	if err := r.Remove(); err != nil {
 		t.Error(err)
@@ -193,12 +194,14 @@ func TestRefusedLeavesNothing(t *testing.T) {
 	t.Parallel()
 	ns := labtest.New(t)
 	s := one(ipq.Output, Rule{Match: Match{DstAddrs: addrs(t, "10.0.0.1", "10.0.0.3", "::1", "::3")}}, Rule{Action: Accept})
-	p := compile(s, features{})
-	bad := &p.chains[0].rules[2]
-	bad.text, bad.exprs[1] = "jump nowhere", verdictTo("nowhere")
-	bad.seal()
-	r := &Ruleset{log: slog.New(slog.DiscardHandler), netns: held(t, ns)}
-	_, err := r.apply(p)
+	table := compile(s, features{}).table()
+	table.Chains[0].Rules[2].Exprs[1] = verdictTo("nowhere")
+	r := &Ruleset{netns: held(t, ns)}
+	apply := func() error {
+		_, err := r.keeper().Apply(table)
+		return r.failed(s, err)
+	}
+	err := apply()
 	var field *FieldError
 	if !errors.As(err, &field) || field.Field != "Chains[0].Rules[1]" || errors.Is(err, ErrConfig) || !errors.Is(err, unix.ENOENT) || !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("%v", err)
@@ -209,7 +212,7 @@ func TestRefusedLeavesNothing(t *testing.T) {
 	// And a table that is there stays as it was.
 	was := install(t, ns, s)
 	before := listing(t, ns)
-	if _, err := was.apply(p); !errors.As(err, &field) {
+	if err := apply(); !errors.As(err, &field) {
 		t.Errorf("%v", err)
 	}
 	if after := listing(t, ns); after != before {
@@ -242,13 +245,13 @@ func TestLargeSets(t *testing.T) {
 	}
 	conn := dial(t, ns)
 	defer conn.Close()
-	for _, s := range r.program.sets {
-		if whole, err := holds(conn, r.program, s); !whole || err != nil {
-			t.Errorf("set %s: %v, %v", s.name, whole, err)
+	for _, s := range r.table.Sets {
+		if there, err := conn.Elements(r.table.Family, "product", s.Name); len(there) != len(s.Elements) || err != nil {
+			t.Errorf("set %s: %d elements of %d, %v", s.Name, len(there), len(s.Elements), err)
 		}
 	}
 	update(t, r, one(ipq.Output))
-	if sets, err := conn.Sets(r.program.family, "product"); len(sets) != 0 || err != nil {
+	if sets, err := conn.Sets(r.table.Family, "product"); len(sets) != 0 || err != nil {
 		t.Errorf("sets %q, %v", sets, err)
 	}
 }
@@ -304,60 +307,6 @@ func manyAddrs(n int) (list []netip.Prefix) {
 		}
 	}
 	return list
-}
-
-// Sets that do not fit into a message are filled before they are used; what a
-// process leaves that is killed over it is not taken for whole, and what fails
-// leaves nothing.
-func TestSetsAreFilledBefore(t *testing.T) {
-	t.Parallel()
-	ns := labtest.New(t)
-	s := one(ipq.Output, Rule{Match: Match{SrcAddrs: manyAddrs(3000)}}, Rule{Action: Accept})
-	r := &Ruleset{log: slog.New(slog.DiscardHandler), netns: held(t, ns)}
-	p := compile(s, features{})
-	fill := func(p *program, elements int) *stage {
-		t.Helper()
-		conn := dial(t, ns)
-		defer conn.Close()
-		now, err := look(conn, p)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			t.Fatal(err)
-		}
-		sets := slices.Clone(p.sets)
-		for i := range sets {
-			sets[i].elements = sets[i].elements[:min(elements, len(sets[i].elements))]
-		}
-		staged := &stage{program: p}
-		if err := staged.fill(conn, now, sets, 20000); err != nil {
-			t.Fatal(err)
-		}
-		return staged
-	}
-	whole := func() {
-		t.Helper()
-		conn := dial(t, ns)
-		defer conn.Close()
-		for _, s := range p.sets {
-			if whole, err := holds(conn, p, s); !whole || err != nil {
-				t.Errorf("set %s: %v, %v", s.name, whole, err)
-			}
-		}
-	}
-	fill(p, 1<<20)
-	whole()
-	fill(p, 1000) // of a process that was killed
-	if _, err := r.apply(p); err != nil {
-		t.Fatal(err)
-	}
-	whole()
-	other := compile(one(ipq.Output, Rule{Match: Match{DstAddrs: manyAddrs(500)}}), features{})
-	fill(other, 1<<20).undo(r)
-	whole()
-	conn := dial(t, ns)
-	defer conn.Close()
-	if sets, err := conn.Sets(p.family, "product"); len(sets) != len(p.sets) || err != nil {
-		t.Errorf("%d sets, %v", len(sets), err)
-	}
 }
 
 func held(t testing.TB, ns *netlab.NS) *os.File {

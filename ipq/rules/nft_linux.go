@@ -23,7 +23,7 @@ func (p *program) text() string {
 	var blocks []string
 	for _, s := range p.sets {
 		flags := "constant"
-		if s.interval {
+		if s.Interval {
 			flags += ",interval"
 		}
 		var lines []string
@@ -31,18 +31,18 @@ func (p *program) text() string {
 			lines = append(lines, strings.Join(some, ", "))
 		}
 		blocks = append(blocks, fmt.Sprintf("\tset %s {\n\t\ttype %s\n\t\tflags %s\n\t\telements = { %s }\n\t}\n",
-			s.name, s.typ.Name, flags, strings.Join(lines, ",\n\t\t             ")))
+			s.Name, s.Type.Name, flags, strings.Join(lines, ",\n\t\t             ")))
 	}
 	for _, c := range p.chains {
 		var b strings.Builder
-		fmt.Fprintf(&b, "\tchain %s {\n", c.name)
-		if c.base {
-			fmt.Fprintf(&b, "\t\ttype filter hook %v priority %d; policy accept;\n", ipq.Hook(c.hook), c.prio)
+		fmt.Fprintf(&b, "\tchain %s {\n", c.Name)
+		if c.Base {
+			fmt.Fprintf(&b, "\t\ttype filter hook %v priority %d; policy accept;\n", ipq.Hook(c.Hook), c.Priority)
 		}
 		for _, r := range c.rules {
 			b.WriteString("\t\t" + r.text)
-			if r.comment != "" {
-				fmt.Fprintf(&b, " comment \"%s\"", r.comment)
+			if r.Comment != "" {
+				fmt.Fprintf(&b, " comment \"%s\"", r.Comment)
 			}
 			b.WriteString("\n")
 		}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/goipq/goipq/internal/nftconn"
 	"github.com/goipq/goipq/internal/nftexpr"
+	"github.com/goipq/goipq/internal/nfttable"
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
 )
@@ -17,11 +18,12 @@ import (
 // as nft writes it and as the kernel takes it.
 type program struct {
 	set    Set
-	family uint8
 	have   features
 	sets   []kernelSet
-	maps   []kernelMap
+	maps   []nfttable.Map
 	chains []kernelChain
+	first  []int // of each Chain of the Set: the number of its first rule's counter
+	rules  int   // of the Set
 }
 
 // features are what kernels differ in.
@@ -31,74 +33,39 @@ type features struct {
 }
 
 type kernelSet struct {
-	name     string
-	what     string // the field of the Set that it is for
-	typ      nftconn.SetType
-	interval bool
-	elements []nftconn.Element
-	text     func() []string // the elements
-}
-
-// A kernelMap leads to a chain for each queue that flows are spread over.
-type kernelMap struct {
-	name   string
-	what   string
-	chains []string
+	nfttable.Set
+	text func() []string // the elements
 }
 
 type kernelChain struct {
-	name  string
-	what  string
-	base  bool
-	hook  uint32
-	prio  int32
+	nfttable.Chain
 	rules []kernelRule
 }
 
 type kernelRule struct {
-	what    string
-	text    string
-	exprs   []expr.Any
-	comment string
-	sets    []string // that it looks into
-	chain   int      // which of the Set's rules it is a part of
-	rule    int      // -1: of none
-	id      [16]byte // tells it from all that do something else
+	nfttable.Rule
+	text string
 }
 
 // chainRequires holds rules that are never run: the kernel has what they need
 // for as long as they are there.
 const chainRequires = "requires"
 
-// identity is the type of the user data by which a rule is known again.
-const identity = 0x67
-
-// seal gives a rule its id.
-func (r *kernelRule) seal() {
-	sum := sha256.Sum256([]byte("1 " + r.text + "\x00" + r.comment))
-	copy(r.id[:], sum[:])
-}
-
-// userData returns what a rule carries: its comment, for nft to show, and its id.
-func (r *kernelRule) userData() (data []byte) {
-	if r.comment != "" {
-		data = nftconn.UserData(data, 0, append([]byte(r.comment), 0))
-	}
-	return nftconn.UserData(data, identity, r.id[:])
-}
-
 // compile returns the program of a Set that has been checked.
 func compile(s Set, have features) *program {
-	p := &program{set: s, family: unix.NFPROTO_INET, have: have}
-	if s.Family == Bridge {
-		p.family = unix.NFPROTO_BRIDGE
+	p := &program{set: s, have: have}
+	for _, c := range s.Chains {
+		p.first = append(p.first, p.rules)
+		p.rules += len(c.Rules)
 	}
 	var base []kernelChain
 	for i, c := range s.Chains {
 		chain := kernelChain{
-			name: fmt.Sprintf("%v_%s", c.Hook, strings.Replace(fmt.Sprint(c.Priority), "-", "m", 1)),
-			what: fmt.Sprintf("Chains[%d]", i),
-			base: true, hook: uint32(c.Hook), prio: c.Priority,
+			Chain: nfttable.Chain{
+				Name: fmt.Sprintf("%v_%s", c.Hook, strings.Replace(fmt.Sprint(c.Priority), "-", "m", 1)),
+				What: fmt.Sprintf("Chains[%d]", i),
+				Base: true, Hook: uint32(c.Hook), Priority: c.Priority,
+			},
 			rules: p.passing(c),
 		}
 		for j, r := range c.Rules {
@@ -108,18 +75,39 @@ func compile(s Set, have features) *program {
 	}
 	p.require()
 	p.chains = append(p.chains, base...)
-	for _, c := range p.chains {
-		for i := range c.rules {
-			c.rules[i].seal()
-		}
-	}
 	return p
+}
+
+// table returns what the kernel takes of the program.
+func (p *program) table() *nfttable.Table {
+	t := &nfttable.Table{
+		Family: unix.NFPROTO_INET, Name: p.set.Table, Comment: comment,
+		Maps: p.maps, Lasting: []string{chainRequires},
+	}
+	if p.set.Family == Bridge {
+		t.Family = unix.NFPROTO_BRIDGE
+	}
+	for _, s := range p.sets {
+		t.Sets = append(t.Sets, s.Set)
+	}
+	for _, c := range p.chains {
+		for _, r := range c.rules {
+			c.Rules = append(c.Rules, r.Rule)
+		}
+		t.Chains = append(t.Chains, c.Chain)
+	}
+	return t
+}
+
+// uncounted returns a rule that is none of the Set's.
+func uncounted(what, text string, exprs ...expr.Any) kernelRule {
+	return kernelRule{nfttable.Rule{What: what, Exprs: exprs, Counter: nfttable.Uncounted}, text}
 }
 
 // passing returns the rules that let the product's own traffic pass.
 func (p *program) passing(c Chain) (passing []kernelRule) {
 	add := func(what, text string, condition nftexpr.Condition) {
-		passing = append(passing, kernelRule{what: what, text: text + " accept", exprs: append(condition, verdict(expr.VerdictAccept)), rule: -1})
+		passing = append(passing, uncounted(what, text+" accept", append(condition, verdict(expr.VerdictAccept))...))
 	}
 	for _, own := range []struct {
 		field string
@@ -137,9 +125,9 @@ func (p *program) passing(c Chain) (passing []kernelRule) {
 
 // require adds the chain that has the kernel do what the Set needs.
 func (p *program) require() {
-	chain := kernelChain{name: chainRequires}
+	chain := kernelChain{Chain: nfttable.Chain{Name: chainRequires}}
 	add := func(what, text string, exprs []expr.Any) {
-		chain.rules = append(chain.rules, kernelRule{what: what, text: text, exprs: exprs, rule: -1})
+		chain.rules = append(chain.rules, uncounted(what, text, exprs...))
 	}
 	if what := p.set.tracks(); what != "" {
 		add(what, "ct state established", nftexpr.ConnState.HasAny(native(uint32(Established))))
@@ -179,10 +167,11 @@ func (p *program) queueChain(what string, q nftexpr.Queue) string {
 	if q.Bypass {
 		name += "_bypass"
 	}
-	if !slices.ContainsFunc(p.chains, func(c kernelChain) bool { return c.name == name }) {
-		p.chains = append(p.chains, kernelChain{name: name, rules: []kernelRule{{
-			what: what, text: queueText(q), exprs: []expr.Any{q.Expr(p.have.queue)}, rule: -1,
-		}}})
+	if !slices.ContainsFunc(p.chains, func(c kernelChain) bool { return c.Name == name }) {
+		p.chains = append(p.chains, kernelChain{
+			Chain: nfttable.Chain{Name: name},
+			rules: []kernelRule{uncounted(what, queueText(q), q.Expr(p.have.queue))},
+		})
 	}
 	return name
 }
@@ -196,8 +185,8 @@ func (p *program) addSet(what string, typ nftconn.SetType, interval bool, elemen
 		sum.Write([]byte{map[bool]byte{true: 1}[e.End]})
 	}
 	name := setPrefix[typ.Name] + "_" + hex.EncodeToString(sum.Sum(nil)[:8])
-	if !slices.ContainsFunc(p.sets, func(s kernelSet) bool { return s.name == name }) {
-		p.sets = append(p.sets, kernelSet{name, what, typ, interval, elements, text})
+	if !slices.ContainsFunc(p.sets, func(s kernelSet) bool { return s.Name == name }) {
+		p.sets = append(p.sets, kernelSet{nfttable.Set{Name: name, What: what, Type: typ, Interval: interval, Elements: elements}, text})
 	}
 	return name
 }

@@ -36,11 +36,11 @@ const (
 // repair that fails is told and tried again with the next pause.
 func (r *Ruleset) Watch(ctx context.Context) error {
 	r.mu.Lock()
-	if r.program == nil {
+	if r.table == nil {
 		r.mu.Unlock()
 		return r.gone()
 	}
-	set, family := r.program.set, r.program.family
+	family, name := r.table.Family, r.table.Name
 	monitor, err := nftconn.NewMonitor(int(r.netns.Fd()))
 	runtime.KeepAlive(r)
 	r.mu.Unlock()
@@ -49,7 +49,7 @@ func (r *Ruleset) Watch(ctx context.Context) error {
 	}
 	defer monitor.Close()
 
-	b := backoff{log: r.log, table: set.Table}
+	b := backoff{log: r.log, table: name}
 	who := "somebody, before Watch was called"
 	for {
 		repaired, err := r.repair(who)
@@ -57,7 +57,7 @@ func (r *Ruleset) Watch(ctx context.Context) error {
 		case errors.Is(err, errRemoved):
 			return r.gone()
 		case err != nil:
-			r.log.Error("rules: cannot put rules back", "table", set.Table, "err", err)
+			r.log.Error("rules: cannot put rules back", "table", name, "err", err)
 		}
 		if repaired || err != nil {
 			if !b.wait(ctx, who, err != nil) {
@@ -67,7 +67,7 @@ func (r *Ruleset) Watch(ctx context.Context) error {
 				continue
 			}
 		}
-		if who, err = monitor.Await(ctx, family, set.Table); ctx.Err() != nil {
+		if who, err = monitor.Await(ctx, family, name); ctx.Err() != nil {
 			return nil
 		} else if err != nil {
 			return fmt.Errorf("rules: watch: %w", err)
@@ -91,15 +91,18 @@ var errRemoved = errors.New("removed")
 func (r *Ruleset) repair(who string) (bool, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.program == nil {
+	if r.table == nil {
 		return false, errRemoved
 	}
-	repaired, err := r.apply(r.program)
+	repaired, err := r.keeper().Apply(r.table)
+	if err != nil {
+		return false, r.failed(r.set, err)
+	}
 	if repaired {
 		r.repairs++
-		r.log.Warn("rules: put back what was changed", "table", r.program.set.Table, "by", who, "repairs", r.repairs)
+		r.log.Warn("rules: put back what was changed", "table", r.table.Name, "by", who, "repairs", r.repairs)
 	}
-	return repaired, err
+	return repaired, nil
 }
 
 // A backoff makes sure that two writers do not keep a machine busy.

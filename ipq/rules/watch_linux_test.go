@@ -83,7 +83,7 @@ func TestWatchHeals(t *testing.T) {
 		p := newPath(t, ns)
 		whole := listing(t, ns)
 		for i, c := range some {
-			change := strings.NewReplacer("SET", r.program.sets[0].name, "HANDLE", handleOf(t, ns, "input_m5")).Replace(c.nft)
+			change := strings.NewReplacer("SET", r.table.Sets[0].Name, "HANDLE", handleOf(t, ns, "input_m5")).Replace(c.nft)
 			mustRun(t, ns, change, "nft", "-f", "-")
 			await(t, "repair of "+c.what, func() bool { return r.Repairs() > uint64(i) })
 			if after := listing(t, ns); after != whole {
@@ -105,7 +105,7 @@ func TestWatchHeals(t *testing.T) {
 			t.Error("the log does not say who")
 		}
 		// Nobody can change what is in a set that a rule looks into.
-		if out, err := run(t, ns, "", "nft", "flush", "set", "inet", "product", r.program.sets[0].name); err == nil {
+		if out, err := run(t, ns, "", "nft", "flush", "set", "inet", "product", r.table.Sets[0].Name); err == nil {
 			t.Errorf("a set was emptied: %s", out)
 		}
 	}
