@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/goipq/goipq/internal/netlab"
 	"github.com/goipq/goipq/internal/netlab/labtest"
+	"github.com/goipq/goipq/internal/nftconn"
 	"github.com/goipq/goipq/ipq"
+	"golang.org/x/sys/unix"
 )
 
 // helperEnv holds, as JSON, what a process that a test started is to do.
@@ -93,11 +96,12 @@ func TestCrash(t *testing.T) {
 			helper.Process.Kill()
 			helper.Wait()
 			queued := func() uint64 {
-				c, err := (&Ruleset{name: defaultTable, netns: held(t, ns)}).counts()
-				if err != nil || len(c) != 1 {
-					t.Fatal(c, err)
+				rules, err := nft(t, ns).Rules(unix.NFPROTO_INET, defaultTable)
+				rules = slices.DeleteFunc(rules, func(r nftconn.Rule) bool { return r.Chain != chainDecide })
+				if err != nil || len(rules) != 2 {
+					t.Fatal(rules, err)
 				}
-				return c[0].Packets
+				return rules[1].Packets
 			}
 			if f.Lease == 0 {
 				before := queued()

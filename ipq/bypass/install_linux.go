@@ -6,20 +6,36 @@ import (
 	"io/fs"
 	"os"
 	"runtime"
-	"slices"
+	"strings"
+	"sync"
 
 	"github.com/cilium/ebpf"
 	"github.com/goipq/goipq/internal/netns"
+	"github.com/goipq/goipq/internal/nftconn"
 	"github.com/goipq/goipq/internal/nftexpr"
+	"github.com/goipq/goipq/internal/nfttable"
 	"github.com/goipq/goipq/ipq"
 	"github.com/google/nftables"
-	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
 )
 
 // conntrackPriority is where the kernel finds a packet's connection, at
 // Prerouting and Output (NF_IP_PRI_CONNTRACK).
 const conntrackPriority = -200
+
+// A Ruleset is a table of rules that [Bypasser.Install] has made.
+type Ruleset struct {
+	table    *nfttable.Table
+	hook     ipq.Hook
+	bypasser *Bypasser
+	tally    *tally   // nil with ConnMark
+	before   Counters // of the tally, by former rules
+
+	mu      sync.Mutex
+	netns   *os.File // nil: the caller's
+	idle    bool     // nothing acts any more on what is settled
+	removed bool     // the table, too
+}
 
 // Install makes a table of rules, in one transaction: a chain at the hook whose
 // selected packets are accepted if their flow is settled so, dropped if it is
@@ -44,7 +60,7 @@ func (b *Bypasser) Install(r Rules) (*Ruleset, error) {
 	if b.backend == ConnMark && r.Priority <= conntrackPriority && (r.Hook == ipq.Prerouting || r.Hook == ipq.Output) {
 		return nil, fmt.Errorf("%w: Rules.Priority %d: connection marks are known after %d only", ErrConfig, r.Priority, conntrackPriority)
 	}
-	set := &Ruleset{name: r.Table, hook: r.Hook, bypasser: b}
+	set := &Ruleset{table: &nfttable.Table{Family: unix.NFPROTO_INET, Name: r.Table, Comment: tableComment}, hook: r.Hook, bypasser: b}
 	if err := set.install(r); err != nil {
 		set.release()
 		return nil, err
@@ -61,8 +77,10 @@ func (s *Ruleset) install(r Rules) error {
 			return fmt.Errorf("bypass: install rules: %w", err)
 		}
 	}
-	if err := s.absent(); err != nil {
-		return err
+	if there, err := s.keeper().Exists(s.table); err != nil {
+		return fmt.Errorf("bypass: install rules: %w", err)
+	} else if there {
+		return s.exists()
 	}
 	native, err := s.probe()
 	if err != nil {
@@ -76,10 +94,12 @@ func (s *Ruleset) install(r Rules) error {
 			return err
 		}
 	}
-	err = s.transact(func(nft *nftables.Conn, table *nftables.Table) {
-		b.add(nft, table, r, native, s.tally)
-	})
+	s.table.Chains = b.chains(r, native, s.tally)
+	err = s.keeper().Make(s.table)
+	runtime.KeepAlive(s.tally) // its descriptors are in the rules
 	switch {
+	case errors.Is(err, fs.ErrExist):
+		return s.exists()
 	case errors.Is(err, unix.ENOENT) && b.backend == ConnMark:
 		return &UnavailableError{ConnMark: err}
 	case err != nil:
@@ -98,25 +118,27 @@ func (s *Ruleset) release() {
 	}
 }
 
-// absent returns an error if the table exists. A transaction that fails because
-// it does may have added chains before it is undone.
-func (s *Ruleset) absent() error {
-	nft, err := connect(s.netns)
-	if err != nil {
-		return fmt.Errorf("bypass: install rules: %w", err)
+// exists is the error for a table that is there.
+func (s *Ruleset) exists() error {
+	return fmt.Errorf("bypass: there is a table %v, of a program that runs or was killed: remove it "+
+		"(nft delete table %v) or choose another Rules.Table: %w", s.table, s.table, fs.ErrExist)
+}
+
+// keeper returns what makes tables in the Ruleset's network namespace.
+func (s *Ruleset) keeper() nfttable.Keeper {
+	return nfttable.Keeper{
+		Dial: func() (*nftconn.Conn, error) {
+			if s.netns == nil {
+				return nftconn.Dial(0)
+			}
+			defer runtime.KeepAlive(s)
+			return nftconn.Dial(int(s.netns.Fd()))
+		},
+		Later: func(t *nfttable.Table, chains []string) {
+			s.bypasser.cfg.Logger.Info("bypass: packets that wait in queues of these chains, if they queue any, are queued there a second time, since new chains come before them",
+				"table", t.Name, "chains", strings.Join(chains, ", "))
+		},
 	}
-	tables, err := nft.ListTablesOfFamily(nftables.TableFamilyINet)
-	runtime.KeepAlive(s)
-	if err != nil {
-		return fmt.Errorf("bypass: install rules: %w", err)
-	}
-	for _, table := range tables {
-		if table.Name == s.name {
-			return fmt.Errorf("bypass: there is a table inet %s, of a program that runs or was killed: remove it "+
-				"(nft delete table inet %s) or choose another Rules.Table: %w", s.name, s.name, fs.ErrExist)
-		}
-	}
-	return nil
 }
 
 // lacksMatch returns an error if the kernel has no match of that name, and nil
@@ -153,75 +175,6 @@ func (s *Ruleset) probe() (native bool, err error) {
 	return native, nil
 }
 
-// add adds the chains and rules of a table, which count by the tally.
-func (b *Bypasser) add(nft *nftables.Conn, table *nftables.Table, r Rules, native bool, t *tally) {
-	base := nft.AddChain(r.chain(table, chainBase, r.Priority))
-	decide := nft.AddChain(&nftables.Chain{Name: chainDecide, Table: table})
-	rule := func(chain *nftables.Chain, parts ...[]expr.Any) { nft.AddRule(nftexpr.Rule(chain, parts...)) }
-	one := func(e ...expr.Any) []expr.Any { return e }
-	accept, drop := &expr.Verdict{Kind: expr.VerdictAccept}, &expr.Verdict{Kind: expr.VerdictDrop}
-	queue := r.queue().Expr(native)
-	var selected [][]nftexpr.Condition
-	for _, m := range r.Match {
-		selected = append(selected, m.expand()...)
-	}
-	if b.backend == EBPF { // first: each rule on the way to it costs every packet
-		accepts := one(program(t.accept, xtBPF), accept)
-		if len(selected) == 1 { // packets that are not selected are asked no more than once
-			for _, condition := range selected[0] {
-				rule(base, condition.Not(), one(accept))
-			}
-			rule(base, accepts)
-		} else {
-			for _, conditions := range selected {
-				rule(base, slices.Concat(conditions...), accepts)
-			}
-		}
-	}
-	for _, conditions := range selected {
-		rule(base, slices.Concat(conditions...), one(&expr.Verdict{Kind: expr.VerdictGoto, Chain: chainDecide}))
-	}
-	if b.backend == EBPF { // the programs count
-		rule(decide, one(program(t.drop, xtBPF), drop))
-		rule(decide, one(&expr.Counter{}, queue))
-		return
-	}
-	a, d := b.cfg.AcceptMark, b.cfg.DropMark
-	packet, conn := nftexpr.PacketMark, nftexpr.ConnMark
-	rule(decide, conn.Is(a, a), one(&expr.Counter{}, accept))
-	rule(decide, conn.Is(d, d), one(&expr.Counter{}, drop))
-	rule(decide, one(&expr.Counter{}, queue))
-	// An accepted packet goes on here, never at the next rule of its chain.
-	settle := nft.AddChain(r.chain(table, chainSettle, r.Priority+1))
-	rule(settle, packet.Is(d, d), conn.Set(d, a|d), one(drop))
-	rule(settle, packet.Is(a, a), conn.Set(a, a|d), packet.Set(0, a))
-}
-
-// chain returns a chain at the hook.
-func (r Rules) chain(table *nftables.Table, name string, priority int32) *nftables.Chain {
-	return nftexpr.BaseChain(table, name, nftables.ChainHook(r.Hook), nftables.ChainPriority(priority))
-}
-
-// transact makes the table, has more added, and commits it all.
-func (s *Ruleset) transact(add func(*nftables.Conn, *nftables.Table)) error {
-	return s.commit(func(nft *nftables.Conn) { add(nft, nft.CreateTable(s.nft())) })
-}
-
-func (s *Ruleset) commit(add func(*nftables.Conn)) error {
-	nft, err := connect(s.netns)
-	if err != nil {
-		return err
-	}
-	add(nft)
-	err = nft.Flush()
-	runtime.KeepAlive(s)
-	return err
-}
-
-func (s *Ruleset) nft() *nftables.Table {
-	return &nftables.Table{Name: s.name, Family: nftables.TableFamilyINet}
-}
-
 // connect returns a connection to a namespace, or to the caller's for nil. Each
 // of its calls dials anew: ns must live as long.
 func connect(ns *os.File) (*nftables.Conn, error) {
@@ -245,7 +198,7 @@ func (s *Ruleset) Remove() error {
 	if s.removed {
 		return fmt.Errorf("bypass: remove rules: %w", s.gone())
 	}
-	err := s.commit(func(nft *nftables.Conn) { nft.DelTable(s.nft()) })
+	err := s.keeper().Remove(s.table)
 	if err == nil || errors.Is(err, unix.ENOENT) {
 		s.removed = true
 		s.release()
@@ -257,7 +210,7 @@ func (s *Ruleset) Remove() error {
 }
 
 func (s *Ruleset) gone() error {
-	return fmt.Errorf("table inet %s was removed: %w", s.name, unix.ENOENT)
+	return fmt.Errorf("table %v was removed: %w", s.table, unix.ENOENT)
 }
 
 // Counters returns what the rules have seen. When their table was removed, the
@@ -265,38 +218,19 @@ func (s *Ruleset) gone() error {
 func (s *Ruleset) Counters() (RuleCounters, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	counts, err := s.counts()
+	if s.removed {
+		return RuleCounters{}, fmt.Errorf("bypass: read counters: %w", s.gone())
+	}
+	sums, err := s.keeper().Counters(s.table, ruleCounters)
 	if err != nil {
 		return RuleCounters{}, fmt.Errorf("bypass: read counters: %w", err)
 	}
-	switch {
-	case s.tally == nil && len(counts) == 3: // ConnMark
-		return RuleCounters{counts[0], counts[1], counts[2]}, nil
-	case s.tally == nil || len(counts) != 1:
-		return RuleCounters{}, fmt.Errorf("bypass: read counters: somebody has changed the rules of table inet %s", s.name)
+	all := RuleCounters{Count(sums[countAccepted]), Count(sums[countDropped]), Count(sums[countQueued])}
+	if s.tally != nil { // its programs have counted what they have decided
+		var c Counters
+		c, err = s.tally.count()
+		all.Accepted = Count{c.AcceptedPackets - s.before.AcceptedPackets, c.AcceptedBytes - s.before.AcceptedBytes}
+		all.Dropped = Count{c.DroppedPackets - s.before.DroppedPackets, c.DroppedBytes - s.before.DroppedBytes}
 	}
-	c, err := s.tally.count()
-	return RuleCounters{
-		Count{c.AcceptedPackets - s.before.AcceptedPackets, c.AcceptedBytes - s.before.AcceptedBytes},
-		Count{c.DroppedPackets - s.before.DroppedPackets, c.DroppedBytes - s.before.DroppedBytes},
-		counts[0],
-	}, err
-}
-
-// counts returns what the kernel's rules have counted themselves, the queueing
-// one last.
-func (s *Ruleset) counts() (counts []Count, err error) {
-	if s.removed {
-		return nil, s.gone()
-	}
-	nft, err := connect(s.netns)
-	if err != nil {
-		return nil, err
-	}
-	seen, err := nftexpr.Counters(nft, &nftables.Chain{Name: chainDecide, Table: s.nft()})
-	runtime.KeepAlive(s)
-	for _, c := range seen {
-		counts = append(counts, Count{c.Packets, c.Bytes})
-	}
-	return counts, err
+	return all, err
 }

@@ -15,6 +15,10 @@ func adapt(*ebpf.CollectionSpec) {}
 
 func lacksMatch(*os.File, *ebpf.Program, string) error { return nil }
 
+// A Ruleset is a table of rules that [Bypasser.Install] has made. There is none but on
+// Linux.
+type Ruleset struct{}
+
 // Install returns an error that matches [errors.ErrUnsupported].
 func (b *Bypasser) Install(Rules) (*Ruleset, error) { return nil, errors.ErrUnsupported }
 

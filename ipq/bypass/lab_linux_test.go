@@ -13,6 +13,7 @@ import (
 	"github.com/goipq/goipq/internal/netlab"
 	"github.com/goipq/goipq/internal/netlab/labtest"
 	"github.com/goipq/goipq/internal/netns"
+	"github.com/goipq/goipq/internal/nftconn"
 	"github.com/goipq/goipq/ipq"
 	"golang.org/x/sys/unix"
 )
@@ -67,6 +68,17 @@ func held(t testing.TB, ns *netlab.NS) *os.File {
 	}
 	t.Cleanup(func() { f.Close() })
 	return f
+}
+
+// nft returns a connection to the kernel's rules in ns.
+func nft(t testing.TB, ns *netlab.NS) *nftconn.Conn {
+	t.Helper()
+	conn, err := nftconn.Dial(ns.FD())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return conn
 }
 
 func install(t testing.TB, b *Bypasser, r Rules) *Ruleset {

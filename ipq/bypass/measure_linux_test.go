@@ -10,8 +10,8 @@ import (
 	"github.com/goipq/goipq/internal/flood"
 	"github.com/goipq/goipq/internal/netlab"
 	"github.com/goipq/goipq/internal/netlab/labtest"
+	"github.com/goipq/goipq/internal/nfttable"
 	"github.com/goipq/goipq/ipq"
-	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
 )
@@ -127,13 +127,12 @@ func benchmarkFlood(b *testing.B, answered bool) {
 // addChain adds a chain at Output, with a rule if there is what it consists of.
 func addChain(b *testing.B, ns *netlab.NS, rule ...expr.Any) {
 	b.Helper()
-	set := &Ruleset{name: "way", netns: held(b, ns)}
-	if err := set.transact(func(nft *nftables.Conn, table *nftables.Table) {
-		chain := nft.AddChain(Rules{Hook: ipq.Output}.chain(table, chainBase, 0))
-		if rule != nil {
-			nft.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: rule})
-		}
-	}); err != nil {
+	chain := Rules{Hook: ipq.Output}.chain(chainBase, 0)
+	if rule != nil {
+		addRule(&chain, "rule", rule)
+	}
+	set := &Ruleset{netns: held(b, ns)}
+	if err := set.keeper().Make(&nfttable.Table{Family: unix.NFPROTO_INET, Name: "way", Chains: []nfttable.Chain{chain}}); err != nil {
 		b.Fatal(err)
 	}
 }

@@ -2,9 +2,7 @@ package bypass
 
 import (
 	"fmt"
-	"os"
 	"regexp"
-	"sync"
 
 	"github.com/goipq/goipq/ipq"
 )
@@ -71,7 +69,10 @@ var isName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]*$`)
 // xtBPF is the name of the match that runs programs, by which rules refer to it.
 const xtBPF = "bpf"
 
-const defaultTable = "goipq_bypass"
+const (
+	defaultTable = "goipq_bypass"
+	tableComment = "goipq bypass" // what the tables of this package carry
+)
 
 // Names of the chains.
 const (
@@ -122,20 +123,6 @@ func (m Match) check() error {
 		return fmt.Errorf("%w: Match: a link name over %d bytes", ErrConfig, maxLinkName)
 	}
 	return nil
-}
-
-// A Ruleset is a table of rules that [Bypasser.Install] has made.
-type Ruleset struct {
-	name     string // of the table
-	hook     ipq.Hook
-	bypasser *Bypasser
-	tally    *tally   // nil with ConnMark
-	before   Counters // of the tally, by former rules
-
-	mu      sync.Mutex
-	netns   *os.File // nil: the caller's
-	idle    bool     // nothing acts any more on what is settled
-	removed bool     // the table, too
 }
 
 // RuleCounters are what the rules of a [Ruleset] have seen: packets of settled
