@@ -109,25 +109,3 @@ type QueueStat struct {
 	UserDropped uint32 // dropped because the socket was full (queue_user_dropped)
 	IDSequence  uint32 // id of the last packet
 }
-
-// A Ruleset is a table of rules that InstallQueue, InstallCounter or
-// InstallDrop has put into a namespace. It goes when it is removed or its
-// namespace goes.
-type Ruleset struct {
-	ns     *NS
-	table  string
-	chains []chain
-	rules  int  // as the caller counts them
-	target bool // the queue rules are NFQUEUE targets
-}
-
-// A chain is one base chain of a Ruleset.
-type chain struct {
-	hook     Hook
-	priority int32
-	owners   []int // for each of its kernel rules, the index of the caller's
-}
-
-// UsesTarget reports whether the queue rules run the NFQUEUE target of
-// xtables, because this kernel has no queue expression of nft's own.
-func (r *Ruleset) UsesTarget() bool { return r.target }

@@ -71,6 +71,12 @@ func (n *NS) InstallDrop(Hook, int32, ...Match) (*Ruleset, error) { return nil, 
 // QueueStats returns an error matching [errors.ErrUnsupported].
 func (n *NS) QueueStats() ([]QueueStat, error) { return nil, errNotLinux }
 
+// A Ruleset is a table of rules. There is none but on Linux.
+type Ruleset struct{}
+
+// UsesTarget returns false.
+func (r *Ruleset) UsesTarget() bool { return false }
+
 // Remove returns an error matching [errors.ErrUnsupported].
 func (r *Ruleset) Remove() error { return errNotLinux }
 

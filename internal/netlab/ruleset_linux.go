@@ -6,19 +6,30 @@ import (
 	"slices"
 	"sync/atomic"
 
-	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
 
-	"github.com/goipq/goipq/internal/nftexpr"
+	"github.com/goipq/goipq/internal/nftconn"
+	"github.com/goipq/goipq/internal/nfttable"
 )
 
 // tables numbers the tables of this process; its id keeps them apart from those
 // of others in the same namespace.
 var tables atomic.Uint64
 
-func tableName() string {
-	return fmt.Sprintf("goipq_lab_%d_%d", os.Getpid(), tables.Add(1))
+// A Ruleset is a table of rules that InstallQueue, InstallCounter or
+// InstallDrop has put into a namespace. It goes when it is removed or its
+// namespace goes.
+type Ruleset struct {
+	ns     *NS
+	table  *nfttable.Table
+	rules  int  // as the caller counts them
+	target bool // the queue rules are NFQUEUE targets
 }
+
+// UsesTarget reports whether the queue rules run the NFQUEUE target of
+// xtables, because this kernel has no queue expression of nft's own.
+func (r *Ruleset) UsesTarget() bool { return r.target }
 
 // InstallQueue installs all the rules in one transaction: a table of family
 // inet with one base chain for each hook and priority, policy accept, its rules
@@ -87,13 +98,9 @@ func (n *NS) install(specs []spec) (*Ruleset, error) {
 	if len(specs) == 0 {
 		return nil, invalid("none given")
 	}
-	set := &Ruleset{ns: n, table: tableName(), rules: len(specs)}
-	table := set.nftTable()
-	nft, err := nftables.New()
-	if err != nil {
-		return nil, fmt.Errorf("netlab: nftables: %w", err)
-	}
-	nft.CreateTable(table)
+	set := &Ruleset{ns: n, rules: len(specs), table: &nfttable.Table{
+		Family: unix.NFPROTO_INET, Name: fmt.Sprintf("goipq_lab_%d_%d", os.Getpid(), tables.Add(1)), Comment: "goipq lab",
+	}}
 	for i, s := range specs {
 		if s.hook < Prerouting || s.hook > Postrouting {
 			return nil, invalid("no %v", s.hook)
@@ -102,52 +109,49 @@ func (n *NS) install(specs []spec) (*Ruleset, error) {
 		if err != nil {
 			return nil, err
 		}
-		c, isNew := set.chain(s.hook, s.priority)
-		nftChain := c.nft(table)
-		if isNew {
-			nft.AddChain(nftChain)
-		}
+		c := set.chain(s.hook, s.priority)
 		for _, conditions := range matches {
-			nft.AddRule(nftexpr.Rule(nftChain, slices.Concat(conditions...), []expr.Any{&expr.Counter{}}, s.action))
-			c.owners = append(c.owners, i)
+			c.Rules = append(c.Rules, nfttable.Rule{
+				What:    fmt.Sprintf("rule %d", i),
+				Exprs:   slices.Concat(slices.Concat(conditions...), []expr.Any{&expr.Counter{}}, s.action),
+				Counter: i,
+			})
 		}
 	}
-	if err := n.Do(nft.Flush); err != nil {
+	if err := set.keeper().Make(set.table); err != nil {
 		return nil, fmt.Errorf("netlab: install rules: %w", err)
 	}
 	return set, nil
 }
 
-// chain returns the chain at the hook and priority, and whether it is new.
-func (r *Ruleset) chain(hook Hook, priority int32) (c *chain, isNew bool) {
-	at := func(c chain) bool { return c.hook == hook && c.priority == priority }
-	i := slices.IndexFunc(r.chains, at)
+// chain returns the chain at the hook and priority.
+func (r *Ruleset) chain(hook Hook, priority int32) *nfttable.Chain {
+	at := func(c nfttable.Chain) bool { return c.Hook == uint32(hook) && c.Priority == priority }
+	i := slices.IndexFunc(r.table.Chains, at)
 	if i < 0 {
-		i, isNew = len(r.chains), true
-		r.chains = append(r.chains, chain{hook: hook, priority: priority})
+		i = len(r.table.Chains)
+		name := fmt.Sprintf("%v_%d", hook, priority)
+		r.table.Chains = append(r.table.Chains, nfttable.Chain{Name: name, What: name, Base: true, Hook: uint32(hook), Priority: priority})
 	}
-	return &r.chains[i], isNew
+	return &r.table.Chains[i]
 }
 
-func (c *chain) nft(table *nftables.Table) *nftables.Chain {
-	name := fmt.Sprintf("%v_%d", c.hook, c.priority)
-	return nftexpr.BaseChain(table, name, nftables.ChainHook(c.hook), nftables.ChainPriority(c.priority))
-}
-
-func (r *Ruleset) nftTable() *nftables.Table {
-	return &nftables.Table{Name: r.table, Family: nftables.TableFamilyINet}
+// keeper returns what makes tables in the namespace.
+func (r *Ruleset) keeper() nfttable.Keeper {
+	return nfttable.Keeper{Dial: func() (conn *nftconn.Conn, err error) {
+		err = r.ns.Do(func() (err error) {
+			conn, err = nftconn.Dial(0)
+			return err
+		})
+		return conn, err
+	}}
 }
 
 // Remove deletes the table. The kernel drops every packet that waits in any
 // queue of the namespace when a chain leaves its hook, whichever rule queued
 // it, so decide them first.
 func (r *Ruleset) Remove() error {
-	nft, err := nftables.New()
-	if err != nil {
-		return fmt.Errorf("netlab: nftables: %w", err)
-	}
-	nft.DelTable(r.nftTable())
-	if err := r.ns.Do(nft.Flush); err != nil {
+	if err := r.keeper().Remove(r.table); err != nil {
 		return fmt.Errorf("netlab: remove rules: %w", err)
 	}
 	return nil
@@ -158,30 +162,13 @@ func (r *Ruleset) Remove() error {
 // that the queue then drops are included, and a packet that is repeated counts
 // again.
 func (r *Ruleset) Counters() ([]Counter, error) {
-	sums := make([]Counter, r.rules)
-	table := r.nftTable()
-	err := r.ns.Do(func() error {
-		nft, err := nftables.New()
-		if err != nil {
-			return err
-		}
-		for _, c := range r.chains {
-			seen, err := nftexpr.Counters(nft, c.nft(table))
-			if err != nil {
-				return err
-			}
-			if len(seen) != len(c.owners) {
-				return fmt.Errorf("table %s has %d rules at %v, not the %d installed", r.table, len(seen), c.hook, len(c.owners))
-			}
-			for i, owner := range c.owners {
-				sums[owner].Packets += seen[i].Packets
-				sums[owner].Bytes += seen[i].Bytes
-			}
-		}
-		return nil
-	})
+	sums, err := r.keeper().Counters(r.table, r.rules)
 	if err != nil {
 		return nil, fmt.Errorf("netlab: read counters: %w", err)
 	}
-	return sums, nil
+	counters := make([]Counter, len(sums))
+	for i, sum := range sums {
+		counters[i] = Counter(sum)
+	}
+	return counters, nil
 }

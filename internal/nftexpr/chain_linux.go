@@ -20,16 +20,3 @@ func BaseChain(table *nftables.Table, name string, hook nftables.ChainHook, prio
 func Rule(chain *nftables.Chain, parts ...[]expr.Any) *nftables.Rule {
 	return &nftables.Rule{Table: chain.Table, Chain: chain, Exprs: slices.Concat(parts...)}
 }
-
-// Counters reads the counters in the rules of a chain, in their order.
-func Counters(nft *nftables.Conn, chain *nftables.Chain) (counters []expr.Counter, err error) {
-	rules, err := nft.GetRules(chain.Table, chain)
-	for _, rule := range rules {
-		for _, e := range rule.Exprs {
-			if c, ok := e.(*expr.Counter); ok {
-				counters = append(counters, *c)
-			}
-		}
-	}
-	return counters, err
-}

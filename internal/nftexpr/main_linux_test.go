@@ -60,9 +60,17 @@ func (c *counting) install() {
 func (c *counting) packets(n int) (packets []int) {
 	c.t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
-		counters, err := nftexpr.Counters(c.nft, c.chain)
+		rules, err := c.nft.GetRules(c.chain.Table, c.chain)
 		if err != nil {
 			c.t.Fatal(err)
+		}
+		var counters []*expr.Counter
+		for _, rule := range rules {
+			for _, e := range rule.Exprs {
+				if counter, ok := e.(*expr.Counter); ok {
+					counters = append(counters, counter)
+				}
+			}
 		}
 		if all := counters[0].Packets; all != uint64(n) && time.Now().Before(deadline) {
 			continue
