@@ -102,7 +102,7 @@ func findLogs(t *testing.T, name string, source []byte, logged map[string]logLin
 func isLogger(x ast.Expr) bool {
 	switch x := x.(type) {
 	case *ast.SelectorExpr:
-		return x.Sel.Name == "Logger"
+		return x.Sel.Name == "Logger" || x.Sel.Name == "log"
 	case *ast.Ident:
 		return x.Name == "log"
 	}
