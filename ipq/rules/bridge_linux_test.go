@@ -2,8 +2,10 @@ package rules
 
 import (
 	"errors"
+	"math"
 	"net"
 	"slices"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -103,5 +105,149 @@ func TestBridge(t *testing.T) {
 	for _, to := range []string{"10.0.0.2", "fd00::2"} {
 		exchange(t, left, right, to)
 		<-queued
+	}
+}
+
+// atBridge is install for a bridge. Where the kernel tracks no connections there, or
+// has no reject, the error must say so and name the field, nothing is there, and the
+// test is skipped.
+func atBridge(t *testing.T, ns *netlab.NS, field string, s Set) *Ruleset {
+	t.Helper()
+	s.Family = Bridge
+	r, err := Config{NetNS: ns.FD()}.Install(s)
+	if !errors.Is(err, errors.ErrUnsupported) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	var refused *FieldError
+	if !errors.As(err, &refused) || refused.Field != field || errors.Is(err, ErrConfig) {
+		t.Errorf("the error does not name %s: %v", field, err)
+	}
+	if names := tableNames(t, ns); names != nil {
+		t.Errorf("tables %q", names)
+	}
+	t.Skip(err)
+	return nil
+}
+
+// A bridge knows the connections of what it passes on, where the kernel tracks them.
+func TestBridgeConnections(t *testing.T) {
+	t.Parallel()
+	left, at, right := newBridge(t)
+	in := func(m Match) Match {
+		m.Protocol, m.InDevs = protocolUDP, []string{"left"}
+		return m
+	}
+	whole := uint32(math.MaxUint32)
+	r := atBridge(t, at, "Chains[0].Rules[0].Match.CTState", one(ipq.Forward,
+		Rule{Match: in(Match{CTState: New}), SetConnMark: Mark{5, whole}, SetConnLabels: []uint8{7}},
+		Rule{Match: in(Match{CTState: Established})},
+		Rule{Match: in(Match{}), Not: Match{CTState: New | Established}},
+		Rule{Match: Match{ConnMark: Mark{5, whole}, InDevs: []string{"right"}}},
+		Rule{Match: Match{ConnLabels: []uint8{7}, InDevs: []string{"right"}}},
+		Rule{Match: Match{Protocol: protocolUDP, InDevs: []string{"right"}}, Not: Match{ConnLabels: []uint8{7}}},
+	))
+	for _, host := range []string{"10.0.0.", "fd00::"} {
+		newTalk(t, left, host+"1", right, host+"2").exchange("there", "back", "and there")
+	}
+	if got := packets(t, r); !slices.Equal(got, []uint64{2, 2, 0, 2, 2, 0}) {
+		t.Errorf("counted %d", got)
+	}
+}
+
+// With Defrag rules at a bridge see whole datagrams, as hosts do that are sent them.
+func TestBridgeDefrag(t *testing.T) {
+	t.Parallel()
+	left, at, right := newBridge(t)
+	s := one(ipq.Forward,
+		Rule{Match: Match{Protocol: protocolUDP, DstPorts: []PortRange{{udpPort, udpPort}}}},
+		Rule{Match: Match{Protocol: protocolUDP}})
+	s.Defrag = true
+	r := atBridge(t, at, "Defrag", s)
+	const size = 4000 // three fragments
+	for _, host := range []string{"10.0.0.", "fd00::"} {
+		newTalk(t, left, host+"1", right, host+"2").exchange(strings.Repeat("x", size))
+	}
+	c, err := r.Counters()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := (Counter{2, 20 + 8 + size + 40 + 8 + size}); c[0][0] != want || c[0][1] != want {
+		t.Errorf("counted %+v, want %+v", c, want)
+	}
+}
+
+// What a bridge rejects is answered, at the hooks where it can be.
+func TestBridgeReject(t *testing.T) {
+	t.Parallel()
+	left, at, right := newBridge(t)
+	s := one(ipq.Prerouting, Rule{Match: Match{Protocol: protocolTCP, InDevs: []string{"left"}}, Action: Reject})
+	r := atBridge(t, at, "Chains[0].Rules[0]", s)
+	for _, host := range []string{"10.0.0.2", "fd00::2"} {
+		address := net.JoinHostPort(host, "4321")
+		var l net.Listener
+		err := right.Do(func() (err error) {
+			l, err = net.Listen("tcp", address)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = left.Do(func() error {
+			c, err := net.Dial("tcp", address)
+			if err == nil {
+				c.Close()
+			}
+			return err
+		})
+		if !errors.Is(err, unix.ECONNREFUSED) {
+			t.Errorf("%s: %v", host, err)
+		}
+		l.Close()
+	}
+	if got := packets(t, r); !slices.Equal(got, []uint64{2}) {
+		t.Errorf("counted %d", got)
+	}
+}
+
+// A talk is two sockets of two hosts that send each other datagrams.
+type talk struct {
+	t    *testing.T
+	ends [2]*net.UDPConn
+}
+
+func newTalk(t *testing.T, left *netlab.NS, leftHost string, right *netlab.NS, rightHost string) *talk {
+	t.Helper()
+	k := &talk{t: t}
+	for i, end := range []struct {
+		ns   *netlab.NS
+		addr *net.UDPAddr
+	}{{left, addrOf(leftHost, 0)}, {right, addrOf(rightHost, udpPort)}} {
+		if err := end.ns.Do(func() (err error) {
+			k.ends[i], err = net.ListenUDP("udp", end.addr)
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { k.ends[i].Close() })
+	}
+	return k
+}
+
+// exchange sends the texts, by turns, from the left first, and waits for each.
+func (k *talk) exchange(texts ...string) {
+	k.t.Helper()
+	buf := make([]byte, 1<<16)
+	for i, text := range texts {
+		from, to := k.ends[i%2], k.ends[1-i%2]
+		if _, err := from.WriteTo([]byte(text), to.LocalAddr()); err != nil {
+			k.t.Fatal(err)
+		}
+		to.SetReadDeadline(deadline())
+		if n, err := to.Read(buf); err != nil || string(buf[:n]) != text {
+			k.t.Fatalf("%d bytes of %d arrived, %v", n, len(text), err)
+		}
 	}
 }

@@ -50,7 +50,8 @@ func (e *FieldError) Is(target error) bool {
 // lacks reports whether the kernel says by err that it has no such thing.
 func lacks(err error) bool {
 	return errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.EOPNOTSUPP) || errors.Is(err, syscall.EAFNOSUPPORT) ||
-		errors.Is(err, syscall.EPROTONOSUPPORT)
+		errors.Is(err, syscall.EPROTONOSUPPORT) ||
+		errors.Is(err, syscall.EPROTO) // no connection tracking of that family
 }
 
 func bad(field, format string, args ...any) error {

@@ -241,7 +241,10 @@ func (r *Ruleset) failed(s Set, err error) error {
 	switch {
 	case errors.As(err, &refused) && refused.What != "":
 		reason := "the kernel refuses it"
-		if lacks(refused.Errno) {
+		switch {
+		case s.Family == Bridge && refused.Errno == unix.EPROTO:
+			reason = "this kernel tracks no connections at a bridge (CONFIG_NF_CONNTRACK_BRIDGE, Linux 5.3)"
+		case lacks(refused.Errno):
 			reason = "this kernel has not all that it takes; see `ipq-bench doctor`"
 		}
 		return &FieldError{refused.What, reason, refused.Errno}

@@ -150,12 +150,33 @@ func (s Set) tracks() string {
 	}
 	for i, c := range s.Chains {
 		for j, r := range c.Rules {
-			for _, m := range []Match{r.Match, r.Not} {
-				if m.CTState != 0 || m.ConnMark.Mask != 0 || m.ConnLabels != nil || r.SetConnMark.Mask != 0 || r.SetConnLabels != nil {
-					return fmt.Sprintf("Chains[%d].Rules[%d]", i, j)
-				}
+			if field := r.tracks(); field != "" {
+				return fmt.Sprintf("Chains[%d].Rules[%d].%s", i, j, field)
 			}
 		}
+	}
+	return ""
+}
+
+func (r Rule) tracks() string {
+	for _, side := range []struct {
+		name string
+		Match
+	}{{"Match", r.Match}, {"Not", r.Not}} {
+		switch {
+		case side.CTState != 0:
+			return side.name + ".CTState"
+		case side.ConnMark.Mask != 0:
+			return side.name + ".ConnMark"
+		case side.ConnLabels != nil:
+			return side.name + ".ConnLabels"
+		}
+	}
+	switch {
+	case r.SetConnMark.Mask != 0:
+		return "SetConnMark"
+	case r.SetConnLabels != nil:
+		return "SetConnLabels"
 	}
 	return ""
 }
