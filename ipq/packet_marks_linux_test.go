@@ -3,6 +3,7 @@ package ipq
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -168,7 +169,7 @@ type decision struct {
 
 const (
 	generationShift = 8
-	decidedMask     = 0xff01
+	decidedMask     = 0xff03
 )
 
 // connMark is the mark of a connection that was decided.
@@ -219,10 +220,10 @@ var decisions = []decision{
 		is: func(generation int, v Verdict) nftexpr.Condition {
 			return nftexpr.ConnMark.Is(connMark(generation, v), decidedMask)
 		},
-		later: []expr.Any{
+		later: slices.Concat(nftexpr.PacketMark.Is(0, decidedMask).Not(), []expr.Any{ // else the next packet would undo it
 			&expr.Meta{Key: expr.MetaKeyMARK, Register: unix.NFT_REG32_00},
 			&expr.Ct{Key: expr.CtKeyMARK, Register: unix.NFT_REG32_00, SourceRegister: true},
-		},
+		}),
 	},
 }
 
@@ -257,6 +258,7 @@ func TestKernelDecidesConnections(t *testing.T) {
 			r.change(1, Accept)
 			deliver("first", 1)
 			deliver("second", 1)
+			deliver("third", 1)
 			r.change(2, Accept)
 			deliver("after a change", 2)
 			deliver("and again", 2)
@@ -273,6 +275,25 @@ func TestKernelDecidesConnections(t *testing.T) {
 				r.change(4, Accept)
 				want++
 				deliver("passes again", want)
+			}
+			// The number of a policy comes around: its decisions of then hold again, unless
+			// they were forgotten.
+			generation := 5
+			for _, f := range forgets {
+				if d.name == "label" && !f.labels {
+					continue
+				}
+				r.change(generation, Accept)
+				want++
+				deliver("decided", want)
+				r.change(generation+1, Accept)
+				r.change(generation, Accept)
+				deliver("by its number of then", want)
+				f.do(t, ns)
+				want++
+				deliver("after "+f.name, want)
+				deliver("decided anew", want)
+				generation += 2
 			}
 			if err := stop(); err != nil {
 				t.Error(err)
