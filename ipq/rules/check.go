@@ -52,8 +52,8 @@ func (s Set) Check() error {
 				return bad(field+".Priority", "Chains[%d] is at %v with priority %d, too", j, c.Hook, c.Priority)
 			}
 		}
-		if s.Defrag && c.Priority <= afterDefrag && early(c.Hook) {
-			return bad(field+".Priority", "%d: Defrag takes effect after %d", c.Priority, afterDefrag)
+		if after := s.defragged(c.Hook); s.Defrag && c.Priority <= after && early(c.Hook) {
+			return bad(field+".Priority", "%d: Defrag takes effect after %d", c.Priority, after)
 		}
 		for j, r := range c.Rules {
 			if err := r.check(fmt.Sprintf("%s.Rules[%d]", field, j), s, c); err != nil {
@@ -67,6 +67,15 @@ func (s Set) Check() error {
 // early reports whether connection tracking has functions at the hook that a
 // chain may come before.
 func early(h ipq.Hook) bool { return h == ipq.Prerouting || h == ipq.Output }
+
+// defragged returns the priority at the hook at which the kernel puts fragments
+// together. A bridge has it done by connection tracking, of what comes in.
+func (s Set) defragged(h ipq.Hook) int32 {
+	if s.Family == Bridge && h == ipq.Prerouting {
+		return afterTracking
+	}
+	return afterDefrag
+}
 
 func (r Rule) check(field string, s Set, c Chain) error {
 	if strings.ContainsAny(r.Comment, "\"\n\r\x00") || len(r.Comment) > maxComment {
@@ -95,8 +104,8 @@ func (r Rule) check(field string, s Set, c Chain) error {
 	if err := checkLabels(field+".SetConnLabels", r.SetConnLabels); err != nil {
 		return err
 	}
-	if r.SetConnMark.Mask != 0 || r.SetConnLabels != nil {
-		if err := trackedAt(field+".SetConnMark", c); err != nil {
+	if name := r.setsConn(); name != "" {
+		if err := trackedAt(field+"."+name, c); err != nil {
 			return err
 		}
 	}
@@ -149,7 +158,7 @@ func (m Match) check(field string, s Set, c Chain, protocol uint8) error {
 		name  string
 		ports []PortRange
 	}{{"SrcPorts", m.SrcPorts}, {"DstPorts", m.DstPorts}} {
-		if list.ports != nil && withPorts[protocol] == "" {
+		if len(list.ports) > 0 && withPorts[protocol] == "" {
 			return bad(field+"."+list.name, "ports need a Match.Protocol that has some, not %d", protocol)
 		}
 		for i, r := range list.ports {
@@ -187,15 +196,34 @@ func (m Match) check(field string, s Set, c Chain, protocol uint8) error {
 	if err := checkLabels(field+".ConnLabels", m.ConnLabels); err != nil {
 		return err
 	}
-	switch {
-	case m.CTState != 0:
-		return trackedAt(field+".CTState", c)
-	case m.ConnMark.Mask != 0:
-		return trackedAt(field+".ConnMark", c)
-	case m.ConnLabels != nil:
-		return trackedAt(field+".ConnLabels", c)
+	if name := m.tracks(); name != "" {
+		return trackedAt(field+"."+name, c)
 	}
 	return nil
+}
+
+// tracks returns the first field that needs connection tracking, "" for none.
+func (m Match) tracks() string {
+	switch {
+	case m.CTState != 0:
+		return "CTState"
+	case m.ConnMark.Mask != 0:
+		return "ConnMark"
+	case len(m.ConnLabels) > 0:
+		return "ConnLabels"
+	}
+	return ""
+}
+
+// setsConn returns the first field that changes the packet's connection, "" for none.
+func (r Rule) setsConn() string {
+	switch {
+	case r.SetConnMark.Mask != 0:
+		return "SetConnMark"
+	case len(r.SetConnLabels) > 0:
+		return "SetConnLabels"
+	}
+	return ""
 }
 
 // trackedAt returns an error if the chain comes before connections are known.

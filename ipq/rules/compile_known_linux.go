@@ -38,7 +38,7 @@ func (p *program) known(what string, m Match) (parts []part) {
 		}
 		parts = append(parts, compare(left, fmt.Sprintf("%#x", mark.Value), mark.kind.Is(mark.Value, mark.Mask)))
 	}
-	if m.ConnLabels != nil {
+	if len(m.ConnLabels) > 0 {
 		names := strings.Join(decimal(m.ConnLabels), ",")
 		parts = append(parts, part{
 			text:      "ct label " + names,

@@ -67,7 +67,7 @@ func (c Config) Install(s Set) (*Ruleset, error) {
 		r.netns, err = netns.Dup(c.NetNS)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("rules: install: network namespace: %w", err)
+		return nil, fmt.Errorf("rules: install: NetNS: %w", err)
 	}
 	if r.have, err = r.probe(s); err == nil {
 		err = r.change(s)

@@ -116,6 +116,33 @@ func TestInstallTakesOver(t *testing.T) {
 	}
 }
 
+// A Set is the caller's, who may change it for the next Update: a Ruleset is what it
+// was made of.
+func TestSetIsTheCallers(t *testing.T) {
+	t.Parallel()
+	ns := labtest.New(t)
+	s := one(ipq.Output, Rule{Match: Match{Protocol: protocolUDP}}, Rule{})
+	r := install(t, ns, s)
+	newPath(t, ns).send("x")
+	s.Chains[0].Rules[0].Match.Protocol = protocolTCP
+	s.Chains[0].Rules = s.Chains[0].Rules[:1]
+	if got := packets(t, r); !slices.Equal(got, []uint64{1, 1}) {
+		t.Errorf("counted %d", got)
+	}
+	update(t, r, s)
+	if got := packets(t, r); !slices.Equal(got, []uint64{0}) {
+		t.Errorf("counted %d", got)
+	}
+}
+
+// What is no network namespace is refused, and the error names the field.
+func TestNetNSIsANamespace(t *testing.T) {
+	_, err := Config{NetNS: -1}.Install(one(ipq.Output))
+	if !errors.Is(err, unix.EBADF) || !strings.Contains(err.Error(), "NetNS") {
+		t.Errorf("%v", err)
+	}
+}
+
 func dial(t testing.TB, ns *netlab.NS) *nftconn.Conn {
 	t.Helper()
 	conn, err := nftconn.Dial(ns.FD())

@@ -167,7 +167,7 @@ func (t *tables) targets(field, table string, r Rule) (targets []string, termina
 	if r.SetConnMark.Mask != 0 {
 		targets = append(targets, fmt.Sprintf("-j CONNMARK --set-xmark %#x/%#x", r.SetConnMark.Value, r.SetConnMark.Mask))
 	}
-	if r.SetConnLabels != nil {
+	if len(r.SetConnLabels) > 0 {
 		return nil, false, bad(field+".SetConnLabels", notInIPTables)
 	}
 	switch {

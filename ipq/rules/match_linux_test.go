@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"net"
+	"net/netip"
 	"os"
 	"slices"
 	"sync/atomic"
@@ -68,6 +69,7 @@ func TestMatches(t *testing.T) {
 		opposite uint64
 	}{
 		{"nothing", Match{}, all, all},
+		{"empty lists", Match{SrcAddrs: []netip.Prefix{}, DstPorts: []PortRange{}, OutDevs: []string{}, ConnLabels: []uint8{}, UIDs: []uint32{}}, all, all},
 		{"IPv4 address", Match{SrcAddrs: addrs(t, "127.0.0.1")}, 4, 5},
 		{"IPv4 network", Match{SrcAddrs: addrs(t, "127.0.0.0/8")}, 6, 3},
 		{"IPv4 addresses", Match{SrcAddrs: addrs(t, "127.0.0.2", "127.0.0.9", "10.0.0.1")}, 2, 7},

@@ -159,26 +159,13 @@ func (s Set) tracks() string {
 }
 
 func (r Rule) tracks() string {
-	for _, side := range []struct {
-		name string
-		Match
-	}{{"Match", r.Match}, {"Not", r.Not}} {
-		switch {
-		case side.CTState != 0:
-			return side.name + ".CTState"
-		case side.ConnMark.Mask != 0:
-			return side.name + ".ConnMark"
-		case side.ConnLabels != nil:
-			return side.name + ".ConnLabels"
-		}
+	if field := r.Match.tracks(); field != "" {
+		return "Match." + field
 	}
-	switch {
-	case r.SetConnMark.Mask != 0:
-		return "SetConnMark"
-	case r.SetConnLabels != nil:
-		return "SetConnLabels"
+	if field := r.Not.tracks(); field != "" {
+		return "Not." + field
 	}
-	return ""
+	return r.setsConn()
 }
 
 // queueChain returns the name of the chain that queues to one queue, and adds it

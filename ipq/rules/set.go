@@ -27,7 +27,9 @@ type Set struct {
 
 	// Defrag has the kernel put fragments together before they come to the
 	// chains, at Prerouting and Output after priority -400, and so see ports in
-	// each packet. It switches connection tracking on, which does that.
+	// each packet. It switches connection tracking on, which does that. In family
+	// Bridge that is so for what comes in, after priority -200 of Prerouting, and
+	// not for what this machine sends.
 	Defrag bool
 	// ConnLabels has the kernel keep room for labels in each new connection, so
 	// that a verdict can set them. Rules with SetConnLabels need it not.
@@ -110,7 +112,9 @@ type Match struct {
 	InDevs, OutDevs []string
 
 	// CTState is one of the states of the packet's connection. It switches
-	// connection tracking on.
+	// connection tracking on. In family Bridge it takes a kernel that tracks
+	// connections there (CONFIG_NF_CONNTRACK_BRIDGE), and so does all else that is
+	// about connections, and Set.Defrag.
 	CTState ConnState
 	// Mark is about bits of the packet's mark, ConnMark of its connection's.
 	Mark, ConnMark Mark
