@@ -6,6 +6,8 @@ import (
 	"reflect"
 	"runtime"
 	"runtime/debug"
+
+	"github.com/goipq/goipq/internal/zerocopy"
 )
 
 // A Handler decides packets. With a pool, calls for packets of different flows
@@ -24,6 +26,28 @@ type HandlerFunc func(p *Packet) Verdict
 
 // HandlePacket calls f(p).
 func (f HandlerFunc) HandlePacket(p *Packet) Verdict { return f(p) }
+
+// A WholePacketHandler is a [Handler] that says whether it needs packets as they are,
+// with all of their bytes. If it does, [Queue.Run] and [Queue.SetHandler] return an error
+// that matches [ErrConfig] where [Config.Copy] or [Config.SnapLen] leaves something out.
+// A handler that hands packets on to such a one has the method, too.
+type WholePacketHandler interface {
+	Handler
+	NeedsWholePackets() bool
+}
+
+// suits returns an error if h needs more of packets than is copied.
+func (c *Config) suits(h Handler) error {
+	w, ok := h.(WholePacketHandler)
+	switch {
+	case !ok || !w.NeedsWholePackets():
+	case c.Copy != CopyPacket:
+		return fmt.Errorf("%w: Config.Copy is CopyMeta: the handler, a %T, needs whole packets: want CopyPacket", ErrConfig, h)
+	case c.SnapLen < zerocopy.MaxCopyRange:
+		return fmt.Errorf("%w: Config.SnapLen is %d: the handler, a %T, needs whole packets: want 0, or %d", ErrConfig, c.SnapLen, h, zerocopy.MaxCopyRange)
+	}
+	return nil
+}
 
 // A Bypasser has the kernel decide flows that a handler has settled with
 // [Verdict.Bypass], so that they are queued no more. Package ipq/bypass has

@@ -142,7 +142,9 @@ func (q *Queue) newWorkers() (err error) {
 // failed, or that the queue was taken away ([ErrUnbound]) or the right to it
 // ([CapabilityError]); the packets that could not be decided are dropped by the
 // kernel as the queue is unbound. A Queue runs once: a second call returns
-// [ErrRunning] or, when the first has returned, [ErrClosed].
+// [ErrRunning] or, when the first has returned, [ErrClosed]. The error matches
+// [ErrConfig], and the Queue has not run, for a [WholePacketHandler] that packets are not
+// whole for.
 func (q *Queue) Run(ctx context.Context, h Handler) error {
 	if err := q.start(h); err != nil {
 		return err
@@ -176,6 +178,9 @@ func (q *Queue) start(h Handler) error {
 	if err := q.tooLate("run", opened); err != nil {
 		return err
 	}
+	if err := q.cfg.suits(h); err != nil {
+		return q.loops[0].sock.fail("run", err)
+	}
 	q.state = serving
 	if h != nil {
 		q.handler.Store(&h)
@@ -206,8 +211,9 @@ func (q *Queue) tooLate(op string, latest state) error {
 // SetHandler waits for calls that are running, except when a handler of any Queue calls
 // it, which might wait for itself: then it returns nil at once, and calls of former
 // handlers may go on until they return. It returns [os.ErrInvalid] for a nil h,
-// [ErrClosed] after Close or when Run has returned, and [ErrStuck] if Run gave up on a
-// call that it waited for, each in an [*OpError].
+// [ErrConfig] for a [WholePacketHandler] that packets are not whole for, [ErrClosed]
+// after Close or when Run has returned, and [ErrStuck] if Run gave up on a call that it
+// waited for, each in an [*OpError].
 func (q *Queue) SetHandler(h Handler) error {
 	if h == nil {
 		return q.loops[0].sock.fail("handler", fmt.Errorf("%w: there is no nil handler", os.ErrInvalid))
@@ -215,7 +221,11 @@ func (q *Queue) SetHandler(h Handler) error {
 	q.mu.Lock()
 	err := q.tooLate("handler", serving)
 	if err == nil {
-		q.handler.Store(&h)
+		if err = q.cfg.suits(h); err != nil {
+			err = q.loops[0].sock.fail("handler", err)
+		} else {
+			q.handler.Store(&h)
+		}
 	}
 	q.mu.Unlock()
 	if err != nil || inCall() {

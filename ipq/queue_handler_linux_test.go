@@ -3,6 +3,7 @@ package ipq
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -239,4 +240,58 @@ func TestSetHandlerErrors(t *testing.T) {
 	if err := q.SetHandler(HandlerFunc(accept)); !errors.Is(err, ErrClosed) {
 		t.Errorf("after Run: %v", err)
 	}
+}
+
+// A needy handler says whether it needs whole packets.
+type needy struct {
+	Handler
+	needs bool
+}
+
+func (h needy) NeedsWholePackets() bool { return h.needs }
+
+// A handler that needs whole packets does not get parts of them: Run and SetHandler say
+// which field leaves something out.
+func TestHandlersThatNeedWholePackets(t *testing.T) {
+	for _, c := range []struct {
+		cfg   Config
+		field string // "": packets are whole
+	}{
+		{Config{}, ""}, {Config{SnapLen: 65535}, ""}, {Config{SnapLen: 1500}, "Config.SnapLen is 1500"}, {Config{Copy: CopyMeta}, "Config.Copy is CopyMeta"},
+	} {
+		for _, needs := range []bool{false, true} {
+			f := newFake(t)
+			c.cfg.Workers = Inline
+			q := f.open(c.cfg)
+			wrong := func(op string, err error) {
+				t.Helper()
+				if !needs || c.field == "" {
+					if err != nil {
+						t.Errorf("%+v, needs %v: %v", c.cfg, needs, err)
+					}
+					return
+				}
+				var e *OpError
+				if !errors.Is(err, ErrConfig) || !errors.As(err, &e) || e.Op != op || !strings.Contains(err.Error(), c.field) {
+					t.Errorf("%s: %v, want %q", op, err, c.field)
+				}
+			}
+			h := needy{HandlerFunc(func(*Packet) Verdict { return Accept.WithMark(2) }), needs}
+			wrong("handler", q.SetHandler(h))
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			wrong("run", q.Run(ctx, h))
+		}
+	}
+	// A handler that does not suit leaves the former one at work.
+	f := newFake(t)
+	q, stop := f.serve(Config{Workers: Inline, SnapLen: 100}, accept)
+	if err := q.SetHandler(needy{HandlerFunc(func(*Packet) Verdict { return Drop }), true}); !errors.Is(err, ErrConfig) {
+		t.Errorf("%v", err)
+	}
+	if v := f.verdict(f.queue(fakekernel.Packet{Payload: udp4(1, nil)})); v.Verdict != 1 {
+		t.Errorf("%+v", v)
+	}
+	stop()
+	f.check()
 }

@@ -85,6 +85,12 @@ func (i *Inspector) HandlePacket(p *ipq.Packet) ipq.Verdict {
 	return v
 }
 
+// NeedsWholePackets implements [ipq.WholePacketHandler] as the handler does.
+func (i *Inspector) NeedsWholePackets() bool {
+	h, ok := i.handler.(ipq.WholePacketHandler)
+	return ok && h.NeedsWholePackets()
+}
+
 // opensConnection reports whether p, of a flow with a key, is a TCP segment
 // with SYN and without ACK.
 func opensConnection(p *ipq.Packet) bool {

@@ -55,11 +55,12 @@
 //
 // # Packets
 //
-// The Engine needs whole packets: [ipq.CopyPacket], and no [ipq.Config.SnapLen]. What is
-// cut is dropped, and counts as [Truncated]; so is a super-packet of more than 65531
-// bytes (BIG TCP). [ipq.Config.GSO] makes it much faster. Pass and Drop ask for the rest of
-// the connection by [ipq.Verdict.Bypass]; without [ipq.Config.Bypass] that counts in
-// ipq's BypassFailed, and the Engine decides the packets.
+// The Engine needs whole packets: [ipq.CopyPacket], and no [ipq.Config.SnapLen]; a Queue
+// with others does not run it. A super-packet of more than 65531 bytes (BIG TCP), which
+// the kernel cuts all the same, is dropped, and counts as [Truncated].
+// [ipq.Config.GSO] makes it much faster. Pass and Drop ask for the rest of the connection
+// by [ipq.Verdict.Bypass]; without [ipq.Config.Bypass] that counts in ipq's BypassFailed,
+// and the Engine decides the packets.
 //
 // With [ipq.Config.Observe], FailOpen, and policies that accept, packets pass that the
 // Engine would not have let pass, and the promise does not hold.

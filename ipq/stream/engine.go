@@ -78,6 +78,9 @@ func (e *Engine) HandlePacket(p *ipq.Packet) ipq.Verdict {
 	return v
 }
 
+// NeedsWholePackets implements [ipq.WholePacketHandler].
+func (e *Engine) NeedsWholePackets() bool { return true }
+
 func (e *Engine) shard(hash uint64) *shard { return &e.shards[hash>>32%uint64(len(e.shards))] }
 
 // drop counts a packet, and returns its verdict.

@@ -2,6 +2,7 @@ package stream_test
 
 import (
 	"encoding/binary"
+	"errors"
 	"strings"
 	"testing"
 
@@ -306,6 +307,21 @@ func TestOther(t *testing.T) {
 		}
 		if v := e.HandlePacket(ipqtest.Packet([]byte("arp"), ipqtest.EtherType(0x0806))); v != want {
 			t.Errorf("ARP: %v", v)
+		}
+	}
+}
+
+// Parts of packets are not for an Engine, and a Queue says so before it runs.
+func TestParts(t *testing.T) {
+	for field, cfg := range map[string]ipq.Config{"Config.SnapLen": {SnapLen: 128}, "Config.Copy": {Copy: ipq.CopyMeta}} {
+		e := newEngine(t, &tape{})
+		q := ipqtest.New(t, cfg)
+		if err := q.Queue.Run(t.Context(), e); !errors.Is(err, ipq.ErrConfig) || !strings.Contains(err.Error(), field) {
+			t.Errorf("%s: Run: %v", field, err)
+		}
+		q.Run(nil)
+		if err := q.SetHandler(e); !errors.Is(err, ipq.ErrConfig) || !strings.Contains(err.Error(), field) {
+			t.Errorf("%s: SetHandler: %v", field, err)
 		}
 	}
 }
