@@ -46,7 +46,12 @@ func TestBypassComesBeforeTheVerdict(t *testing.T) {
 		for range give {
 			f.queue(fakekernel.Packet{Payload: udp4(1, nil)})
 		}
-		q, stop := f.serve(cfg, func(p *Packet) Verdict { return give[p.ID()-1] })
+		q, stop := f.serve(cfg, func(p *Packet) Verdict {
+			if !p.CanBypass() {
+				t.Error("there is nothing to ask")
+			}
+			return give[p.ID()-1]
+		})
 		for i, want := range []uint32{1, 0, 1, 4, 3<<16 | 3, 1, 0, 1} {
 			v := f.verdict(uint32(i + 1))
 			if v.Verdict != want {
@@ -102,7 +107,12 @@ func TestBypasserPanics(t *testing.T) {
 // Without a Bypasser the wish has no effect on the verdict.
 func TestBypassWithoutABypasser(t *testing.T) {
 	f := newFake(t)
-	q, stop := f.serve(Config{Workers: Inline}, func(*Packet) Verdict { return Accept.Bypass() })
+	q, stop := f.serve(Config{Workers: Inline}, func(p *Packet) Verdict {
+		if p.CanBypass() {
+			t.Error("there is something to ask")
+		}
+		return Accept.Bypass()
+	})
 	for range 3 {
 		if v := f.verdict(f.queue(fakekernel.Packet{Payload: udp4(1, nil)})); v.Verdict != 1 {
 			t.Errorf("%+v", v)

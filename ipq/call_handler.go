@@ -63,6 +63,14 @@ type Bypasser interface {
 	Bypass(p *Packet, v Verdict) (Verdict, error)
 }
 
+// CanBypass reports whether [Verdict.Bypass] can have the flow of p settled: there is a
+// [Config.Bypass], and p is in its handler and not deferred. A handler that works with
+// and without asks for the bypass only then, so that nothing counts in
+// [Stats.BypassFailed].
+func (p *Packet) CanBypass() bool {
+	return p.caller != nil && p.caller.e.cfg.Bypass != nil && !p.deferred
+}
+
 // call calls the handler, and returns what it decides about p, whatever else it
 // does. It reports false for a panic that recover cannot tell from
 // runtime.Goexit, after which it does not return at all.

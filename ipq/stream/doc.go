@@ -58,9 +58,8 @@
 // The Engine needs whole packets: [ipq.CopyPacket], and no [ipq.Config.SnapLen]; a Queue
 // with others does not run it. A super-packet of more than 65531 bytes (BIG TCP), which
 // the kernel cuts all the same, is dropped, and counts as [Truncated].
-// [ipq.Config.GSO] makes it much faster. Pass and Drop ask for the rest of the connection
-// by [ipq.Verdict.Bypass]; without [ipq.Config.Bypass] that counts in ipq's BypassFailed,
-// and the Engine decides the packets.
+// [ipq.Config.GSO] makes it much faster. Pass and Drop have the rest of the connection
+// decided in the kernel by [ipq.Config.Bypass]; without, the Engine decides the packets.
 //
 // With [ipq.Config.Observe], FailOpen, and policies that accept, packets pass that the
 // Engine would not have let pass, and the promise does not hold.

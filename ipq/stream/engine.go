@@ -67,6 +67,9 @@ func (e *Engine) HandlePacket(p *ipq.Packet) ipq.Verdict {
 		return e.shard(p.FlowHash()).drop(why)
 	}
 	v := e.handle(&s)
+	if v != v.Kind() && !p.CanBypass() {
+		v = alone(v)
+	}
 	if s.changes == 0 || v.Kind() != ipq.Accept {
 		return v
 	}
@@ -87,6 +90,14 @@ func (e *Engine) shard(hash uint64) *shard { return &e.shards[hash>>32%uint64(le
 func (s *shard) drop(why Cause) ipq.Verdict {
 	s.count.dropped[why].Add(1)
 	return ipq.Drop
+}
+
+// alone returns a verdict of the Engine's without the wish to settle the flow.
+func alone(v ipq.Verdict) ipq.Verdict {
+	if v == ipq.RejectBoth.Bypass() {
+		return ipq.RejectBoth
+	}
+	return v.Kind()
 }
 
 // pass counts a packet that is not inspected, and returns its verdict.

@@ -325,3 +325,51 @@ func TestParts(t *testing.T) {
 		}
 	}
 }
+
+// A bypass is asked for where there is one, and nothing counts as failed elsewhere.
+func TestBypassIsAskedFor(t *testing.T) {
+	for decision, want := range map[stream.Decision]ipq.Verdict{stream.Pass: ipq.Accept, stream.Drop: ipq.Drop, stream.Reset: ipq.Drop} {
+		for _, there := range []bool{false, true} {
+			e, err := stream.New(stream.Config{MaxConns: 100, MaxMemory: 1 << 20, Open: func(*stream.Conn) stream.Inspector { return says(decision) }})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var asked []ipq.Verdict
+			cfg := ipq.Config{Workers: ipq.Inline}
+			if there {
+				cfg.Bypass = bypassFunc(func(v ipq.Verdict) { asked = append(asked, v) })
+			}
+			q := ipqtest.New(t, cfg)
+			q.Run(e)
+			var k talk
+			for _, p := range append(k.handshake(), k.packet(false, ack, "first"), k.packet(false, ack, "second")) {
+				q.Send(p)
+			}
+			s := q.Stop()
+			n := 0
+			if there {
+				n = 2
+			}
+			if s.BypassFailed != 0 || s.Bypassed != uint64(n) || len(asked) != n || n > 0 && (asked[0].Kind() != want || asked[1] != want) {
+				t.Errorf("%v, there is a bypass: %v: asked for %v, %+v", decision, there, asked, s.Counts)
+			}
+			resets := uint64(0)
+			if decision == stream.Reset {
+				resets = 2
+			}
+			if s.Rejects.Resets != resets {
+				t.Errorf("%v: %+v", decision, s.Rejects)
+			}
+		}
+	}
+}
+
+// says is an Inspector that says the same of everything.
+type says stream.Decision
+
+func (s says) Data(*stream.Conn, stream.Direction, []byte) stream.Decision { return stream.Decision(s) }
+func (says) Close(*stream.Conn, stream.Reason)                             {}
+
+type bypassFunc func(v ipq.Verdict)
+
+func (f bypassFunc) Bypass(_ *ipq.Packet, v ipq.Verdict) (ipq.Verdict, error) { f(v); return v, nil }
