@@ -38,7 +38,7 @@ func (o *options) checkBypass(map[string]bool) error {
 		return nil
 	}
 	switch o.Handler.kind {
-	case report.HandleDrop, report.HandleMix, report.HandleRewrite:
+	case report.HandleDrop, report.HandleMix, report.HandleRewrite, report.HandleStream:
 		return fmt.Errorf("-bypass is for handlers that accept packets as they are: the kernel cannot do what -handler %v does", o.Handler)
 	}
 	switch {

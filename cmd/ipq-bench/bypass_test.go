@@ -26,15 +26,16 @@ func TestBypassFlag(t *testing.T) {
 		}
 	}
 	for args, want := range map[string]string{
-		"-bypass all":                                  "from 0 to 100",
-		"-bypass 100.1":                                "from 0 to 100",
-		"-bypass -1":                                   "from 0 to 100",
-		"-bypass NaN":                                  "from 0 to 100",
-		"-bypass 50 -handler drop":                     "-handler drop",
-		"-bypass 50 -handler rewrite":                  "-handler rewrite",
-		"-bypass 50 -scenario churn":                   "-scenario churn",
-		"-bypass 50 -soak 10s -modes inline":           "-soak",
-		"-bypass 50 -scenario forward -tcp -gso=false": "-gso",
+		"-bypass all":                 "from 0 to 100",
+		"-bypass 100.1":               "from 0 to 100",
+		"-bypass -1":                  "from 0 to 100",
+		"-bypass NaN":                 "from 0 to 100",
+		"-bypass 50 -handler drop":    "-handler drop",
+		"-bypass 50 -handler rewrite": "-handler rewrite",
+		"-bypass 50 -scenario forward -tcp -handler stream": "-handler stream",
+		"-bypass 50 -scenario churn":                        "-scenario churn",
+		"-bypass 50 -soak 10s -modes inline":                "-soak",
+		"-bypass 50 -scenario forward -tcp -gso=false":      "-gso",
 	} {
 		if _, err := parseFlags(strings.Fields(args)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", args, err, want)

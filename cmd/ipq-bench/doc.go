@@ -33,6 +33,8 @@
 //	inspect     it searches the payload for many patterns at once (Aho-Corasick),
 //	            and drops the packet if it finds one; -patterns names a file of them
 //	rewrite     it changes the payload (of TCP every byte) and the checksums
+//	stream      it puts each connection's bytes in order by package stream, and counts
+//	            them; for TCP, so -scenario forward -tcp, and churn
 //	spin:TIME   it computes for that time
 //	sleep:TIME  it sleeps for that time
 //

@@ -94,7 +94,7 @@ func newFlagSet(o *options, t *texts) *flag.FlagSet {
 	fs.SetOutput(io.Discard) // errors are printed once, by main
 	fs.Usage = func() {}
 	fs.StringVar(&o.Scenario, "scenario", report.ScenarioICMP, "`name` of what is sent, and where: icmp or udp on loopback, forward through a\nrouter, or churn, which is short TCP connections through the router")
-	fs.StringVar(&t.handler, "handler", report.HandleAccept, "`action` of the handler on each packet: accept, drop, mix:P (drop P percent),\nparse, inspect, rewrite, spin:TIME or sleep:TIME")
+	fs.StringVar(&t.handler, "handler", report.HandleAccept, "`action` of the handler on each packet: accept, drop, mix:P (drop P percent),\nparse, inspect, rewrite, stream (TCP), spin:TIME or sleep:TIME")
 	fs.StringVar(&t.patterns, "patterns", "", "`file` of patterns for -handler inspect, one a line; without it, a built-in list")
 	fs.StringVar(&t.bypass, "bypass", "", "`percent` of the flows that the kernel decides after their first 10 packets,\nthrough package bypass; with 0 it looks for flows and finds none")
 	fs.BoolVar(&o.IPv6, "6", false, "IPv6 instead of IPv4")

@@ -146,6 +146,7 @@ func TestWrongFlagsAreOneSentence(t *testing.T) {
 		"-handler sleep:2s":                       "up to 1s",
 		"-patterns f":                             "-handler inspect",
 		"-tcp":                                    "-scenario forward",
+		"-scenario forward -handler stream":       "-handler stream is for TCP",
 		"-gso=false":                              "-gso is for TCP",
 		"-imix -size 100":                         "exclude each other",
 		"-6 -size 55":                             "-size 55 is not between 56",

@@ -24,7 +24,7 @@ func parseHandling(text string) (handling, error) {
 	kind, arg, hasArg := strings.Cut(text, ":")
 	h := handling{kind: kind}
 	switch kind {
-	case report.HandleAccept, report.HandleDrop, report.HandleParse, report.HandleInspect, report.HandleRewrite:
+	case report.HandleAccept, report.HandleDrop, report.HandleParse, report.HandleInspect, report.HandleRewrite, report.HandleStream:
 		if hasArg {
 			return h, fmt.Errorf("-handler %s takes no argument, but has %q", kind, ":"+arg)
 		}
@@ -41,7 +41,7 @@ func parseHandling(text string) (handling, error) {
 		}
 		h.time = d
 	default:
-		return h, fmt.Errorf("-handler: there is no %q, only accept, drop, mix:P, parse, inspect, rewrite, spin:TIME and sleep:TIME", text)
+		return h, fmt.Errorf("-handler: there is no %q, only accept, drop, mix:P, parse, inspect, rewrite, stream, spin:TIME and sleep:TIME", text)
 	}
 	return h, nil
 }
@@ -55,6 +55,16 @@ func (h handling) String() string {
 		return h.kind + ":" + h.time.String()
 	}
 	return h.kind
+}
+
+// forSessions returns what makes the handler of a session. That of stream knows the
+// connections of its session, whose ports the next one uses again.
+func (o *options) forSessions() func() (ipq.Handler, error) {
+	if o.Handler.kind == report.HandleStream {
+		return newStreams
+	}
+	h := o.Bypass.handler(o.Handler.handler(o.Patterns))
+	return func() (ipq.Handler, error) { return h, nil }
 }
 
 // handler returns the handler itself, which many goroutines may run at once. Only

@@ -6,7 +6,7 @@ import (
 )
 
 func TestHandlingReadsWhatItWrites(t *testing.T) {
-	for _, text := range []string{"accept", "drop", "mix:12.5", "parse", "inspect", "rewrite", "spin:2µs", "sleep:50µs"} {
+	for _, text := range []string{"accept", "drop", "mix:12.5", "parse", "inspect", "rewrite", "stream", "spin:2µs", "sleep:50µs"} {
 		h, err := parseHandling(text)
 		if err != nil || h.String() != text {
 			t.Errorf("%s: became %s, %v", text, h, err)

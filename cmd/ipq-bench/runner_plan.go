@@ -24,8 +24,8 @@ type plan struct {
 	opts     options
 	value    string // the sweep's, such as "batch=8"
 	scenario scenario
-	handler  ipq.Handler
-	procs    int // GOMAXPROCS
+	handler  func() (ipq.Handler, error) // of a session
+	procs    int                         // GOMAXPROCS
 
 	params *report.Parameters
 	setup  *report.Setup
@@ -65,7 +65,7 @@ func newPlan(o options, allowed []int, procs int, pt *report.Point) (*plan, erro
 		opts:     o,
 		value:    pt.Value,
 		scenario: o.scenario(),
-		handler:  o.Bypass.handler(o.Handler.handler(o.Patterns)),
+		handler:  o.forSessions(),
 		procs:    procs,
 		params:   &pt.Parameters,
 		setup:    &pt.Setup,

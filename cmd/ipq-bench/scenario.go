@@ -53,6 +53,7 @@ func (o *options) checkScenario(set map[string]bool) error {
 		{set["gso"] && !tcp, "-gso is for TCP: -scenario churn, or forward with -tcp"},
 		{o.Rate > 0 && tcp && o.Scenario != report.ScenarioChurn, "-rate is not for -tcp: its streams send as much as they can"},
 		{set["size"] && tcp, "-size is not for TCP, which makes its own packets"},
+		{o.Handler.kind == report.HandleStream && !tcp, "-handler stream is for TCP: -scenario churn, or forward with -tcp"},
 		{o.IMIX && tcp, "-imix is not for TCP, which makes its own packets"},
 		{o.IMIX && set["size"], "-imix and -size exclude each other"},
 		{!loopback && o.Size > maxRouted, fmt.Sprintf("-size %d is more than the %d bytes of the links' jumbo frames", o.Size, maxRouted)},

@@ -64,6 +64,8 @@ func TestScenarios(t *testing.T) {
 		{"-scenario forward -tcp -modes unqueued,inline", []want{accepted, delivered}},
 		{"-6 -scenario forward -tcp -gso=false -modes pool -handler rewrite", []want{accepted, delivered}},
 		{"-scenario forward -tcp -modes inline -handler rewrite", []want{accepted, delivered}},
+		{"-scenario forward -tcp -modes inline,pool -handler stream", []want{accepted, delivered}},
+		{"-6 -scenario churn -modes inline,pool -handler stream", []want{accepted, delivered}},
 		{"-scenario churn -modes unqueued,pool -handler sleep:1us", []want{accepted, delivered}},
 		{"-scenario churn -modes inline -rate 200 -6 -handler spin:1us", []want{accepted, delivered}},
 	} {

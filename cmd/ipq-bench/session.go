@@ -21,7 +21,7 @@ type session struct {
 
 // startSession opens the queue that cfg describes, if the site has a rule for
 // one, serves it, and starts the load.
-func startSession(at *site, cfg ipq.Config, handler ipq.Handler, start func() (*load, error)) (*session, error) {
+func startSession(at *site, cfg ipq.Config, handler func() (ipq.Handler, error), start func() (*load, error)) (*session, error) {
 	s := &session{site: at, load: new(load), cancel: func() {}, done: make(chan struct{})}
 	if at.queued {
 		if err := s.serve(cfg, handler); err != nil {
@@ -39,9 +39,12 @@ func startSession(at *site, cfg ipq.Config, handler ipq.Handler, start func() (*
 	return s, nil
 }
 
-func (s *session) serve(cfg ipq.Config, handler ipq.Handler) error {
-	handler, err := s.site.shortcut.join(&cfg, handler)
+func (s *session) serve(cfg ipq.Config, newHandler func() (ipq.Handler, error)) error {
+	handler, err := newHandler()
 	if err != nil {
+		return err
+	}
+	if handler, err = s.site.shortcut.join(&cfg, handler); err != nil {
 		return err
 	}
 	cfg.NetNS = s.site.at.FD()

@@ -5,6 +5,7 @@ import (
 
 	"github.com/goipq/goipq/internal/metrics"
 	"github.com/goipq/goipq/ipq"
+	"github.com/goipq/goipq/ipq/stream"
 )
 
 // A Collector is a [prometheus.Collector] of what queues count. It may be used by any
@@ -12,6 +13,7 @@ import (
 type Collector struct {
 	sources []metrics.Source
 	bypass  func() (BypassCounters, error) // nil: there is none
+	stream  *stream.Engine                 // nil: there is none
 	descs   map[*metrics.Family]*prometheus.Desc
 }
 
@@ -46,12 +48,14 @@ func (c *Collector) Describe(to chan<- *prometheus.Desc) {
 		to <- d
 	}
 	c.describeBypass(to)
+	c.describeStream(to)
 }
 
 // Collect implements [prometheus.Collector].
 func (c *Collector) Collect(to chan<- prometheus.Metric) {
 	metrics.Each(c.sources, func(s *metrics.Sample) { to <- c.metric(s) })
 	c.collectBypass(to)
+	c.collectStream(to)
 }
 
 func (c *Collector) metric(s *metrics.Sample) prometheus.Metric {

@@ -45,6 +45,12 @@ func TestDashboard(t *testing.T) {
 	for n, label := range map[string]string{"packets": "verdict", "bytes": "verdict", "requeued": "reason"} { // see Bypass
 		labels["ipq_bypass_"+n+"_total"] = []string{label}
 	}
+	for n, label := range map[string][]string{ // see Stream
+		"connections": {}, "memory_bytes": {}, "connections_opened_total": {}, "connections_evicted_total": {}, "inspected_bytes_total": {},
+		"connections_closed_total": {"reason"}, "segments_total": {"kind"}, "drops_total": {"reason"},
+	} {
+		labels["ipq_stream_"+n] = label
+	}
 	name := regexp.MustCompile(`ipq_\w+`)
 	asked, ids := map[string]bool{}, map[int]bool{}
 	for _, p := range dashboard.Panels {
@@ -62,7 +68,7 @@ func TestDashboard(t *testing.T) {
 				if labels[n] == nil {
 					t.Errorf("%s asks for %s, which there is not", p.Title, n)
 				}
-				for _, label := range []string{"verdict", "reason", "action", "call"} {
+				for _, label := range []string{"verdict", "reason", "action", "call", "kind"} {
 					if strings.Contains(target.Expr, "by ("+label+")") && !slices.Contains(labels[n], label) {
 						t.Errorf("%s: %s has no label %s", p.Title, n, label)
 					}

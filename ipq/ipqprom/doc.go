@@ -11,7 +11,7 @@
 // # Metrics
 //
 // All of them have the label queue, the number of the kernel's queue. [Bypass] adds some
-// about the kernel's own table.
+// about the kernel's own table, [Stream] some about connections that are inspected.
 //
 //	ipq_packets_received_total         packets read from the kernel
 //	ipq_verdicts_total{verdict}        accept, drop, repeat, stop, requeue
@@ -57,6 +57,6 @@
 // # Dashboard
 //
 // dashboard.json, beside this file, is a dashboard for Grafana: rates by verdict and by
-// cause, what was lost, the queue's length, time and latency. Its variables choose the
-// data source, jobs, instances and queues.
+// cause, what was lost, the queue's length, time and latency, connections. Its variables
+// choose the data source, jobs, instances and queues.
 package ipqprom

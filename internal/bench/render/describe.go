@@ -191,6 +191,8 @@ func describeHandler(text string) string {
 		return "searches each payload for all patterns at once"
 	case report.HandleRewrite:
 		return "changes each packet's payload, of TCP every byte, and its checksums with it"
+	case report.HandleStream:
+		return "puts each connection's bytes in order, and counts them"
 	case report.HandleSpin:
 		return fmt.Sprintf("computes for %s on each packet", arg)
 	case report.HandleSleep:

@@ -60,6 +60,7 @@ const (
 	HandleParse   = "parse"
 	HandleInspect = "inspect"
 	HandleRewrite = "rewrite"
+	HandleStream  = "stream"
 	HandleSpin    = "spin"
 	HandleSleep   = "sleep"
 )
