@@ -23,16 +23,26 @@ import (
 
 // serveKernel runs an engine on queues of the router, both directions of a connection
 // by two, and returns how to stop it.
-func serveKernel(t *testing.T, n *labtest.Network, cfg ipq.Config, h ipq.Handler) (stop func() ipq.Stats) {
+func serveKernel(t testing.TB, n *labtest.Network, cfg ipq.Config, h ipq.Handler) (stop func() ipq.Stats) {
+	t.Helper()
+	cfg.Queues = 2
+	_, stop = serveQueues(t, n, cfg, h)
+	return stop
+}
+
+// serveQueues is serveKernel for one queue, or for two.
+func serveQueues(t testing.TB, n *labtest.Network, cfg ipq.Config, h ipq.Handler) (q *ipq.Queue, stop func() ipq.Stats) {
 	t.Helper()
 	for i, dev := range []string{"client", "server"} {
 		if _, err := n.Router.InstallQueue(netlab.Rule{
-			Hook: netlab.Forward, Match: netlab.Match{L4Proto: unix.IPPROTO_TCP, InDev: dev}, Queue: cfg.Queue + uint16(i),
+			Hook:  netlab.Forward,
+			Match: netlab.Match{L4Proto: unix.IPPROTO_TCP, InDev: dev},
+			Queue: cfg.Queue + uint16(i%max(cfg.Queues, 1)),
 		}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	cfg.Queues, cfg.NetNS = 2, n.Router.FD()
+	cfg.NetNS = n.Router.FD()
 	q, err := ipq.Open(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -40,7 +50,7 @@ func serveKernel(t *testing.T, n *labtest.Network, cfg ipq.Config, h ipq.Handler
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- q.Run(ctx, h) }()
-	return func() ipq.Stats {
+	return q, func() ipq.Stats {
 		cancel()
 		if err := <-ended; err != nil {
 			t.Error(err)
@@ -52,7 +62,7 @@ func serveKernel(t *testing.T, n *labtest.Network, cfg ipq.Config, h ipq.Handler
 }
 
 // pair opens a TCP connection from the client to the server.
-func pair(t *testing.T, n *labtest.Network, v6 bool) (client, server net.Conn) {
+func pair(t testing.TB, n *labtest.Network, v6 bool) (client, server net.Conn) {
 	t.Helper()
 	addr := "10.2.0.1:8080"
 	if v6 {
@@ -110,38 +120,45 @@ func TestKernelHonestConnections(t *testing.T) {
 		}
 		stop := serveKernel(t, n, cfg, e)
 		client, server := pair(t, n, v6)
-		var data [2][]byte
-		for i := range data {
-			data[i] = make([]byte, 2<<20)
-			rand.NewChaCha8([32]byte{byte(i)}).Read(data[i])
-		}
-		var wg sync.WaitGroup
-		var read [2][]byte
-		for i, c := range []net.Conn{client, server} {
-			wg.Go(func() {
-				if _, err := c.Write(data[i]); err != nil {
-					t.Error(err)
-				}
-				c.(*net.TCPConn).CloseWrite()
-			})
-			wg.Go(func() {
-				var err error
-				if read[1-i], err = io.ReadAll(c); err != nil {
-					t.Error(err)
-				}
-			})
-		}
-		wg.Wait()
+		exchange(t, client, server, func() *recorder { return rec }, 2<<20)
 		queue := stop()
-		for i := range data {
-			if !bytes.Equal(read[i], data[i]) || !bytes.Equal(rec.data[i], data[i]) {
-				t.Errorf("%v: %d bytes were sent, %d read, %d inspected", Direction(i), len(data[i]), len(read[i]), len(rec.data[i]))
-			}
-		}
 		if s := e.Stats(); s.Dropped != (ByCause{}) || s.Changed != 0 || s.Uninspected != 0 {
 			t.Errorf("%+v, %+v", s, queue.Counts)
 		}
 	})
+}
+
+// exchange has both ends send, and compares what they read, and what was inspected, with
+// it.
+func exchange(t *testing.T, client, server net.Conn, inspected func() *recorder, size int) {
+	t.Helper()
+	var data, read [2][]byte
+	for i := range data {
+		data[i] = make([]byte, size)
+		rand.NewChaCha8([32]byte{byte(i)}).Read(data[i])
+	}
+	var wg sync.WaitGroup
+	for i, c := range []net.Conn{client, server} {
+		wg.Go(func() {
+			if _, err := c.Write(data[i]); err != nil {
+				t.Error(err)
+			}
+			c.(*net.TCPConn).CloseWrite()
+		})
+		wg.Go(func() {
+			var err error
+			if read[1-i], err = io.ReadAll(c); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	rec := inspected()
+	for i := range data {
+		if !bytes.Equal(read[i], data[i]) || !bytes.Equal(rec.data[i], data[i]) {
+			t.Errorf("%v: %d bytes were sent, %d read, %d inspected", Direction(i), len(data[i]), len(read[i]), len(rec.data[i]))
+		}
+	}
 }
 
 // A pattern is stopped wherever segments cut it: the receiver reads what comes before
