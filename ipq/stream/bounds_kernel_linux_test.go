@@ -1,0 +1,157 @@
+package stream
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/goipq/goipq/ipq"
+)
+
+const honestPort = 9090
+
+// converse opens a connection from the client to the server, which sends back what it
+// gets, and compares.
+func (w *world) converse(l net.Listener, size int) error {
+	var c net.Conn
+	if err := w.net.Client.Do(func() (err error) {
+		c, err = net.DialTimeout("tcp", l.Addr().String(), patience)
+		return err
+	}); err != nil {
+		return err
+	}
+	defer c.Close()
+	s, err := l.Accept()
+	if err != nil {
+		return err
+	}
+	for _, c := range []net.Conn{c, s} {
+		c.SetDeadline(time.Now().Add(patience))
+	}
+	go func() {
+		defer s.Close()
+		io.Copy(s, s)
+	}()
+	data := make([]byte, size)
+	for i := range data {
+		data[i] = byte(rand.Uint32())
+	}
+	go func() {
+		c.Write(data)
+		c.(*net.TCPConn).CloseWrite()
+	}()
+	got, err := io.ReadAll(c)
+	if err == nil && !bytes.Equal(got, data) {
+		err = fmt.Errorf("%d bytes were sent, and %d others came back", size, len(got))
+	}
+	return err
+}
+
+// newBoundsWorld returns a world, and where honest connections go, whose windows are no
+// larger than what a small engine has room for.
+func newBoundsWorld(t *testing.T, v6 bool, engine Config) (*world, net.Listener) {
+	w := newWorld(t, ipq.Config{Queue: 7, Queues: 2, Workers: 2, GSO: true, MaxQueueLen: 4096}, engine, v6, false)
+	const name, sizes = "net.ipv4.tcp_rmem", "4096 65536 65536"
+	if err := errors.Join(w.net.Client.Sysctl(name, sizes), w.net.Server.Sysctl(name, sizes)); err != nil {
+		t.Fatal(err)
+	}
+	return w, w.listen(w.net.Server, w.victim, honestPort)
+}
+
+// A flood of SYNs through the kernel takes no more places than there are, each is
+// counted, and honest connections are opened meanwhile, and carry all.
+func TestKernelSynFlood(t *testing.T) {
+	t.Parallel()
+	for _, v6 := range []bool{false, true} {
+		t.Run(fmt.Sprintf("v6=%v", v6), func(t *testing.T) {
+			t.Parallel()
+			const conns, most = 256, 60000
+			w, l := newBoundsWorld(t, v6, Config{MaxConns: conns, MaxMemory: minMaxMemory})
+			var honest atomic.Int64
+			var over atomic.Bool
+			var wg sync.WaitGroup
+			wg.Go(func() {
+				defer over.Store(true)
+				for range 10 {
+					if err := w.converse(l, 100_000); err != nil {
+						t.Error(err)
+						return
+					}
+					honest.Add(1)
+				}
+			})
+			sent := 0
+			for sent < 5000 || sent < most && !over.Load() {
+				const burst = 64                      // as fast as they are decided, so that the queue is not full
+				a := w.assault(uint16(1 + sent%most)) // which counts what comes of the last
+				for i := range burst {
+					a.port = uint16(1 + (sent+burst-1-i)%most)
+					if err := a.send(&packet{segment: segment{flags: syn, seq: uint32(sent), window: 65535}}, false); err != nil {
+						t.Fatal(err)
+					}
+				}
+				sent += burst
+				err := a.await("a SYN", func() bool { return a.handled > 0 })
+				a.end()
+				if s := w.e.Stats(); err != nil || s.Open > conns || s.Memory > minMaxMemory {
+					t.Fatalf("%v, %+v", err, s)
+				}
+			}
+			wg.Wait()
+			s := w.e.Stats()
+			t.Logf("%d SYNs, %d honest connections: %+v", sent, honest.Load(), s)
+			if n := s.Evicted + s.Dropped[ConnLimit]; honest.Load() != 10 || n < uint64(sent-conns) || s.Opened != 10 {
+				t.Errorf("%d of %d SYNs are counted", n, sent)
+			}
+		})
+	}
+}
+
+// A flood of gaps takes no more memory than there is for such, each segment is counted,
+// and honest connections carry all meanwhile.
+func TestKernelGapFlood(t *testing.T) {
+	t.Parallel()
+	for _, v6 := range []bool{false, true} {
+		t.Run(fmt.Sprintf("v6=%v", v6), func(t *testing.T) {
+			t.Parallel()
+			const attackers, gaps = 12, 60
+			w, l := newBoundsWorld(t, v6, Config{MaxConns: 1000, MaxMemory: minMaxMemory, MaxBehind: minMaxBehind})
+			rnd := rand.New(rand.NewPCG(1, 2))
+			flood := func(i int) error {
+				a := w.assault(uint16(20000 + i))
+				seq, ackSeq, err := a.open(rnd)
+				for j := range gaps {
+					p := packet{segment: segment{flags: ack, seq: seq + uint32(100+2*j), ack: ackSeq, window: 65535, data: []byte{1}}}
+					err = errors.Join(err, a.send(&p, false))
+				}
+				return errors.Join(err, a.settled())
+			}
+			for i := range attackers {
+				if err := flood(i); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s := w.e.Stats()
+			if s.Memory != minMaxMemory/2 || s.Early != minMaxMemory/2/blockSize || s.Early+s.Dropped[Ahead] != attackers*gaps {
+				t.Errorf("%d segments came early: %+v", attackers*gaps, s)
+			}
+			for range 5 {
+				if err := w.converse(l, 500_000); err != nil {
+					t.Error(err)
+				}
+			}
+			s = w.e.Stats()
+			t.Logf("%+v", s)
+			if s.Memory > minMaxMemory || s.Dropped[MemoryLimit] != 0 || s.Closed[Limited] != 0 || s.Opened != attackers+5 {
+				t.Errorf("%+v", s)
+			}
+		})
+	}
+}
