@@ -1,0 +1,171 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/goipq/goipq/internal/netlab"
+	"github.com/goipq/goipq/internal/netlab/labtest"
+	"github.com/goipq/goipq/ipq"
+)
+
+// disturb has packets of both directions lost, repeated, and reordered, before the router
+// and behind it: by netem where the kernel has it, or else by a shuffler in each host.
+func disturb(t testing.TB, n *labtest.Network) {
+	t.Helper()
+	type end struct {
+		ns   *netlab.NS
+		link string
+	}
+	for i, e := range []end{{n.Client, "router"}, {n.Server, "router"}, {n.Router, "client"}, {n.Router, "server"}} {
+		err := e.ns.Do(func() error {
+			link, err := netlink.LinkByName(e.link)
+			if err != nil {
+				return err
+			}
+			return netlink.QdiscAdd(netlink.NewNetem(
+				netlink.QdiscAttrs{LinkIndex: link.Attrs().Index, Handle: netlink.MakeHandle(1, 0), Parent: netlink.HANDLE_ROOT},
+				netlink.NetemQdiscAttrs{Latency: 1000, Jitter: 500, Loss: 1, Duplicate: 1, ReorderProb: 10, Gap: 5},
+			))
+		})
+		switch {
+		case err == nil:
+		case i == 0 && errors.Is(err, unix.ENOENT): // there is no netem
+			t.Log("disturbed by the test's shuffler")
+			shuffle(t, n.Client)
+			shuffle(t, n.Server)
+			return
+		default:
+			t.Fatalf("netem: %v", err)
+		}
+	}
+	t.Log("disturbed by netem")
+}
+
+const (
+	shuffled     = 20 // the queue of what a host sends; the next one's is what it receives
+	shuffledMark = 1  // of packets that are sent again
+)
+
+// shuffle has a host lose some of the TCP packets that it sends or receives, delay some,
+// and send some twice.
+func shuffle(t testing.TB, ns *netlab.NS) {
+	t.Helper()
+	if _, err := ns.InstallQueue(
+		netlab.Rule{Hook: netlab.Output, Match: netlab.Match{L4Proto: unix.IPPROTO_TCP, NotMark: shuffledMark}, Queue: shuffled},
+		netlab.Rule{Hook: netlab.Input, Match: netlab.Match{L4Proto: unix.IPPROTO_TCP}, Queue: shuffled + 1},
+	); err != nil {
+		t.Fatal(err)
+	}
+	var s shuffler
+	if err := ns.Do(func() (err error) {
+		for i, family := range []int{unix.AF_INET, unix.AF_INET6} {
+			if s.raw[i], err = unix.Socket(family, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_RAW); err != nil {
+				return err
+			}
+			if err := unix.SetsockoptInt(s.raw[i], unix.SOL_SOCKET, unix.SO_MARK, shuffledMark); err != nil {
+				return err
+			}
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	q, err := ipq.Open(ipq.Config{Queue: shuffled, Queues: 2, Workers: ipq.Inline, NetNS: ns.FD(), MaxQueueLen: 4096})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- q.Run(ctx, &s) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		q.Close()
+		s.late.Wait()
+		for _, fd := range s.raw {
+			unix.Close(fd)
+		}
+	})
+}
+
+type shuffler struct {
+	raw  [2]int // for IPv4 and IPv6
+	late sync.WaitGroup
+}
+
+// HandlePacket implements [ipq.Handler].
+func (s *shuffler) HandlePacket(p *ipq.Packet) ipq.Verdict {
+	switch n := rand.IntN(100); {
+	case n < 1:
+		return ipq.Drop
+	case n < 4 && p.Hook() == ipq.Output:
+		if ip := p.IP(); ip[0]>>4 == 4 {
+			unix.Sendto(s.raw[0], ip, 0, &unix.SockaddrInet4{Addr: [4]byte(ip[16:])}) // if not, it is not repeated
+		} else {
+			unix.Sendto(s.raw[1], ip, 0, &unix.SockaddrInet6{Addr: [16]byte(ip[24:])})
+		}
+	case n < 14:
+		d, err := p.Defer()
+		if err != nil {
+			return ipq.Accept
+		}
+		s.late.Add(1)
+		time.AfterFunc(time.Duration(rand.IntN(2000))*time.Microsecond, func() {
+			defer s.late.Done()
+			d.Verdict(ipq.Accept) // unless the queue was closed
+		})
+	}
+	return ipq.Accept
+}
+
+// Under loss, reordering and repetition, on both sides of the Engine, honest connections
+// read what was sent, the Inspector has seen it, and nothing of theirs is dropped, but for
+// what repeats a SYN.
+func TestKernelDisturbedConnections(t *testing.T) {
+	t.Parallel()
+	for i := range 4 {
+		v6, cfg := i&1 != 0, ipq.Config{Queue: 3, Workers: ipq.Inline, GSO: i == 0 || i == 3, MaxQueueLen: 4096}
+		if i&2 != 0 {
+			cfg.Workers = 2
+		}
+		t.Run(fmt.Sprintf("v6=%v,workers=%d,gso=%v", v6, cfg.Workers, cfg.GSO), func(t *testing.T) {
+			t.Parallel()
+			n := labtest.NewNetwork(t)
+			var rec *recorder
+			e, err := New(Config{MaxConns: 100, MaxBehind: 8 << 20, Open: func(*Conn) Inspector {
+				rec = &recorder{}
+				return rec
+			}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			stop := serveKernel(t, n, cfg, e)
+			disturb(t, n)
+			for range 3 {
+				client, server := pair(t, n, v6)
+				exchange(t, client, server, func() *recorder { return rec }, 200_000)
+			}
+			queue := stop()
+			s := e.Stats()
+			s.Dropped[SynAgain] = 0
+			if s.Dropped != (ByCause{}) || s.Changed != 0 || s.Uninspected != 0 {
+				t.Errorf("%+v, %+v", s, queue.Counts)
+			}
+			if s.Early == 0 || s.Retransmitted == 0 {
+				t.Errorf("nothing was disturbed: %+v", s)
+			}
+			t.Logf("%+v", s)
+		})
+	}
+}
