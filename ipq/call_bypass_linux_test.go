@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -122,6 +123,43 @@ func TestBypassWithoutABypasser(t *testing.T) {
 	f.check()
 	if s := q.Stats(); s.Bypassed != 0 || s.BypassFailed != 3 {
 		t.Errorf("stats: %+v", s)
+	}
+}
+
+// An unsettler is a Bypasser that can have a flow queued again.
+type unsettler struct {
+	bypassFunc
+	ids []uint32
+	err error
+}
+
+func (u *unsettler) Unsettle(p *Packet) error {
+	u.ids = append(u.ids, p.ID())
+	return u.err
+}
+
+// A handler may have a flow queued again, where the Bypasser can.
+func TestUnsettle(t *testing.T) {
+	u := &unsettler{bypassFunc: func(_ *Packet, v Verdict) (Verdict, error) { return v, nil }}
+	for _, b := range []Bypasser{nil, u.bypassFunc, u} {
+		f := newFake(t)
+		u.err = nil
+		_, stop := f.serve(Config{Workers: Inline, Bypass: b}, func(p *Packet) Verdict {
+			err := p.Unsettle()
+			if b != u && !errors.Is(err, errors.ErrUnsupported) || b == u && err != u.err {
+				t.Errorf("packet %d: %v", p.ID(), err)
+			}
+			u.err = errors.New("on purpose")
+			return Accept
+		})
+		for range 2 {
+			f.verdict(f.queue(fakekernel.Packet{Payload: udp4(1, nil)}))
+		}
+		stop()
+		f.check()
+	}
+	if !slices.Equal(u.ids, []uint32{1, 2}) {
+		t.Errorf("asked about %v", u.ids)
 	}
 }
 

@@ -71,6 +71,30 @@ func (p *Packet) CanBypass() bool {
 	return p.caller != nil && p.caller.e.cfg.Bypass != nil && !p.deferred
 }
 
+// An Unsettler is a [Bypasser] that can have a flow queued again; see [Packet.Unsettle].
+type Unsettler interface {
+	Bypasser
+	// Unsettle has the flow of p, which is borrowed, queued again. It returns nil if the
+	// flow is not settled.
+	Unsettle(p *Packet) error
+}
+
+// Unsettle has the flow of p queued again if it is settled. It is for handlers that
+// settle flows of TCP: a segment that opens another connection between the same ports
+// may have waited behind one of the older connection, by which the flow was settled.
+// Where [Config.Bypass] is no [Unsettler], or there is none, the error matches
+// [errors.ErrUnsupported].
+func (p *Packet) Unsettle() error {
+	if p.CanBypass() {
+		if u, ok := p.caller.e.cfg.Bypass.(Unsettler); ok {
+			return u.Unsettle(p)
+		}
+	}
+	return errNoUnsettler
+}
+
+var errNoUnsettler = fmt.Errorf("ipq: there is no Bypasser that unsettles flows: %w", errors.ErrUnsupported)
+
 // call calls the handler, and returns what it decides about p, whatever else it
 // does. It reports false for a panic that recover cannot tell from
 // runtime.Goexit, after which it does not return at all.

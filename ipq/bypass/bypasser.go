@@ -157,6 +157,22 @@ func (b *Bypasser) Bypass(p *ipq.Packet, v ipq.Verdict) (ipq.Verdict, error) {
 	return v, b.table.put(&key, action, &b.cfg.Limits)
 }
 
+// Unsettle implements [ipq.Unsettler]. With ConnMark there is nothing to do: what opens
+// another connection is tracked by itself.
+func (b *Bypasser) Unsettle(p *ipq.Packet) error {
+	if b.backend == ConnMark {
+		return nil
+	}
+	key, err := keyOfPacket(p)
+	if err == nil {
+		err = b.table.delete(&key)
+	}
+	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrFlow) { // which is never settled
+		return nil
+	}
+	return err
+}
+
 // ruled reports whether there are rules at a hook that act on what is settled
 // there. Those that refer to pinned programs are not ours to know.
 func (b *Bypasser) ruled(h ipq.Hook) bool {

@@ -59,7 +59,7 @@
 // at once, so that a connection which uses the ports again is looked at from
 // its beginning. Packets of the old connection that still wait in front of that
 // SYN might settle the flow once more; an [Inspector] sees to it, other
-// handlers that settle TCP flows should call [Table.Delete] when they meet a
+// handlers that settle TCP flows should call [ipq.Packet.Unsettle] when they meet a
 // SYN. On a dropped flow a SYN is one more try, and dropped. Other protocols
 // have no such sign: their idle time should be shorter than the time after
 // which ports are used again.

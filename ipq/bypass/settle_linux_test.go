@@ -160,3 +160,34 @@ func TestCountersAgreeWithTheSender(t *testing.T) {
 		}
 	})
 }
+
+// A flow that is unsettled is queued again; one that is not settled is no error.
+func TestUnsettle(t *testing.T) {
+	eachBackend(t, func(t *testing.T, backend Backend) {
+		ns := labtest.New(t)
+		b := newBypasser(t, ns, Config{Backend: backend})
+		install(t, b, Rules{Hook: ipq.Input, Match: udp})
+		p := newPair(t, ns, "127.0.0.1:0", ns, "127.0.0.1:0")
+		q, stop := serve(t, ns, b, ipq.Config{}, ipq.HandlerFunc(func(p *ipq.Packet) ipq.Verdict {
+			if backend == EBPF {
+				if err := b.Table().Insert(p.Flow(), ipq.Accept, Limits{}); err != nil {
+					t.Error(err)
+				}
+			}
+			for range 2 {
+				if err := p.Unsettle(); err != nil {
+					t.Error(err)
+				}
+			}
+			return ipq.Accept
+		}))
+		for range 5 {
+			send(t, p.a, p.b, "text")
+			receive(t, p.b)
+		}
+		stop()
+		if s := q.Stats(); s.Received != 5 {
+			t.Errorf("%d of 5 packets were queued", s.Received)
+		}
+	})
+}

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"errors"
 	"math/rand/v2"
 	"sync/atomic"
 	"time"
@@ -67,7 +68,15 @@ func (e *Engine) HandlePacket(p *ipq.Packet) ipq.Verdict {
 		return e.shard(p.FlowHash()).drop(why)
 	}
 	v := e.handle(&s)
-	if v != v.Kind() && !p.CanBypass() {
+	if p.CanBypass() {
+		if s.flags&(zerocopy.TCPSyn|zerocopy.TCPAck) == zerocopy.TCPSyn && v == ipq.Accept {
+			// Packets in front of it may have had the rest of another connection settled,
+			// or of none.
+			if err := p.Unsettle(); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+				return e.shard(s.hash).drop(Settled)
+			}
+		}
+	} else if v != v.Kind() {
 		v = alone(v)
 	}
 	if s.changes == 0 || v.Kind() != ipq.Accept {
@@ -174,6 +183,9 @@ func (e *Engine) decide(sh *shard, c *Conn, s *segment, now uint32) ipq.Verdict 
 		return sh.drop(NoConnection)
 	case c.phase == passed:
 		c.follow(sh, s, fresh)
+		if c.second.asked { // what follows may be the other connection's
+			return alone(sh.pass())
+		}
 		return sh.pass()
 	}
 	return e.step(sh, c, s)

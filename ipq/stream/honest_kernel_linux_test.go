@@ -26,12 +26,14 @@ import (
 func serveKernel(t testing.TB, n *labtest.Network, cfg ipq.Config, h ipq.Handler) (stop func() ipq.Stats) {
 	t.Helper()
 	cfg.Queues = 2
+	queueTCP(t, n, cfg)
 	_, stop = serveQueues(t, n, cfg, h)
 	return stop
 }
 
-// serveQueues is serveKernel for one queue, or for two.
-func serveQueues(t testing.TB, n *labtest.Network, cfg ipq.Config, h ipq.Handler) (q *ipq.Queue, stop func() ipq.Stats) {
+// queueTCP has connections queued at the router, both directions by one queue, or each
+// by its own.
+func queueTCP(t testing.TB, n *labtest.Network, cfg ipq.Config) {
 	t.Helper()
 	for i, dev := range []string{"client", "server"} {
 		if _, err := n.Router.InstallQueue(netlab.Rule{
@@ -42,6 +44,11 @@ func serveQueues(t testing.TB, n *labtest.Network, cfg ipq.Config, h ipq.Handler
 			t.Fatal(err)
 		}
 	}
+}
+
+// serveQueues runs an engine on the router's queues.
+func serveQueues(t testing.TB, n *labtest.Network, cfg ipq.Config, h ipq.Handler) (q *ipq.Queue, stop func() ipq.Stats) {
+	t.Helper()
 	cfg.NetNS = n.Router.FD()
 	q, err := ipq.Open(cfg)
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/goipq/goipq/ipq"
 )
@@ -38,7 +39,7 @@ func TestKernelPromise(t *testing.T) {
 			t.Parallel()
 			conns := (*kernelConns + 7) / 8
 			t.Logf("-seed %d -kernel-conns %d", seed, 8*conns)
-			fight(t, newWorld(t, cfg, Config{MaxConns: 1 << 15, MaxMemory: 16 << 20}, v6, server), seed, conns)
+			fight(t, newWorld(t, cfg, Config{MaxConns: 1 << 15, MaxMemory: 64 << 20, Idle: 10 * time.Second}, v6, server), seed, conns)
 		})
 	}
 }

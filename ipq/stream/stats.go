@@ -41,6 +41,7 @@ const (
 	FlowEnded  // of a connection that is dropped
 	Unchanged  // a change that makes its meaning certain could not be made
 	AfterClose // of the Engine
+	Settled    // opens a connection, but the kernel cannot be told to queue the rest of it
 	causes
 )
 
@@ -51,7 +52,7 @@ var causeNames = [causes]string{
 	"truncated", "unclear", "fragment", "rerouted", "bad header", "bad checksum",
 	"no connection", "bad ack", "out of window", "conflict", "syn again",
 	"behind", "ahead", "connection limit", "memory limit",
-	"verdict", "flow ended", "unchanged", "after close",
+	"verdict", "flow ended", "unchanged", "after close", "settled",
 }
 
 // Stats is what an [Engine] has counted since it was made.

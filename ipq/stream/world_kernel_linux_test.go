@@ -47,13 +47,20 @@ type world struct {
 
 	mu       sync.Mutex
 	assaults map[uint16]*assault // by the client's port
+	hold     chan struct{}       // closed when packets may go on; nil: they may
 }
 
-// newWorld returns a world whose connections both have their directions queued as cfg
-// says: by one queue, or by two.
+// newWorld returns a world whose connections have their directions queued as cfg says: by
+// one queue, or by two.
 func newWorld(t *testing.T, cfg ipq.Config, engine Config, v6, server bool) *world {
 	t.Helper()
-	w := &world{t: t, net: labtest.NewNetwork(t), v6: v6, server: server, assaults: map[uint16]*assault{}}
+	return newWorldIn(t, labtest.NewNetwork(t), cfg, engine, v6, server, true)
+}
+
+// newWorldIn is newWorld in a network, which may have its rules already.
+func newWorldIn(t *testing.T, n *labtest.Network, cfg ipq.Config, engine Config, v6, server, rules bool) *world {
+	t.Helper()
+	w := &world{t: t, net: n, v6: v6, server: server, assaults: map[uint16]*assault{}}
 	clientAddr, serverAddr := netip.MustParseAddr("10.1.0.1"), netip.MustParseAddr("10.2.0.1")
 	if v6 {
 		clientAddr, serverAddr = netip.MustParseAddr("fd01::1"), netip.MustParseAddr("fd02::1")
@@ -69,8 +76,11 @@ func newWorld(t *testing.T, cfg ipq.Config, engine Config, v6, server bool) *wor
 	if w.e, err = New(engine); err != nil {
 		t.Fatal(err)
 	}
+	if rules {
+		queueTCP(t, n, cfg)
+	}
 	var stop func() ipq.Stats
-	w.queue, stop = serveQueues(t, w.net, cfg, w)
+	w.queue, stop = serveQueues(t, n, cfg, w)
 	t.Cleanup(func() { stop() })
 	family := unix.AF_INET
 	if v6 {
@@ -132,6 +142,12 @@ func (w *world) HandlePacket(p *ipq.Packet) ipq.Verdict {
 		if w.v6 {
 			ttl = ip[7]
 		}
+	}
+	w.mu.Lock()
+	hold := w.hold
+	w.mu.Unlock()
+	if hold != nil {
+		<-hold
 	}
 	v := w.e.HandlePacket(p)
 	if !ok || from != kernelPort && to != kernelPort {
