@@ -142,21 +142,25 @@ func TestKernelDisturbedConnections(t *testing.T) {
 		t.Run(fmt.Sprintf("v6=%v,workers=%d,gso=%v", v6, cfg.Workers, cfg.GSO), func(t *testing.T) {
 			t.Parallel()
 			n := labtest.NewNetwork(t)
-			var rec *recorder
+			var recs []*recorder
 			e, err := New(Config{MaxConns: 100, MaxBehind: 8 << 20, Open: func(*Conn) Inspector {
-				rec = &recorder{}
-				return rec
+				recs = append(recs, &recorder{}) // one after the other
+				return recs[len(recs)-1]
 			}})
 			if err != nil {
 				t.Fatal(err)
 			}
 			stop := serveKernel(t, n, cfg, e)
 			disturb(t, n)
+			var data [][2][]byte
 			for range 3 {
 				client, server := pair(t, n, v6)
-				exchange(t, client, server, func() *recorder { return rec }, 200_000)
+				data = append(data, exchange(t, client, server, 200_000))
 			}
 			queue := stop()
+			for i, rec := range recs {
+				rec.saw(t, data[i])
+			}
 			s := e.Stats()
 			s.Dropped[SynAgain] = 0
 			if s.Dropped != (ByCause{}) || s.Changed != 0 || s.Uninspected != 0 {

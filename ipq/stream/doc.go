@@ -58,8 +58,13 @@
 // The Engine needs whole packets: [ipq.CopyPacket], and no [ipq.Config.SnapLen]; a Queue
 // with others does not run it. A super-packet of more than 65531 bytes (BIG TCP), which
 // the kernel cuts all the same, is dropped, and counts as [Truncated].
-// [ipq.Config.GSO] makes it much faster. Pass and Drop have the rest of the connection
-// decided in the kernel by [ipq.Config.Bypass]; without, the Engine decides the packets.
+// [ipq.Config.GSO] makes it much faster.
+//
+// Pass and Drop have the rest of the connection decided in the kernel by
+// [ipq.Config.Bypass]; without, the Engine decides the packets. A SYN ends what was
+// settled ([ipq.Packet.Unsettle]), so a Bypasser should be an [ipq.Unsettler], as that of
+// package bypass is, and both directions of a connection come by one queue: by two, a
+// packet that passes may settle a flow just after a SYN has ended that.
 //
 // With [ipq.Config.Observe], FailOpen, and policies that accept, packets pass that the
 // Engine would not have let pass, and the promise does not hold.
