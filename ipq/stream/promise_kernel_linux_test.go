@@ -58,8 +58,8 @@ func fight(t *testing.T, w *world, seed uint64, conns int) {
 				}
 				a := w.assault(uint16(20000 + i%30000))
 				err := a.play(rand.New(rand.NewPCG(seed+uint64(i), 1)), i)
-				victims, sights := a.end()
-				if err := errors.Join(err, judge(victims, sights)); err != nil {
+				victims, inspected := a.end()
+				if err := errors.Join(err, judge(victims, inspected)); err != nil {
 					t.Errorf("-run %s -seed %d -kernel-conns 1: %v", t.Name(), seed+uint64(i), err)
 				}
 				for _, v := range victims {
@@ -124,23 +124,23 @@ func (a *assault) play(rnd *rand.Rand, n int) error {
 }
 
 // judge compares what applications have read and written with what was inspected.
-func judge(victims []*victim, sights []*sight) error {
+func judge(victims []*victim, inspected [][2][]byte) error {
 	for _, v := range victims {
 		ok := len(v.read) == 0
-		for _, s := range sights {
-			ok = ok || bytes.HasPrefix(s.data[0], v.read)
+		for _, i := range inspected {
+			ok = ok || bytes.HasPrefix(i[0], v.read)
 		}
 		if !ok {
 			return fmt.Errorf("read %q, of no stream that was inspected", v.read)
 		}
 	}
-	for _, s := range sights {
-		ok := len(s.data[1]) == 0
+	for _, i := range inspected {
+		ok := len(i[1]) == 0
 		for _, v := range victims {
-			ok = ok || bytes.HasPrefix(v.written, s.data[1])
+			ok = ok || bytes.HasPrefix(v.written, i[1])
 		}
 		if !ok {
-			return fmt.Errorf("inspected %q, which nobody has written", s.data[1])
+			return fmt.Errorf("inspected %q, which nobody has written", i[1])
 		}
 	}
 	return nil

@@ -473,8 +473,9 @@ func (a *assault) write(b []byte) {
 	}
 }
 
-// end ends the applications, and returns them and what was inspected.
-func (a *assault) end() (victims []*victim, sights []*sight) {
+// end ends the applications, and returns them, and what was inspected of each connection:
+// for the victim, and from it.
+func (a *assault) end() (victims []*victim, inspected [][2][]byte) {
 	a.w.mu.Lock()
 	victims, a.ended = a.victims, true
 	a.w.mu.Unlock()
@@ -486,5 +487,8 @@ func (a *assault) end() (victims []*victim, sights []*sight) {
 	a.w.mu.Lock()
 	defer a.w.mu.Unlock()
 	delete(a.w.assaults, a.port)
-	return victims, a.sights
+	for _, s := range a.sights { // which the victim's kernel may add to
+		inspected = append(inspected, s.data)
+	}
+	return victims, inspected
 }
