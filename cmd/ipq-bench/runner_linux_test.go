@@ -28,6 +28,28 @@ func measure(t *testing.T, args string) (rep *report.Report, stdout string) {
 	return rep, stdout
 }
 
+// measureUntil measures in rounds that grow longer until there is enough to judge: a busy
+// machine may get nothing through in short ones.
+func measureUntil(t *testing.T, enough func(rep *report.Report) bool, args string) (rep *report.Report, stdout string) {
+	t.Helper()
+	for d := 600 * time.Millisecond; d < time.Minute && (rep == nil || !enough(rep)); d *= 3 {
+		rep, stdout = measure(t, fmt.Sprintf("%s -duration %v", args, d))
+	}
+	return rep, stdout
+}
+
+// measured reports whether every mode has its main figure.
+func measured(rep *report.Report) bool {
+	modes := rep.Modes
+	if rep.Sweep != nil {
+		for _, pt := range rep.Sweep.Points {
+			modes = append(modes, pt.Modes...)
+		}
+	}
+	main := rep.Parameters.Main().Name
+	return !slices.ContainsFunc(modes, func(m report.Mode) bool { return m.Summary[main].Max == 0 })
+}
+
 // What searches find is what was offered without loss, by the counts of senders
 // and kernel.
 func TestThroughput(t *testing.T) {
@@ -61,7 +83,7 @@ func TestThroughput(t *testing.T) {
 
 // Each value is measured as if it were the flag's.
 func TestSweep(t *testing.T) {
-	rep, stdout := measure(t, "-sweep batch=1,4 -duration 300ms -rounds 3 -modes inline")
+	rep, stdout := measureUntil(t, measured, "-sweep batch=1,4 -rounds 3 -modes inline")
 	if rep.Sweep == nil || rep.Sweep.Parameter != "batch" || !rep.Sweep.Numeric || len(rep.Sweep.Points) != 2 || len(rep.Modes) != 0 {
 		t.Fatalf("sweep %+v, modes %+v", rep.Sweep, rep.Modes)
 	}
@@ -92,7 +114,7 @@ func TestSweep(t *testing.T) {
 			t.Errorf("point %d: %+v", i, pt)
 		}
 	}
-	rep, _ = measure(t, "-sweep size=64,9000 -scenario forward -duration 200ms -rounds 1 -modes inline -rate 2000")
+	rep, _ = measureUntil(t, measured, "-sweep size=64,9000 -scenario forward -rounds 1 -modes inline -rate 2000")
 	for i, pt := range rep.Sweep.Points {
 		if l := pt.Modes[0].Rounds[0].Life; l.Arrived != l.Accepted || l.Received == 0 {
 			t.Errorf("point %d: %+v", i, l)
@@ -104,14 +126,10 @@ func TestSweep(t *testing.T) {
 // the receiver has no room, as a busy machine's may have none, are told apart.
 func TestLatency(t *testing.T) {
 	for _, args := range []string{"-scenario udp", "-scenario forward -6 -imix -modes unqueued,inline"} {
-		var rep *report.Report
-		var stdout string
-		timed := func() bool { // a busy machine may get nothing through in a short round
+		timed := func(rep *report.Report) bool {
 			return !slices.ContainsFunc(rep.Modes, func(m report.Mode) bool { return m.Latency == nil })
 		}
-		for d := 600 * time.Millisecond; d < time.Minute && (rep == nil || !timed()); d *= 3 {
-			rep, stdout = measure(t, fmt.Sprintf("-latency -rate 10000 -duration %v -rounds 1 %s", d, args))
-		}
+		rep, stdout := measureUntil(t, timed, "-latency -rate 10000 -rounds 1 "+args)
 		for _, m := range rep.Modes {
 			l := m.Latency
 			if l == nil || l.Count == 0 || l.P50 > l.P90 || l.P90 > l.P99 || l.P99 > l.P999 || l.P999 > l.P9999 || l.P9999 > l.Max ||
@@ -145,7 +163,8 @@ func TestLatency(t *testing.T) {
 
 // CPU time has its parts, batches their sizes, and loss its causes.
 func TestParts(t *testing.T) {
-	rep, _ := measure(t, "-duration 600ms -rounds 2 -modes inline -handler mix:50 -maxlen 32")
+	lossy := func(rep *report.Report) bool { return measured(rep) && rep.Modes[0].Lost.Handler > 0 }
+	rep, _ := measureUntil(t, lossy, "-rounds 2 -modes inline -handler mix:50 -maxlen 32")
 	m := rep.Modes[0]
 	var batches uint64
 	for _, n := range m.BatchSizes {
