@@ -73,14 +73,15 @@ func TestKernelSynFlood(t *testing.T) {
 		t.Run(fmt.Sprintf("v6=%v", v6), func(t *testing.T) {
 			t.Parallel()
 			const conns, most = 256, 60000
+			least, talks := fewer(8192), fewer(16)
 			w, l := newBoundsWorld(t, v6, Config{MaxConns: conns, MaxMemory: minMaxMemory})
 			var honest atomic.Int64
 			var over atomic.Bool
 			var wg sync.WaitGroup
 			wg.Go(func() {
 				defer over.Store(true)
-				for range 10 {
-					if err := w.converse(l, 100_000); err != nil {
+				for range talks {
+					if err := w.converse(l, fewer(100_000)); err != nil {
 						t.Error(err)
 						return
 					}
@@ -88,7 +89,7 @@ func TestKernelSynFlood(t *testing.T) {
 				}
 			})
 			sent := 0
-			for sent < 5000 || sent < most && !over.Load() {
+			for sent < least || sent < most && !over.Load() {
 				const burst = 64                      // as fast as they are decided, so that the queue is not full
 				a := w.assault(uint16(1 + sent%most)) // which counts what comes of the last
 				for i := range burst {
@@ -107,7 +108,7 @@ func TestKernelSynFlood(t *testing.T) {
 			wg.Wait()
 			s := w.e.Stats()
 			t.Logf("%d SYNs, %d honest connections: %+v", sent, honest.Load(), s)
-			if n := s.Evicted + s.Dropped[ConnLimit]; honest.Load() != 10 || n < uint64(sent-conns) || s.Opened != 10 {
+			if n := s.Evicted + s.Dropped[ConnLimit]; honest.Load() != int64(talks) || n < uint64(sent-conns) || s.Opened != uint64(talks) {
 				t.Errorf("%d of %d SYNs are counted", n, sent)
 			}
 		})
@@ -143,7 +144,7 @@ func TestKernelGapFlood(t *testing.T) {
 				t.Errorf("%d segments came early: %+v", attackers*gaps, s)
 			}
 			for range 5 {
-				if err := w.converse(l, 500_000); err != nil {
+				if err := w.converse(l, fewer(500_000)); err != nil {
 					t.Error(err)
 				}
 			}

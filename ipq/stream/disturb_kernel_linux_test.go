@@ -143,7 +143,7 @@ func TestKernelDisturbedConnections(t *testing.T) {
 			t.Parallel()
 			n := labtest.NewNetwork(t)
 			var recs []*recorder
-			e, err := New(Config{MaxConns: 100, MaxBehind: 8 << 20, Open: func(*Conn) Inspector {
+			e, err := New(Config{MaxConns: 100, MaxMemory: 32 << 20, MaxBehind: 8 << 20, Open: func(*Conn) Inspector {
 				recs = append(recs, &recorder{}) // one after the other
 				return recs[len(recs)-1]
 			}})
@@ -155,7 +155,7 @@ func TestKernelDisturbedConnections(t *testing.T) {
 			var data [][2][]byte
 			for range 3 {
 				client, server := pair(t, n, v6)
-				data = append(data, exchange(t, client, server, 200_000))
+				data = append(data, exchange(t, client, server, fewer(400_000)))
 			}
 			queue := stop()
 			for i, rec := range recs {

@@ -121,13 +121,13 @@ func TestKernelHonestConnections(t *testing.T) {
 	each(t, func(t *testing.T, cfg ipq.Config, v6 bool) {
 		n := labtest.NewNetwork(t)
 		rec := &recorder{}
-		e, err := New(Config{MaxConns: 10, MaxBehind: 8 << 20, Open: func(*Conn) Inspector { return rec }})
+		e, err := New(Config{MaxConns: 10, MaxMemory: 32 << 20, MaxBehind: 8 << 20, Open: func(*Conn) Inspector { return rec }})
 		if err != nil {
 			t.Fatal(err)
 		}
 		stop := serveKernel(t, n, cfg, e)
 		client, server := pair(t, n, v6)
-		data := exchange(t, client, server, 2<<20)
+		data := exchange(t, client, server, fewer(2<<20))
 		queue := stop()
 		rec.saw(t, data)
 		if s := e.Stats(); s.Dropped != (ByCause{}) || s.Changed != 0 || s.Uninspected != 0 {

@@ -115,7 +115,8 @@ func TestHonestConnectionsAreWhole(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i := range 300 {
+	conns := fewer(300)
+	for i := range conns {
 		p := &path{Rand: rand.New(rand.NewPCG(seed, uint64(i))), stage: stage{e: e}}
 		p.loss = p.IntN(30)
 		p.key = key{version: 6, aPort: uint16(i), bPort: 443}
@@ -163,7 +164,7 @@ func TestHonestConnectionsAreWhole(t *testing.T) {
 	if s.Dropped != (ByCause{}) {
 		t.Errorf("dropped: %+v", s)
 	}
-	if s.Closed[Finished] < 200 {
+	if s.Closed[Finished] < uint64(conns)*2/3 {
 		t.Errorf("%d connections have finished: %+v", s.Closed[Finished], s)
 	}
 	t.Logf("%+v", s)
@@ -177,7 +178,7 @@ func TestAnyCutAnyOrder(t *testing.T) {
 	for i := range data {
 		data[i] = byte(r.Uint32())
 	}
-	for i := range 2000 {
+	for i := range fewer(2000) {
 		var rec recorder
 		l := newLab(t, Config{Open: func(*Conn) Inspector { return &rec }})
 		l.handshake()

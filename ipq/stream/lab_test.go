@@ -2,6 +2,15 @@ package stream
 
 import "testing"
 
+// fewer returns how many of something a test has: fewer with -short, which is how it runs
+// where the processor is emulated.
+func fewer(n int) int {
+	if testing.Short() {
+		return n / 8
+	}
+	return n
+}
+
 const (
 	clientISN = 1<<32 - 100 // so that sequence numbers wrap around
 	serverISN = 5000

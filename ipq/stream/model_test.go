@@ -345,13 +345,14 @@ func TestPromiseAgainstModel(t *testing.T) {
 		first = rand.Uint64()
 	}
 	t.Logf("-seed %d -conns %d", first, *modelConns)
+	conns := fewer(*modelConns)
 	var d *duel
 	e := modelEngine(t, func(c *Conn) Inspector { return d.open(c) })
 	e.now = func() uint32 { return d.clock }
 	versions := newVersions(rand.New(rand.NewPCG(first, 0)))
 	var read, clock int
 	clock = 1
-	for i := range *modelConns {
+	for i := range conns {
 		r := rand.New(rand.NewPCG(first+uint64(i), 1))
 		d = newDuel(r, e, uint32(clock), versions, i%4096)
 		err := d.run(20 + r.IntN(80))
@@ -373,8 +374,8 @@ func TestPromiseAgainstModel(t *testing.T) {
 	}
 	s := e.Stats()
 	t.Logf("%d bytes read; %+v", read, s)
-	if read < *modelConns {
-		t.Errorf("%d connections have read %d bytes: the senders do not get far", *modelConns, read)
+	if read < conns {
+		t.Errorf("%d connections have read %d bytes: the senders do not get far", conns, read)
 	}
 }
 

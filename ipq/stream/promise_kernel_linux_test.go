@@ -37,7 +37,7 @@ func TestKernelPromise(t *testing.T) {
 		name := fmt.Sprintf("v6=%v,server=%v,workers=%d,queues=%d,gso=%v", v6, server, cfg.Workers, cfg.Queues, cfg.GSO)
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			conns := (*kernelConns + 7) / 8
+			conns := max(1, fewer(*kernelConns)/8)
 			t.Logf("-seed %d -kernel-conns %d", seed, 8*conns)
 			fight(t, newWorld(t, cfg, Config{MaxConns: 1 << 15, MaxMemory: 64 << 20, Idle: 10 * time.Second}, v6, server), seed, conns)
 		})
