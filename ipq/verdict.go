@@ -111,7 +111,7 @@ func (v Verdict) Mark() (mark uint32, ok bool) {
 // same way by the kernel, without being queued. [Config.Bypass] does that before the
 // verdict on this packet is written. It works with [Accept] and [Drop]. Other
 // verdicts, and all without a Config.Bypass, take effect on this packet only, and
-// count in [Stats.BypassFailed]. A [Conn] ignores it.
+// count in [Stats.BypassFailed]; see [Packet.CanBypass]. A [Conn] ignores it.
 func (v Verdict) Bypass() Verdict { return v | verdictBypass }
 
 // An ExceptionPolicy is the verdict on packets that no handler decides, for one of

@@ -39,13 +39,14 @@ func TestKernelPromise(t *testing.T) {
 			t.Parallel()
 			conns := max(1, fewer(*kernelConns)/8)
 			t.Logf("-seed %d -kernel-conns %d", seed, 8*conns)
-			fight(t, newWorld(t, cfg, Config{MaxConns: 1 << 15, MaxMemory: 64 << 20, Idle: 10 * time.Second}, v6, server), seed, conns)
+			fight(t, newWorld(t, cfg, Config{MaxConns: 1 << 15, MaxMemory: 64 << 20, Idle: 10 * time.Second}, v6, server), uint64(i), seed, conns)
 		})
 	}
 }
 
-// fight has connections with a hostile end, several side by side.
-func fight(t *testing.T, w *world, seed uint64, conns int) {
+// fight has connections with a hostile end, several side by side. Those of another world
+// make other choices by the same seed.
+func fight(t *testing.T, w *world, number, seed uint64, conns int) {
 	const beside = 16
 	var next, sent, read, talks atomic.Int64
 	var wg sync.WaitGroup
@@ -57,7 +58,7 @@ func fight(t *testing.T, w *world, seed uint64, conns int) {
 					return
 				}
 				a := w.assault(uint16(20000 + i%30000))
-				err := a.play(rand.New(rand.NewPCG(seed+uint64(i), 1)), i)
+				err := a.play(rand.New(rand.NewPCG(seed+uint64(i), number)), i)
 				victims, inspected := a.end()
 				if err := errors.Join(err, judge(victims, inspected)); err != nil {
 					t.Errorf("-run %s -seed %d -kernel-conns 1: %v", t.Name(), seed+uint64(i), err)
@@ -72,7 +73,8 @@ func fight(t *testing.T, w *world, seed uint64, conns int) {
 	}
 	wg.Wait()
 	t.Logf("%d connections, %d packets, %d bytes read; %+v", talks.Load(), sent.Load(), read.Load(), w.e.Stats())
-	if n := int(read.Load()); n < 5*conns {
+	const some = 40 // of which one or the other gets far
+	if n := int(read.Load()); conns >= some && n < 5*conns {
 		t.Errorf("%d bytes were read: the senders do not get far", n)
 	}
 }

@@ -13,7 +13,7 @@ const (
 	// These are of packets whose receiver would throw them away, or that receivers
 	// understand in different ways.
 
-	Truncated   Cause = iota // copied in part only: with [ipq.CopyMeta] or [ipq.Config.SnapLen]
+	Truncated   Cause = iota // copied in part only, as BIG TCP is
 	Unclear                  // headers do not show for certain whether it is TCP
 	Fragment                 // of a TCP segment: have the kernel put them together
 	Rerouted                 // a source route, or Mobile IP: the addresses are not those of its ends
@@ -41,7 +41,7 @@ const (
 	FlowEnded  // of a connection that is dropped
 	Unchanged  // a change that makes its meaning certain could not be made
 	AfterClose // of the Engine
-	Settled    // opens a connection, but the kernel cannot be told to queue the rest of it
+	Settled    // opens a connection that the kernel would not queue: [ipq.Packet.Unsettle] failed
 	causes
 )
 
