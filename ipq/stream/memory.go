@@ -35,28 +35,45 @@ func newArena(bytes int) *arena {
 	return &arena{blocks: make([]block, n+1), bytes: make([]byte, n*blockSize)}
 }
 
-// take returns the number of an empty block, or 0 if there is none left.
-func (a *arena) take(early bool) uint32 {
+// take returns the number of the first of n empty blocks that lie side by side, at most
+// want. It returns 0, 0 if there is none left.
+func (a *arena) take(early bool, want int) (first uint32, n int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if early && a.early >= (len(a.blocks)-1)/2 {
-		return 0
-	}
-	i := a.free
-	switch {
-	case i != 0:
-		a.free = a.blocks[i].next
-	case int(a.fresh) < len(a.blocks)-1:
-		a.fresh++
-		i = a.fresh
-	default:
-		return 0
-	}
-	a.used++
 	if early {
-		a.early++
+		want = min(want, (len(a.blocks)-1)/2-a.early)
 	}
-	return i
+	switch fresh := len(a.blocks) - 1 - int(a.fresh); {
+	case want <= 0:
+		return 0, 0
+	case a.free != 0:
+		first, n = a.free, 1
+		for a.free = a.blocks[first].next; n < want && a.free == first+uint32(n); n++ {
+			a.free = a.blocks[a.free].next
+		}
+	case fresh > 0:
+		first, n = a.fresh+1, min(want, fresh)
+		a.fresh += uint32(n)
+	}
+	a.used += n
+	if early {
+		a.early += n
+	}
+	return first, n
+}
+
+// fill puts b, from seq on, into n blocks side by side, as far as there is room, and
+// returns how much there was. next is what follows them.
+func (a *arena) fill(first uint32, n int, seq uint32, b []byte, early bool, next uint32) int {
+	at := offset(first)
+	copied := copy(a.bytes[at:at+n*blockSize], b)
+	for i, left := first, copied; left > 0; i++ {
+		k := min(left, blockSize)
+		a.blocks[i] = block{seq: seq, next: i + 1, n: uint16(k), early: early}
+		seq, left = seq+uint32(k), left-k
+	}
+	a.blocks[first+uint32(n)-1].next = next
+	return copied
 }
 
 // give takes back the chain of blocks from first to last.
@@ -149,19 +166,22 @@ func (r *remembered) add(a *arena, seq uint32, b []byte, early bool, most int) b
 			gap = min(gap, int(k.seq-seq))
 		}
 		if prev == 0 || a.blocks[prev].end() != seq || a.blocks[prev].n == blockSize || a.blocks[prev].early != early {
-			if early && int(r.early) >= most {
-				return false
-			}
-			i := a.take(early)
-			if i == 0 {
-				return false
-			}
-			a.blocks[i] = block{seq: seq, next: cur, early: early}
-			r.link(a, prev, i)
-			prev = i
+			want := (gap + blockSize - 1) / blockSize
 			if early {
-				r.early++
+				want = min(want, most-int(r.early))
 			}
+			first, blocks := a.take(early, want)
+			if blocks == 0 {
+				return false
+			}
+			n := a.fill(first, blocks, seq, b[:gap], early, cur)
+			last := first + uint32(blocks) - 1
+			r.link(a, prev, first, last)
+			if early {
+				r.early += uint32(blocks)
+			}
+			prev, seq, b = last, seq+uint32(n), b[n:]
+			continue
 		}
 		k := &a.blocks[prev]
 		n := copy(a.room(prev)[k.n:], b[:gap])
@@ -171,15 +191,15 @@ func (r *remembered) add(a *arena, seq uint32, b []byte, early bool, most int) b
 	return true
 }
 
-// link puts the block i behind prev, or in front.
-func (r *remembered) link(a *arena, prev, i uint32) {
+// link puts the blocks from first to last behind prev, or in front.
+func (r *remembered) link(a *arena, prev, first, last uint32) {
 	if prev == 0 {
-		r.head = i
+		r.head = first
 	} else {
-		a.blocks[prev].next = i
+		a.blocks[prev].next = first
 	}
 	if r.tail == prev {
-		r.tail = i
+		r.tail = last
 	}
 }
 
