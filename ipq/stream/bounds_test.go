@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"math"
 	"reflect"
+	"runtime"
 	"sync"
 	"testing"
 )
@@ -222,6 +223,34 @@ func (c counter) Close(*Conn, Reason)                          {}
 func TestBytesOfConnection(t *testing.T) {
 	if n := reflect.TypeFor[Conn]().Size() + 8 + reflect.TypeFor[Inspector]().Size(); n > 250 {
 		t.Errorf("%d bytes", n)
+	}
+}
+
+// A million idle connections take the memory that New has reserved for them, and it is
+// no more than 300 bytes for each, but for what their Inspectors are.
+func TestBytesOfMillionConnections(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector takes memory for itself")
+	}
+	const conns = 1000000
+	used := func() uint64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc + m.StackInuse
+	}
+	was := used()
+	var n int
+	l := newLab(t, Config{MaxConns: conns * 21 / 20, Open: func(*Conn) Inspector { return counter{&n} }})
+	for i := range conns {
+		if !l.otherHandshake(i) {
+			t.Fatalf("connection %d is not opened: %+v", i, l.e.Stats())
+		}
+	}
+	per := float64(used()-was) / conns
+	t.Logf("%.1f bytes a connection", per)
+	if s := l.e.Stats(); s.Open != conns || s.Opened != conns || per > 300 {
+		t.Errorf("%v bytes a connection, of %d that are open", per, s.Open)
 	}
 }
 
