@@ -26,6 +26,9 @@
 //     decides by itself, and one that meets no rule.
 //   - BenchmarkTCP: a mebibyte of TCP through a router, with and without GSO, and
 //     without a queue.
+//   - BenchmarkStream: the same with a handler that accepts each packet, and with an
+//     engine of ipq/stream whose inspectors count the bytes. For the ratio, run it again
+//     and again, so that the two take turns.
 //
 // # The pipeline
 //
@@ -40,6 +43,8 @@
 //     in the kernel. As the kernel sends a packet on within the call that
 //     writes its verdict, delivering the request is in it, and on loopback
 //     answering it, too.
+//   - cpu-ns/KiB, of BenchmarkTCP and BenchmarkStream: the same for each KiB that
+//     came through.
 //   - allocs/pkt: heap allocations of this process for each packet. The few
 //     that a run costs as a whole show in short runs. B/op and allocs/op are
 //     rounded down by the testing package.

@@ -72,7 +72,7 @@ const (
 
 var behindServer = netip.MustParsePrefix("198.19.0.0/16") // for tests of networks (RFC 2544)
 
-func benchTCP(b *testing.B, cfg *ipq.Config, work ipq.HandlerFunc) {
+func benchTCP(b *testing.B, cfg *ipq.Config, work ipq.Handler) {
 	client, router, server := newRoute(b)
 	packets := func() ipq.Stats { return ipq.Stats{} }
 	if cfg != nil {
@@ -114,6 +114,7 @@ func benchTCP(b *testing.B, cfg *ipq.Config, work ipq.HandlerFunc) {
 
 	b.ReportMetric(float64(elapsed.Nanoseconds())*mebibyte/float64(bytes), "ns/op")
 	b.ReportMetric(float64(bytes)*8/1e6/elapsed.Seconds(), "Mbit/s")
+	b.ReportMetric(float64(used.cpu.Nanoseconds())*1024/float64(bytes), "cpu-ns/KiB")
 	if n := now.Received - was.Received; n > 0 {
 		b.ReportMetric(float64(n)/elapsed.Seconds(), "pps")
 		b.ReportMetric(float64(used.cpu.Nanoseconds())/float64(n), "cpu-ns/pkt")
