@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -79,7 +80,8 @@ func shuffle(t testing.TB, ns *netlab.NS) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	q, err := ipq.Open(ipq.Config{Queue: shuffled, Queues: 2, Workers: ipq.Inline, NetNS: ns.FD(), MaxQueueLen: 4096})
+	// In batches of one: a packet has its verdict before the next one comes.
+	q, err := ipq.Open(ipq.Config{Queue: shuffled, Queues: 2, Workers: ipq.Inline, BatchSize: 1, NetNS: ns.FD(), MaxQueueLen: 4096})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,14 +104,37 @@ func shuffle(t testing.TB, ns *netlab.NS) {
 type shuffler struct {
 	raw  [2]int // for IPv4 and IPv6
 	late sync.WaitGroup
+
+	mu   sync.Mutex
+	held [2][]held // packets that are delayed: those received, and those sent
+}
+
+// A held packet goes on before so many later ones of its direction have come, however
+// busy the machine is: one that came still later would be behind its receiver's window.
+type held struct {
+	packet *ipq.Deferred
+	left   int
 }
 
 // HandlePacket implements [ipq.Handler].
 func (s *shuffler) HandlePacket(p *ipq.Packet) ipq.Verdict {
+	way := 0
+	if p.Hook() == ipq.Output {
+		way = 1
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.held[way] = slices.DeleteFunc(s.held[way], func(h held) bool { return h.left == 0 })
+	for i := range s.held[way] {
+		h := &s.held[way][i]
+		if h.left--; h.left == 0 {
+			h.packet.Verdict(ipq.Accept) // unless its time was over
+		}
+	}
 	switch n := rand.IntN(100); {
 	case n < 1:
 		return ipq.Drop
-	case n < 4 && p.Hook() == ipq.Output:
+	case n < 4 && way == 1:
 		if ip := p.IP(); ip[0]>>4 == 4 {
 			unix.Sendto(s.raw[0], ip, 0, &unix.SockaddrInet4{Addr: [4]byte(ip[16:])}) // if not, it is not repeated
 		} else {
@@ -120,10 +145,11 @@ func (s *shuffler) HandlePacket(p *ipq.Packet) ipq.Verdict {
 		if err != nil {
 			return ipq.Accept
 		}
+		s.held[way] = append(s.held[way], held{d, 2 + rand.IntN(2)})
 		s.late.Add(1)
-		time.AfterFunc(time.Duration(rand.IntN(2000))*time.Microsecond, func() {
+		time.AfterFunc(time.Duration(rand.IntN(2000))*time.Microsecond, func() { // there may be no later ones
 			defer s.late.Done()
-			d.Verdict(ipq.Accept) // unless the queue was closed
+			d.Verdict(ipq.Accept) // unless it has gone on, or the queue was closed
 		})
 	}
 	return ipq.Accept
