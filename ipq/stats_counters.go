@@ -173,7 +173,7 @@ func (c *counters) addTo(to *Counts) {
 // which is their sum.
 type batchSizes [batchClasses]atomic.Uint64
 
-// add counts a batch of n messages.
+// add counts a batch of n messages, of which there is one at least.
 func (s *batchSizes) add(n int) { s[bits.Len(uint(n-1))].Add(1) }
 
 func (s *batchSizes) addTo(to *Counts) {

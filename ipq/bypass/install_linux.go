@@ -199,7 +199,7 @@ func (s *Ruleset) Remove() error {
 		return fmt.Errorf("bypass: remove rules: %w", s.gone())
 	}
 	err := s.keeper().Remove(s.table)
-	if err == nil || errors.Is(err, unix.ENOENT) {
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
 		s.removed = true
 		s.release()
 	}

@@ -69,7 +69,7 @@ func (e *Engine) HandlePacket(p *ipq.Packet) ipq.Verdict {
 	}
 	v := e.handle(&s)
 	if p.CanBypass() {
-		if s.flags&(zerocopy.TCPSyn|zerocopy.TCPAck) == zerocopy.TCPSyn && v == ipq.Accept {
+		if s.opens() && v == ipq.Accept {
 			// Packets in front of it may have had the rest of another connection settled,
 			// or of none.
 			if err := p.Unsettle(); err != nil && !errors.Is(err, errors.ErrUnsupported) {
@@ -163,7 +163,7 @@ func (e *Engine) unknown(sh *shard, s *segment) (v ipq.Verdict, create bool) {
 		return sh.drop(AfterClose), false
 	case s.has(zerocopy.TCPRst):
 		return ipq.Accept, false // it has no bytes
-	case s.has(zerocopy.TCPSyn) && !s.has(zerocopy.TCPAck), e.cfg.Midstream == Inspect:
+	case s.opens(), e.cfg.Midstream == Inspect:
 		return 0, true
 	case e.cfg.Midstream == Pass:
 		return sh.pass(), false

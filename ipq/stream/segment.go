@@ -36,6 +36,9 @@ const (
 
 func (s *segment) has(flags uint8) bool { return s.flags&flags != 0 }
 
+// opens reports whether the segment is to open a connection.
+func (s *segment) opens() bool { return s.has(zerocopy.TCPSyn) && !s.has(zerocopy.TCPAck) }
+
 // read reads a packet. Unless it is one of TCP that its receiver may take, it says why
 // not, or sets notTCP.
 func (s *segment) read(p *ipq.Packet, seed uint64) (why Cause, ok bool) {
