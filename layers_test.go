@@ -16,11 +16,11 @@ import (
 // layers are the files of package ipq, from what knows nothing of the others to what
 // knows them all: a packet's way, seen from below.
 var layers = []string{
-	"verdict", "config", "errors", "config_check", "config_memory_linux", "stats", "stats_counters", "stats_histogram", "stats_stopwatch", "socket", "engine",
+	"verdict", "config", "errors", "config_check", "stats", "stats_counters", "stats_histogram", "stats_stopwatch", "socket", "engine",
 	"packet_flow", "packet", "packet_conntrack", "packet_deliver", "packet_edit", "packet_marks", "own_linux", "own",
 	"verdict_runs", "verdict_reject", "verdict_writer", "verdict_refused",
 	"call_handler", "call", "defer_time", "defer", "packet_defer",
-	"dispatch_share", "receive_pin_linux", "receive_control", "receive_end", "receive",
+	"dispatch_share", "receive_control", "receive_end", "receive",
 	"dispatch_inline", "dispatch_flow", "call_watchdog", "dispatch_pool",
 	"queue", "queue_stats", "queue_handover_linux", "conn_write", "conn", "conn_verdict",
 	"probe", "probe_datagrams_linux", "probe_linux",

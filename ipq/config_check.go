@@ -1,11 +1,13 @@
 package ipq
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"reflect"
 	"runtime"
 
+	"github.com/goipq/goipq/internal/machine"
 	"github.com/goipq/goipq/internal/netns"
 	"github.com/goipq/goipq/internal/nfsock"
 	"github.com/goipq/goipq/internal/zerocopy"
@@ -177,12 +179,6 @@ func (c *Config) onTimeout() Verdict     { return c.OnTimeout.or(c.FailOpen) }
 func (c *Config) beforeHandler() Verdict { return c.BeforeHandler.or(c.FailOpen) }
 func (c *Config) onUndecodable() Verdict { return ExceptionPolicy{}.or(c.FailOpen) }
 
-// A limit is how many bytes something allows.
-type limit struct {
-	bytes uint64
-	by    string
-}
-
 // A demand is what a Config makes Open ask for.
 type demand struct {
 	memory  uint64 // that usual traffic makes resident, at the most
@@ -223,18 +219,35 @@ func (c *Config) demand() demand {
 	}
 }
 
+// checkMemory returns an error if this machine cannot hold what c asks for.
+func (c *Config) checkMemory() error { return c.fits(machine.Memory(), machine.AddressSpace()) }
+
 // fits returns an error if memory cannot hold what c asks for: to ask for it all
 // the same would end the process.
-func (c *Config) fits(memory, address limit) error {
+func (c *Config) fits(memory, address machine.Limit) error {
 	d := c.demand()
 	what, need, most := "memory", d.memory, memory
-	if d.memory <= memory.bytes {
+	if d.memory <= memory.Bytes {
 		what, need, most = "address space", d.address, address
 	}
-	if need <= most.bytes {
+	if need <= most.Bytes {
 		return nil
 	}
 	return fmt.Errorf("%w: Config.Queues, Batches and BatchSize (%d × %d × %d packets), Workers (%d) and MaxDeferred (%d) "+
 		"need %d MiB of %s, and %s %d MiB: lower them",
-		ErrConfig, c.Queues, c.Batches, c.BatchSize, c.Workers, c.MaxDeferred, need>>20, what, most.by, most.bytes>>20)
+		ErrConfig, c.Queues, c.Batches, c.BatchSize, c.Workers, c.MaxDeferred, need>>20, what, most.By, most.Bytes>>20)
+}
+
+// newPins returns a pin for each receive loop, or nils when they are not to be
+// pinned.
+func newPins(cfg *Config) ([]*machine.Pin, error) {
+	if !cfg.PinCPU {
+		return make([]*machine.Pin, cfg.Queues), nil
+	}
+	pins, err := machine.Pins(cfg.Queues)
+	var few *machine.TooFewCPUs
+	if errors.As(err, &few) {
+		return nil, fmt.Errorf("%w: Config.PinCPU: %d queues, but only %d CPUs that this process may use", ErrConfig, few.Want, few.Have)
+	}
+	return pins, err
 }

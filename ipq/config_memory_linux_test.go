@@ -1,15 +1,14 @@
 package ipq
 
 import (
-	"math"
 	"os"
 	"strconv"
 	"strings"
 	"testing"
-	"testing/fstest"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/goipq/goipq/internal/machine"
 	"github.com/goipq/goipq/internal/netlab/labtest"
 )
 
@@ -57,8 +56,12 @@ func openWithinLimit(t *testing.T) {
 	if err := unix.Getrlimit(unix.RLIMIT_AS, &old); err != nil {
 		t.Fatal(err)
 	}
-	statm := table(os.DirFS("/"), "proc/self/statm", " ")
-	pages, err := strconv.ParseUint(statm[0][0], 10, 64)
+	statm, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	size, _, _ := strings.Cut(string(statm), " ")
+	pages, err := strconv.ParseUint(size, 10, 64)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,31 +82,6 @@ func openWithinLimit(t *testing.T) {
 	q.Close()
 }
 
-// Files of the kernel say what memory there is.
-func TestMemoryLimit(t *testing.T) {
-	file := func(text string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(text)} }
-	machine := file("MemTotal:        1000 kB\nMemFree:         10 kB\n")
-	for what, x := range map[string]struct {
-		files fstest.MapFS
-		want  uint64
-		by    string
-	}{
-		"nothing is known":  {fstest.MapFS{}, math.MaxUint64, ""},
-		"only the machine":  {fstest.MapFS{"proc/meminfo": machine}, 1000 << 10, "the machine has"},
-		"a group, no limit": {fstest.MapFS{"proc/meminfo": machine, "proc/self/cgroup": file("0::/a/b\n"), "sys/fs/cgroup/a/b/memory.max": file("max\n")}, 1000 << 10, "the machine has"},
-		"the group above has one": {fstest.MapFS{"proc/meminfo": machine, "proc/self/cgroup": file("0::/a/b\n"),
-			"sys/fs/cgroup/a/b/memory.max": file("max\n"), "sys/fs/cgroup/a/memory.max": file("5000\n")}, 5000, "the control group allows"},
-		"a container": {fstest.MapFS{"proc/meminfo": machine, "proc/self/cgroup": file("0::/../x\n"), "sys/fs/cgroup/memory.max": file("7000\n")}, 7000, "the control group allows"},
-		"version 1": {fstest.MapFS{"proc/meminfo": machine, "proc/self/cgroup": file("3:cpu,cpuacct:/c\n2:memory:/m\n"),
-			"sys/fs/cgroup/memory/m/memory.limit_in_bytes": file("6000\n"), "sys/fs/cgroup/memory/c/memory.limit_in_bytes": file("1\n")}, 6000, "the control group allows"},
-		"the machine has less": {fstest.MapFS{"proc/meminfo": machine, "proc/self/cgroup": file("0::/\n"), "sys/fs/cgroup/memory.max": file("9223372036854771712\n")}, 1000 << 10, "the machine has"},
-	} {
-		if got := memoryLimit(x.files); got.bytes != x.want || got.by != x.by {
-			t.Errorf("%s: %+v", what, got)
-		}
-	}
-}
-
 // What Open asks for is no more than it says, for Configs that fit a small
 // machine, defaults among them.
 func TestDemand(t *testing.T) {
@@ -115,17 +93,17 @@ func TestDemand(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := cfg.fits(limit{small, "it has"}, limit{4 << 30, "it has"}); err != nil {
+		if err := cfg.fits(machine.Limit{Bytes: small, By: "it has"}, machine.Limit{Bytes: 4 << 30, By: "it has"}); err != nil {
 			t.Errorf("%s: %v", what, err)
 		}
 		d := cfg.demand()
-		if err := cfg.fits(limit{d.memory, ""}, limit{d.address, ""}); err != nil {
+		if err := cfg.fits(machine.Limit{Bytes: d.memory}, machine.Limit{Bytes: d.address}); err != nil {
 			t.Errorf("%s: just enough: %v", what, err)
 		}
-		if err := cfg.fits(limit{d.memory - 1, ""}, limit{d.address, ""}); err == nil {
+		if err := cfg.fits(machine.Limit{Bytes: d.memory - 1}, machine.Limit{Bytes: d.address}); err == nil {
 			t.Errorf("%s: too little memory is enough", what)
 		}
-		if err := cfg.fits(limit{d.memory, ""}, limit{d.address - 1, ""}); err == nil {
+		if err := cfg.fits(machine.Limit{Bytes: d.memory}, machine.Limit{Bytes: d.address - 1}); err == nil {
 			t.Errorf("%s: too little address space is enough", what)
 		}
 		f := newFake(t)

@@ -5,7 +5,6 @@ package ipq
 import (
 	"errors"
 	"os"
-	"time"
 )
 
 // Elsewhere there are no netfilter queues, but those that ipqtest makes up. Everything
@@ -32,15 +31,3 @@ func Probe() (Support, error) { return Support{}, errors.ErrUnsupported }
 func markSocket(uintptr, uint32) error { return errors.ErrUnsupported }
 
 func (*loop) inherit() {}
-
-func (c *Config) checkMemory() error { return nil }
-
-type pin struct{}
-
-func newPins(cfg *Config) ([]*pin, error) { return make([]*pin, cfg.Queues), nil }
-
-func (*pin) lock() (func(), error) { return nil, errors.ErrUnsupported }
-
-func (*pin) wakes() time.Duration { return 0 }
-
-func (*pin) yields(time.Duration) bool { return false }

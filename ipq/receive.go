@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/goipq/goipq/internal/machine"
 	"github.com/goipq/goipq/internal/zerocopy"
 	"github.com/goipq/goipq/ring"
 )
@@ -19,8 +20,8 @@ type loop struct {
 	e       *engine
 	sock    *socket
 	ring    *ring.Ring
-	batches []*batch // by ring.Batch.Index
-	pin     *pin     // nil: the loop runs on any thread
+	batches []*batch     // by ring.Batch.Index
+	pin     *machine.Pin // nil: the loop runs on any thread
 
 	to   dispatcher
 	free *batch // to receive into; nil: all are with the dispatcher, or in the ring
@@ -75,7 +76,7 @@ type dispatcher interface {
 	overrun() int
 }
 
-func newLoop(e *engine, sock *socket, r *ring.Ring, p *pin) *loop {
+func newLoop(e *engine, sock *socket, r *ring.Ring, p *machine.Pin) *loop {
 	l := &loop{e: e, sock: sock, ring: r, pin: p}
 	l.count = l.newCounters()
 	for _, rb := range r.Batches() {
@@ -108,25 +109,6 @@ func (l *loop) newWriter(slots int, count *counters) *writer {
 	return w
 }
 
-// stop makes serve end, from any goroutine.
-func (l *loop) stop() {
-	l.stopping.Store(true)
-	_ = l.sock.Wake() // fails only on a closed socket, which wakes as well
-}
-
-// fail records a fatal error and ends the whole run.
-func (l *loop) fail(err error) {
-	l.failure.CompareAndSwap(nil, &err)
-	l.e.stop()
-}
-
-// failed is fail for what may be no error.
-func (l *loop) failed(err error) {
-	if err != nil {
-		l.fail(err)
-	}
-}
-
 // main serves the queue and sends the result, also when a handler ends the
 // goroutine with runtime.Goexit: another then takes over.
 func (l *loop) main() {
@@ -145,7 +127,7 @@ func (l *loop) main() {
 // unbinds the queue.
 func (l *loop) serve() {
 	if l.pin != nil {
-		unlock, err := l.pin.lock()
+		unlock, err := l.pin.Lock()
 		if err != nil {
 			l.fail(l.sock.fail("pin", err))
 		} else {
@@ -172,7 +154,7 @@ func (l *loop) serve() {
 // false, to be called again when there is more. It returns true when the loop
 // has been stopped.
 func (l *loop) step(fd uintptr) (done bool) {
-	woke := l.pin.wakes()
+	woke := l.pin.Wakes()
 	for !l.stopping.Load() {
 		switch l.receive(int(fd)) {
 		case more:
@@ -183,7 +165,7 @@ func (l *loop) step(fd uintptr) (done bool) {
 		// The socket was empty a moment ago. The poller is edge-triggered and
 		// remembers whatever has come since then: no need for another look
 		// before parking.
-		if l.e.cfg.BusyPoll > 0 && l.spin(int(fd)) || l.pin.yields(woke) && l.look(int(fd)) {
+		if l.e.cfg.BusyPoll > 0 && l.spin(int(fd)) || l.pin.Yields(woke) && l.look(int(fd)) {
 			continue
 		}
 		l.count.inc(countParks)

@@ -140,3 +140,22 @@ func (l *loop) receiveUnhandled(fd int) received {
 	}
 	return more
 }
+
+// stop makes serve end, from any goroutine.
+func (l *loop) stop() {
+	l.stopping.Store(true)
+	_ = l.sock.Wake() // fails only on a closed socket, which wakes as well
+}
+
+// fail records a fatal error and ends the whole run.
+func (l *loop) fail(err error) {
+	l.failure.CompareAndSwap(nil, &err)
+	l.e.stop()
+}
+
+// failed is fail for what may be no error.
+func (l *loop) failed(err error) {
+	if err != nil {
+		l.fail(err)
+	}
+}

@@ -73,7 +73,7 @@ var changes = []change{
 	{
 		what:  "yielding alone",
 		kept:  true,
-		other: other{edits: []edit{{"ipq/receive_pin_linux.go", "const shortWait = 50 *", "const shortWait = 0 *"}}},
+		other: other{edits: []edit{{"internal/machine/pin_linux.go", "const shortWait = 50 *", "const shortWait = 0 *"}}},
 		run:   "-modes inline -queues 2 -pin", figure: packetRate,
 	},
 	{

@@ -1,7 +1,6 @@
-package ipq
+package machine
 
 import (
-	"fmt"
 	"os"
 	"runtime"
 	"time"
@@ -9,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A pin keeps a receive loop on a CPU, and on a thread of its own.
+// A Pin keeps a receive loop on a CPU, and on a thread of its own.
 //
 // When waits are short, it lets others run on its CPU before the loop parks. If
 // packets come from a thread there, every one of them would interrupt that thread
@@ -20,24 +19,27 @@ import (
 // instead saves two switches between threads for a wake-up, but whoever is in a
 // system call is watched by a thread of the runtime's, which then never sleeps,
 // and its processor is handed on each time: that takes more than the switches.
-type pin struct{ cpu int }
+type Pin struct{ CPU int }
+
+// epoch is when this program started, as good as any for the waits of a Pin.
+var epoch = time.Now()
 
 // shortWait is how soon after a wake-up the next one is to come for waits to
 // count as short: 20,000 wake-ups a second.
 const shortWait = 50 * time.Microsecond
 
-// wakes returns the time of a wake-up, for yields.
-func (p *pin) wakes() time.Duration {
+// Wakes returns the time of a wake-up, for Yields.
+func (p *Pin) Wakes() time.Duration {
 	if p == nil {
 		return 0
 	}
-	return monotonic()
+	return time.Since(epoch)
 }
 
-// yields lets others run on the loop's CPU, unless it woke up long ago, and
+// Yields lets others run on the loop's CPU, unless it woke up long ago, and
 // reports whether it did.
-func (p *pin) yields(woke time.Duration) bool {
-	if p == nil || monotonic()-woke >= shortWait {
+func (p *Pin) Yields(woke time.Duration) bool {
+	if p == nil || time.Since(epoch)-woke >= shortWait {
 		return false
 	}
 	// The runtime is not told: it would give the loop's processor to another
@@ -47,41 +49,38 @@ func (p *pin) yields(woke time.Duration) bool {
 	return true
 }
 
-// newPins returns a pin for each receive loop, or nils when they are not to be
-// pinned.
-func newPins(cfg *Config) ([]*pin, error) {
-	pins := make([]*pin, cfg.Queues)
-	if !cfg.PinCPU {
-		return pins, nil
-	}
+// Pins returns n pins, each to another of the CPUs that this process may use. Too few
+// of them are a [*TooFewCPUs].
+func Pins(n int) ([]*Pin, error) {
+	pins := make([]*Pin, n)
 	var set unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &set); err != nil {
 		return nil, os.NewSyscallError("sched_getaffinity", err)
 	}
-	if n := set.Count(); n < cfg.Queues {
-		return nil, fmt.Errorf("%w: Config.PinCPU: %d queues, but only %d CPUs that this process may use", ErrConfig, cfg.Queues, n)
+	if have := set.Count(); have < n {
+		return nil, &TooFewCPUs{Want: n, Have: have}
 	}
 	cpu := 0
 	for i := range pins {
 		for !set.IsSet(cpu) {
 			cpu++
 		}
-		pins[i] = &pin{cpu: cpu}
+		pins[i] = &Pin{CPU: cpu}
 		cpu++
 	}
 	return pins, nil
 }
 
-// lock ties the calling goroutine to its thread and that to the CPU, until
+// Lock ties the calling goroutine to its thread and that to the CPU, until
 // unlock is called.
-func (p *pin) lock() (unlock func(), err error) {
+func (p *Pin) Lock() (unlock func(), err error) {
 	runtime.LockOSThread()
 	var before, set unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &before); err != nil {
 		runtime.UnlockOSThread()
 		return nil, os.NewSyscallError("sched_getaffinity", err)
 	}
-	set.Set(p.cpu)
+	set.Set(p.CPU)
 	if err := unix.SchedSetaffinity(0, &set); err != nil {
 		runtime.UnlockOSThread()
 		return nil, os.NewSyscallError("sched_setaffinity", err)

@@ -1,4 +1,4 @@
-package ipq
+package machine
 
 import (
 	"bufio"
@@ -13,19 +13,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// checkMemory returns an error if this machine cannot hold what c asks for.
-func (c *Config) checkMemory() error {
-	root := os.DirFS("/")
-	return c.fits(memoryLimit(root), addressLimit(root))
-}
+// Memory returns the least of the machine's memory and what its control groups
+// allow this process, as far as they can be read.
+func Memory() Limit { return memoryLimit(os.DirFS("/")) }
 
-// memoryLimit returns the least of the machine's memory and what its control
-// groups allow this process, as far as they can be read.
-func memoryLimit(root fs.FS) limit {
-	least := limit{math.MaxUint64, ""}
+func memoryLimit(root fs.FS) Limit {
+	least := Limit{math.MaxUint64, ""}
 	lower := func(bytes uint64, by string) {
-		if bytes < least.bytes {
-			least = limit{bytes, by}
+		if bytes < least.Bytes {
+			least = Limit{bytes, by}
 		}
 	}
 	// MemTotal:       24632344 kB
@@ -63,14 +59,16 @@ func memoryLimit(root fs.FS) limit {
 	return least
 }
 
-// addressLimit returns how much address space there is left.
-func addressLimit(root fs.FS) limit {
-	most := limit{1 << 46, "there are"} // half of what Linux gives a process
+// AddressSpace returns how much address space there is left.
+func AddressSpace() Limit { return addressLimit(os.DirFS("/")) }
+
+func addressLimit(root fs.FS) Limit {
+	most := Limit{1 << 46, "there are"} // half of what Linux gives a process
 	if strconv.IntSize == 32 {
-		most.bytes = 1 << 30
+		most.Bytes = 1 << 30
 	}
 	var r unix.Rlimit
-	if unix.Getrlimit(unix.RLIMIT_AS, &r) != nil || r.Cur >= most.bytes {
+	if unix.Getrlimit(unix.RLIMIT_AS, &r) != nil || r.Cur >= most.Bytes {
 		return most
 	}
 	left := uint64(r.Cur)
@@ -80,7 +78,7 @@ func addressLimit(root fs.FS) limit {
 			left -= min(left, pages*uint64(os.Getpagesize()))
 		}
 	}
-	return limit{left, "RLIMIT_AS leaves"}
+	return Limit{left, "RLIMIT_AS leaves"}
 }
 
 // table returns the words of a file's lines; of one that cannot be read, none.
