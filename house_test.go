@@ -24,8 +24,7 @@ const module = "github.com/goipq/goipq"
 // folders without any line, are free.
 var mayImport = map[string][]string{
 	"ipq": {
-		"worker", "ring", "internal/zerocopy", "internal/nfsock", "internal/netns", "internal/machine", "internal/seam", "golang.org/x/sys",
-		"internal/nftexpr", "github.com/google/nftables", // for Probe
+		"worker", "ring", "internal/zerocopy", "internal/nfsock", "internal/netns", "internal/machine", "internal/probe", "internal/seam", "golang.org/x/sys",
 	},
 	"ipq/ipqtest":   {"ipq", "internal/fakekernel", "internal/nfsock", "internal/seam", "internal/zerocopy", "github.com/gopacket/gopacket"},
 	"internal/seam": {"ring", "internal/nfsock"},
@@ -47,10 +46,14 @@ var mayImport = map[string][]string{
 		"golang.org/x/sys", "github.com/google/nftables", "github.com/mdlayher/netlink",
 		"github.com/vishvananda/netlink", "github.com/vishvananda/netns",
 	},
-	"internal/flood":    {"golang.org/x/sys"},
-	"internal/nfsock":   {"internal/zerocopy", "internal/netns", "golang.org/x/sys", "github.com/mdlayher/netlink", "github.com/mdlayher/socket"},
-	"internal/netns":    {"golang.org/x/sys"},
-	"internal/machine":  {"golang.org/x/sys"},
+	"internal/flood":   {"golang.org/x/sys"},
+	"internal/nfsock":  {"internal/zerocopy", "internal/netns", "golang.org/x/sys", "github.com/mdlayher/netlink", "github.com/mdlayher/socket"},
+	"internal/netns":   {"golang.org/x/sys"},
+	"internal/machine": {"golang.org/x/sys"},
+	"internal/probe": {
+		"internal/nfsock", "internal/nftexpr", "internal/netns", "internal/zerocopy",
+		"golang.org/x/sys", "github.com/google/nftables",
+	},
 	"internal/nftexpr":  {"golang.org/x/sys", "github.com/google/nftables"},
 	"internal/metrics":  {"ipq"},
 	"internal/nftconn":  {"internal/netns", "golang.org/x/sys", "github.com/google/nftables"},

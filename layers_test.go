@@ -23,7 +23,7 @@ var layers = []string{
 	"dispatch_share", "receive_control", "receive_end", "receive",
 	"dispatch_inline", "dispatch_flow", "call_watchdog", "dispatch_pool",
 	"queue", "queue_stats", "queue_handover_linux", "conn_write", "conn", "conn_verdict",
-	"probe", "probe_datagrams_linux", "probe_linux",
+	"probe",
 }
 
 // apart are files that stand for others on other systems, or beside the race detector.

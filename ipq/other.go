@@ -25,9 +25,6 @@ func (q *Queue) Inherit() error {
 	return q.loops[0].sock.fail("inherit", errors.ErrUnsupported)
 }
 
-// Probe finds out what the kernel allows, on Linux.
-func Probe() (Support, error) { return Support{}, errors.ErrUnsupported }
-
 func markSocket(uintptr, uint32) error { return errors.ErrUnsupported }
 
 func (*loop) inherit() {}

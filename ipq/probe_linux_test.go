@@ -149,29 +149,6 @@ func TestKernelProbeSeesFlowtables(t *testing.T) {
 	}
 }
 
-// The kernel is to cut up what it is tried with.
-func TestKernelDatagramsAreOnePacket(t *testing.T) {
-	t.Parallel()
-	ns := labtest.New(t)
-	native, err := netlab.ProbeQueueExpr(ns)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := ns.Do(func() error {
-		nft, err := nftables.New()
-		if err != nil {
-			return err
-		}
-		n, err := queuedDatagrams(nft, native, zerocopy.FlagGSO)
-		if n != 1 {
-			t.Errorf("%d packets, want one super-packet", n)
-		}
-		return err
-	}); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // Probe leaves nothing in the namespace, and disturbs nothing there: not a queue with the
 // number that it asks about, either.
 func TestKernelProbeDisturbsNothing(t *testing.T) {

@@ -18,9 +18,6 @@ func Adopt(*Options, *os.File) (*Socket, error) { return nil, errors.ErrUnsuppor
 
 func (*Socket) look([]byte, bool) (int, error) { return 0, errors.ErrUnsupported }
 
-// Answers are what the kernel tells who would open a queue.
-type Answers struct{}
-
 // Probe returns errors.ErrUnsupported.
 func Probe() (Answers, error) { return Answers{}, errors.ErrUnsupported }
 

@@ -2,22 +2,11 @@ package nfsock
 
 import (
 	"log/slog"
-	"syscall"
 
 	"github.com/mdlayher/netlink"
 
 	"github.com/goipq/goipq/internal/zerocopy"
 )
-
-// Answers are what the kernel tells who would open a queue.
-type Answers struct {
-	// Errno is that of a message that asks for nothing: EPERM without the right to queues,
-	// EINVAL without nfnetlink_queue.
-	Errno      syscall.Errno
-	Flags      uint32 // NFQA_CFG_F_* that it takes; 0 if Errno is not
-	ReadBuffer int    // the largest that it grants, up to that of the longest queue with full frames
-	RawErr     error  // of raw sockets
-}
 
 // Probe asks the kernel in the caller's network namespace. It binds nothing.
 func Probe() (Answers, error) {

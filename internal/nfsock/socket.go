@@ -28,6 +28,16 @@ type Options struct {
 	Logger     *slog.Logger
 }
 
+// Answers are what the kernel tells who would open a queue.
+type Answers struct {
+	// Errno is that of a message that asks for nothing: EPERM without the right to queues,
+	// EINVAL without nfnetlink_queue.
+	Errno      syscall.Errno
+	Flags      uint32 // NFQA_CFG_F_* that it takes; 0 if Errno is not
+	ReadBuffer int    // the largest that it grants, up to that of the longest queue with full frames
+	RawErr     error  // of raw sockets
+}
+
 // A Socket is one netlink socket for one queue. Its methods may be called from
 // any goroutine, but for those that configure it: these are for one at a time.
 type Socket struct {

@@ -1,4 +1,4 @@
-package ipq
+package probe
 
 import (
 	"log/slog"
@@ -13,24 +13,9 @@ import (
 	"github.com/goipq/goipq/internal/zerocopy"
 )
 
-// tryDatagrams sends two datagrams of a new connection, in one that the kernel is to cut
-// up, through a queue without Config.GSO. It is called in a network namespace that nobody
-// else has.
-func tryDatagrams(nft *nftables.Conn, native bool) Feature {
-	n, err := queuedDatagrams(nft, native, 0)
-	switch {
-	case err != nil:
-		return Feature{Detail: "Datagrams that the kernel cuts up could not be tried.", Err: err}
-	case n < 2:
-		return Feature{State: Limited,
-			Detail: "UDP packets that GRO has put together are lost if they begin a connection (CVE-2026-45859).",
-			Remedy: "Set Config.GSO, or use a kernel with the fix, or turn UDP GRO off: ethtool -K LINK rx-udp-gro-forwarding off rx-gro-list off.",
-		}
-	}
-	return present("UDP packets that GRO has put together are queued whole.")
-}
-
-// queuedDatagrams returns how many of the two came to a queue with these flags.
+// queuedDatagrams sends two datagrams of a new connection, in one that the kernel is to
+// cut up, through a queue with these flags. It returns how many of the two came to it. It
+// is called in a network namespace that nobody else has.
 func queuedDatagrams(nft *nftables.Conn, native bool, flags uint32) (n int, err error) {
 	if err := loopbackUp(); err != nil {
 		return 0, err
