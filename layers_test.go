@@ -17,17 +17,17 @@ import (
 // knows them all: a packet's way, seen from below.
 var layers = []string{
 	"verdict", "config", "errors", "config_check", "stats", "stats_counters", "stats_histogram", "stats_stopwatch", "socket", "engine",
-	"packet_flow", "packet", "packet_conntrack", "packet_deliver", "packet_edit", "packet_marks", "own_linux", "own",
+	"packet_flow", "packet", "packet_conntrack", "packet_deliver", "packet_edit", "packet_marks", "own",
 	"verdict_runs", "verdict_reject", "verdict_writer", "verdict_refused",
 	"call_handler", "call", "defer_time", "defer", "packet_defer",
 	"dispatch_share", "receive_control", "receive_end", "receive",
 	"dispatch_inline", "dispatch_flow", "call_watchdog", "dispatch_pool",
-	"queue", "queue_stats", "queue_handover_linux", "conn_write", "conn", "conn_verdict",
+	"queue", "queue_stats", "queue_handover", "conn_write", "conn", "conn_verdict",
 	"probe",
 }
 
 // apart are files that stand for others on other systems, or beside the race detector.
-var apart = []string{"doc", "other", "poison_race", "poison_norace"}
+var apart = []string{"doc", "poison_race", "poison_norace"}
 
 // noImporter leaves out what other packages declare.
 type noImporter struct{}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"net"
 	"syscall"
+
+	"github.com/goipq/goipq/internal/nfsock"
 )
 
 // Dialer returns a dialer whose sockets give their packets that mark (SO_MARK), so that
@@ -22,7 +24,7 @@ import (
 func Dialer(mark uint32) *net.Dialer {
 	control := func(_, _ string, c syscall.RawConn) error {
 		var err error
-		if cerr := c.Control(func(fd uintptr) { err = markSocket(fd, mark) }); cerr != nil {
+		if cerr := c.Control(func(fd uintptr) { err = nfsock.SetMark(fd, mark) }); cerr != nil {
 			return cerr
 		}
 		return err

@@ -50,6 +50,25 @@ func Adopt(o *Options, f *os.File) (*Socket, error) {
 	return s, nil
 }
 
+// HandsOver says whether sockets can be handed over to other processes here.
+const HandsOver = true
+
+// File returns a duplicate of the socket, which [Adopt] takes in another process. It is
+// the caller's to close.
+func (s *Socket) File() (*os.File, error) {
+	var fd int
+	var err error
+	if cerr := s.raw.Control(func(sock uintptr) {
+		fd, err = unix.FcntlInt(sock, unix.F_DUPFD_CLOEXEC, 0)
+	}); cerr != nil {
+		return nil, os.ErrClosed
+	}
+	if err != nil {
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	return os.NewFile(uintptr(fd), fmt.Sprintf("queue %d", s.queue)), nil
+}
+
 // openTables opens the kernel's tables of the network namespace that s belongs
 // to, which need not be the caller's.
 func (s *Socket) openTables(o *Options) error {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/netip"
 	"os"
+	"syscall"
 )
 
 // Elsewhere there are no netfilter queues. A Socket comes to be in tests only, by New.
@@ -16,7 +17,19 @@ func Dial(*Options) (*Socket, error) { return nil, errors.ErrUnsupported }
 // Adopt returns errors.ErrUnsupported.
 func Adopt(*Options, *os.File) (*Socket, error) { return nil, errors.ErrUnsupported }
 
+// HandsOver says whether sockets can be handed over to other processes here.
+const HandsOver = false
+
+// File returns errors.ErrUnsupported.
+func (*Socket) File() (*os.File, error) { return nil, errors.ErrUnsupported }
+
+// Recv returns ENOSYS.
+func Recv(int, []byte, bool) (int, syscall.Errno) { return 0, syscall.ENOSYS }
+
 func (*Socket) look([]byte, bool) (int, error) { return 0, errors.ErrUnsupported }
+
+// SetMark returns errors.ErrUnsupported.
+func SetMark(uintptr, uint32) error { return errors.ErrUnsupported }
 
 // Probe returns errors.ErrUnsupported.
 func Probe() (Answers, error) { return Answers{}, errors.ErrUnsupported }

@@ -3,6 +3,7 @@ package nfsock
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"syscall"
@@ -151,4 +152,13 @@ func (r *Raw) Close() error {
 		errs = append(errs, r.routes.Close())
 	}
 	return errors.Join(errs...)
+}
+
+// SetMark gives a socket a mark.
+func SetMark(fd uintptr, mark uint32) error {
+	err := unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_MARK, int(mark))
+	if err != nil {
+		return fmt.Errorf("give a socket the mark %#x, which takes CAP_NET_ADMIN or CAP_NET_RAW: %w", mark, os.NewSyscallError("setsockopt", err))
+	}
+	return nil
 }

@@ -3,6 +3,7 @@ package nfsock
 import (
 	"errors"
 	"os"
+	"syscall"
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
@@ -42,18 +43,29 @@ func Dial(o *Options) (*Socket, error) {
 // look reads the first message in the socket, which stays there if it only peeks. It
 // returns 0 if there is none.
 func (s *Socket) look(buf []byte, peek bool) (n int, err error) {
+	var errno syscall.Errno
+	cerr := s.raw.Control(func(fd uintptr) { n, errno = Recv(int(fd), buf, peek) })
+	switch {
+	case cerr != nil:
+		return 0, cerr
+	case errno == unix.EAGAIN, errno == 0:
+		return n, nil
+	}
+	return n, os.NewSyscallError("recvfrom", errno)
+}
+
+// Recv reads the first message in a socket, or as much of it as buf has room for. The
+// message stays there if it only peeks. It does not wait for one.
+func Recv(fd int, buf []byte, peek bool) (n int, errno syscall.Errno) {
 	flags := unix.MSG_DONTWAIT
 	if peek {
 		flags |= unix.MSG_PEEK
 	}
-	cerr := s.raw.Control(func(fd uintptr) { n, _, err = unix.Recvfrom(int(fd), buf, flags) })
-	switch {
-	case cerr != nil:
-		return 0, cerr
-	case err == unix.EAGAIN:
-		return 0, nil
+	n, _, err := unix.Recvfrom(fd, buf, flags)
+	if errors.As(err, &errno) {
+		return 0, errno
 	}
-	return n, os.NewSyscallError("recvfrom", err)
+	return n, 0
 }
 
 // visit runs f on a thread in the network namespace that s belongs to.

@@ -4,9 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"syscall"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/goipq/goipq/internal/nfsock"
 	"github.com/goipq/goipq/internal/zerocopy"
@@ -49,17 +46,11 @@ func (q *Queue) File(i int) (*os.File, error) {
 	}
 	q.loops[i].runs.share()
 	s := q.loops[i].sock
-	var fd int
-	var err error
-	if cerr := s.Raw().Control(func(sock uintptr) {
-		fd, err = unix.FcntlInt(sock, unix.F_DUPFD_CLOEXEC, 0)
-	}); cerr != nil {
-		return nil, s.fail("file", ErrClosed)
-	}
+	f, err := s.File()
 	if err != nil {
-		return nil, s.fail("file", os.NewSyscallError("fcntl", err))
+		return nil, s.fail("file", err)
 	}
-	return os.NewFile(uintptr(fd), fmt.Sprintf("queue %d", s.Queue())), nil
+	return f, nil
 }
 
 // FromFile makes a Queue of sockets that are bound already, those of another
@@ -114,6 +105,9 @@ func FromFile(cfg Config, files ...*os.File) (*Queue, error) {
 // for that. When the other is killed while this one is running already, a new
 // Queue can inherit: take [Queue.File], Detach, and call [FromFile].
 func (q *Queue) Inherit() error {
+	if !nfsock.HandsOver {
+		return q.loops[0].sock.fail("inherit", errors.ErrUnsupported)
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if err := q.tooLate("inherit", opened); err != nil {
@@ -160,9 +154,9 @@ func (l *loop) peek(fd int) (id uint32, r received) {
 	var buf [256]byte // the id is at the beginning
 	var m zerocopy.Message
 	for !l.stopping.Load() {
-		n, _, err := unix.Recvfrom(fd, buf[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
-		if err != nil {
-			if r := l.recvError(errnoOf(err)); r != more {
+		n, errno := nfsock.Recv(fd, buf[:], true)
+		if errno != 0 {
+			if r := l.recvError(errno); r != more {
 				return 0, r
 			}
 			continue
@@ -173,18 +167,11 @@ func (l *loop) peek(fd int) (id uint32, r received) {
 		case !errors.Is(err, zerocopy.ErrType):
 			return 0, broken // which no kernel sends; the loop will count it
 		}
-		if n, _, err = unix.Recvfrom(fd, buf[:], unix.MSG_DONTWAIT); err == nil {
+		if n, errno = nfsock.Recv(fd, buf[:], false); errno == 0 {
 			l.control(buf[:n])
 		}
 	}
 	return 0, broken
-}
-
-// errnoOf returns the errno of a system call.
-func errnoOf(err error) syscall.Errno {
-	var errno syscall.Errno
-	errors.As(err, &errno)
-	return errno
 }
 
 // decideUpTo decides all packets up to an id, none of which is the loop's, and
