@@ -24,7 +24,7 @@ const module = "github.com/goipq/goipq"
 // folders without any line, are free.
 var mayImport = map[string][]string{
 	"ipq": {
-		"worker", "ring", "internal/zerocopy", "internal/nfsock", "internal/netns", "internal/machine", "internal/probe", "internal/seam", "golang.org/x/sys",
+		"worker", "ring", "internal/zerocopy", "internal/nfsock", "internal/netns", "internal/machine", "internal/probe", "internal/race", "internal/seam", "golang.org/x/sys",
 	},
 	"ipq/ipqtest":   {"ipq", "internal/fakekernel", "internal/nfsock", "internal/seam", "internal/zerocopy", "github.com/gopacket/gopacket"},
 	"internal/seam": {"ring", "internal/nfsock"},
@@ -50,6 +50,7 @@ var mayImport = map[string][]string{
 	"internal/nfsock":  {"internal/zerocopy", "internal/netns", "golang.org/x/sys", "github.com/mdlayher/netlink", "github.com/mdlayher/socket"},
 	"internal/netns":   {"golang.org/x/sys"},
 	"internal/machine": {"golang.org/x/sys"},
+	"internal/race":    {},
 	"internal/probe": {
 		"internal/nfsock", "internal/nftexpr", "internal/netns", "internal/zerocopy",
 		"golang.org/x/sys", "github.com/google/nftables",

@@ -26,8 +26,8 @@ var layers = []string{
 	"probe",
 }
 
-// apart are files that stand for others on other systems, or beside the race detector.
-var apart = []string{"doc", "poison_race", "poison_norace"}
+// apart are files without a place.
+var apart = []string{"doc"}
 
 // noImporter leaves out what other packages declare.
 type noImporter struct{}

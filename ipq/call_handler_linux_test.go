@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/goipq/goipq/internal/fakekernel"
+	"github.com/goipq/goipq/internal/race"
 	"github.com/goipq/goipq/internal/zerocopy"
 )
 
@@ -65,7 +66,7 @@ func TestPanicsAreContained(t *testing.T) {
 
 // Nothing is allocated for a packet, whatever is done with it.
 func TestNothingIsAllocatedPerPacket(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		t.Skip("the race detector allocates; the run without it tells")
 	}
 	payload := udp4(1, []byte("text"))

@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/goipq/goipq/internal/race"
 	"github.com/goipq/goipq/internal/zerocopy"
 )
 
@@ -324,5 +325,15 @@ func (s *deferrals) written(n int) {
 	s.runs.release(n)
 	if s.undecided -= n; s.undecided == 0 {
 		s.change.Broadcast()
+	}
+}
+
+// poison ends the life of a copy, under -race: see batch.poison.
+func (e *deferral) poison() {
+	if race.Enabled {
+		for i := range e.buf {
+			e.buf[i] = 0xDB // as the ring does
+		}
+		e.packet = Packet{sock: e.packet.sock}
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/goipq/goipq/internal/flood"
 	"github.com/goipq/goipq/internal/netlab"
 	"github.com/goipq/goipq/internal/netlab/labtest"
+	"github.com/goipq/goipq/internal/race"
 	"github.com/goipq/goipq/internal/zerocopy"
 )
 
@@ -226,7 +227,7 @@ func TestKernelMemoryUnderOverload(t *testing.T) {
 				if most := uint64(x.cfg.MaxDeferred*maxSlot + slack); r.Allocated-idle.Allocated > most {
 					t.Errorf("%s: %d bytes allocated, want at most %d", when, r.Allocated-idle.Allocated, most)
 				}
-				if raceEnabled {
+				if race.Enabled {
 					return // whose own memory grows with every address touched
 				}
 				// Idle, of each buffer no more than its ends have been used.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/goipq/goipq/internal/fakekernel"
+	"github.com/goipq/goipq/internal/race"
 	"github.com/goipq/goipq/internal/zerocopy"
 )
 
@@ -294,7 +295,7 @@ func TestDeferAfterTheHandler(t *testing.T) {
 		id = f.queue(fakekernel.Packet{Payload: udp4(1, nil)})
 		f.verdict(id)
 	}
-	if err := <-late; !errors.Is(err, ErrDecided) && !raceEnabled { // which empties the packet
+	if err := <-late; !errors.Is(err, ErrDecided) && !race.Enabled { // which empties the packet
 		t.Errorf("Defer after the handler's return: %v", err)
 	}
 	stop()
@@ -304,7 +305,7 @@ func TestDeferAfterTheHandler(t *testing.T) {
 // Defer from another goroutine, at any moment, takes no packet's verdict away,
 // and Run ends.
 func TestDeferByWhoeverKeptThePacket(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		t.Skip("the race detector reports the misuse, which is what it is for")
 	}
 	eachMode(t, func(t *testing.T, workers int) {

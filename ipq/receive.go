@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/goipq/goipq/internal/machine"
+	"github.com/goipq/goipq/internal/race"
 	"github.com/goipq/goipq/internal/zerocopy"
 	"github.com/goipq/goipq/ring"
 )
@@ -329,4 +330,15 @@ func (b *batch) decode(i int) (*Packet, kind) {
 func (b *batch) recycle() {
 	b.poison()
 	b.Recycle()
+}
+
+// poison ends the life of the batch's packets, under -race: whoever kept one is reported
+// by the race detector, and finds it empty.
+func (b *batch) poison() {
+	if race.Enabled {
+		for i := range b.Len() {
+			p := &b.packets[i]
+			*p = Packet{sock: p.sock}
+		}
+	}
 }

@@ -1,5 +1,0 @@
-//go:build !race
-
-package ipq
-
-const raceEnabled = false

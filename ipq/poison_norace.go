@@ -1,7 +1,0 @@
-//go:build !race
-
-package ipq
-
-func (b *batch) poison() {}
-
-func (e *deferral) poison() {}
