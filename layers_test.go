@@ -16,7 +16,7 @@ import (
 // layers are the files of package ipq, from what knows nothing of the others to what
 // knows them all: a packet's way, seen from below.
 var layers = []string{
-	"verdict", "config", "errors", "config_check", "stats", "stats_counters", "stats_histogram", "stats_stopwatch", "socket", "engine",
+	"verdict", "config", "errors", "config_check", "stats", "stats_counters", "stats_histogram", "socket", "engine",
 	"packet_flow", "packet", "packet_conntrack", "packet_deliver", "packet_edit", "packet_marks", "own",
 	"verdict_runs", "verdict_reject", "verdict_writer", "verdict_refused",
 	"call_handler", "call", "defer_time", "defer", "packet_defer",
