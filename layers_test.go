@@ -22,7 +22,7 @@ var layers = []string{
 	"call_handler", "call", "defer_time", "defer", "packet_defer",
 	"receive_control", "receive_end", "receive",
 	"dispatch_inline", "dispatch_flow", "call_watchdog", "dispatch_pool",
-	"queue", "queue_stats", "queue_handover", "conn_write", "conn", "conn_verdict",
+	"queue", "queue_stats", "queue_handover", "conn", "conn_verdict",
 	"probe",
 }
 
