@@ -87,3 +87,93 @@ func tupleFlow(t *zerocopy.Tuple) Flow {
 	}
 	return f
 }
+
+// SetMark gives those bits of the packet's mark (skb->mark, what rules see as "meta
+// mark") that are set in mask the values that they have in mark, as the verdict takes
+// effect. The others stay, as the packet came with them or an earlier call has set
+// them; a mask of 0 takes back all that was set. [Packet.Mark] then returns the new
+// mark. A [Verdict.WithMark] replaces it.
+func (p *Packet) SetMark(mark, mask uint32) {
+	e := &p.edit
+	if mask == 0 {
+		e.attrs.Has &^= zerocopy.HasMark
+		return
+	}
+	e.attrs.Mark = p.Mark()&^mask | mark&mask
+	e.attrs.Has |= zerocopy.HasMark
+}
+
+// SetConnMark gives those bits of the connection's mark (ct mark) that are set
+// in mask the values that they have in mark, and leaves the others alone, but for
+// those that an earlier call has set: a mask of ^uint32(0) sets the whole mark, one of
+// 0 takes back all that was set. It is done as the verdict is given, whatever that is.
+// It needs [Config.Conntrack], without which the kernel may ignore it silently: opening
+// the queue with that is what loads nf_conntrack_netlink. A packet that is not tracked
+// has no mark to set.
+//
+// It returns [ErrUndeliverable] and changes nothing after [Packet.SetPayload] with
+// a TCP segment of another length, on a connection that is translated (NAT): the
+// kernel's answer to the two together is a warning (nf_ct_seqadj_set). Whether a
+// connection is, goipq knows with Config.Conntrack only, and takes it for one
+// otherwise. SetPayload after SetConnMark does the same.
+func (p *Packet) SetConnMark(mark, mask uint32) error {
+	e := &p.edit
+	switch {
+	case mask == 0: // which the kernel is not asked for: to the wire it is every bit
+		e.attrs.Has &^= zerocopy.HasCTMark
+		return nil
+	case p.resizedUpsetsNAT():
+		return errSeqAdjust
+	case e.attrs.Has&zerocopy.HasCTMark == 0:
+		e.attrs.CTMark, e.attrs.CTMask = 0, 0
+	}
+	e.attrs.CTMark = e.attrs.CTMark&^mask | mark&mask // the kernel flips what stands outside of the mask
+	e.attrs.CTMask |= mask
+	e.attrs.Has |= zerocopy.HasCTMark
+	return nil
+}
+
+// SetConnLabels gives those of the connection's 128 labels (ct label) that are set in
+// mask the values that they have in value, and leaves the others alone, but for those
+// that an earlier call has set; a mask of zeroes takes back all that was set. The bits
+// stand as in [Conntrack.Labels]: label n is bit n%8 of byte n/8 on little-endian hosts.
+// Otherwise it is as [Packet.SetConnMark], errors too.
+//
+// The kernel gives labels to connections that begin while some rule of the network
+// namespace sets labels (nft's "ct label set", iptables' -m connlabel), and to no others.
+// It says nothing when it does not: such a verdict takes effect, and sets neither labels
+// nor connection mark. So SetConnLabels asks, once a second at the most, whether a
+// connection that begins now has labels, and returns [ErrNoLabels] if it has none. That
+// an older connection has none, it does not find out; with [Config.Conntrack] the next
+// packet of the connection shows its labels. To ask means to add an entry of protocol
+// 255 to the connection table and to remove it. Where this process may not do that any
+// more, nothing is asked.
+func (p *Packet) SetConnLabels(value, mask [16]byte) error {
+	e := &p.edit
+	switch {
+	case mask == [16]byte{}:
+		e.attrs.Has &^= zerocopy.HasCTLabels
+		return nil
+	case p.resizedUpsetsNAT():
+		return errSeqAdjust
+	case !p.sock.KeepsLabels():
+		return ErrNoLabels
+	case e.attrs.CTLabels == nil: // it stays for the next packets in this one's place
+		e.attrs.CTLabels = new(zerocopy.CTLabels)
+	case e.attrs.Has&zerocopy.HasCTLabels == 0:
+		*e.attrs.CTLabels = zerocopy.CTLabels{}
+	}
+	l := e.attrs.CTLabels
+	for i, m := range mask {
+		l.Value[i] = l.Value[i]&^m | value[i]&m
+		l.Mask[i] |= m
+	}
+	e.attrs.Has |= zerocopy.HasCTLabels
+	return nil
+}
+
+// resizedUpsetsNAT is upsetsNAT for a payload that was set.
+func (p *Packet) resizedUpsetsNAT() bool {
+	e := &p.edit
+	return e.payload != nil && e.resized && p.upsetsNAT(e.datagram())
+}
