@@ -20,7 +20,7 @@ var layers = []string{
 	"packet_flow", "packet", "packet_edit", "packet_conntrack", "own",
 	"verdict_runs", "verdict_reject", "verdict_writer", "verdict_refused",
 	"call_handler", "call", "defer_time", "defer", "packet_defer",
-	"receive_control", "receive_end", "receive",
+	"receive_control", "receive",
 	"dispatch_inline", "dispatch_flow", "call_watchdog", "dispatch_pool",
 	"queue", "queue_stats", "queue_handover", "conn", "conn_verdict",
 	"probe",
