@@ -17,7 +17,7 @@ import (
 // knows them all: a packet's way, seen from below.
 var layers = []string{
 	"verdict", "config", "errors", "config_check", "stats", "stats_counters", "stats_histogram", "socket", "engine",
-	"packet_flow", "packet", "packet_edit", "packet_conntrack", "own",
+	"packet_flow", "packet", "packet_edit", "packet_conntrack",
 	"verdict_runs", "verdict_reject", "verdict_writer", "verdict_refused",
 	"call_handler", "call", "defer_time", "defer", "packet_defer",
 	"receive_control", "receive",

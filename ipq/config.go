@@ -1,10 +1,14 @@
 package ipq
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
+	"net"
+	"syscall"
 	"time"
 
+	"github.com/goipq/goipq/internal/nfsock"
 	"github.com/goipq/goipq/internal/zerocopy"
 )
 
@@ -263,4 +267,36 @@ type Config struct {
 	// are left alone, and everything that is not decided is given OnTimeout. 0
 	// means DefaultDrainTimeout.
 	DrainTimeout time.Duration
+}
+
+// Dialer returns a dialer whose sockets give their packets that mark (SO_MARK), so that
+// rules can tell them from the host's other traffic: see [Config.OwnMark]. It looks names
+// up by Go's own resolver, whose queries have the mark, too. Its other fields may be set.
+//
+// What comes back has no mark. Rules that queue at hooks before the local sockets pass it
+// by its connection, such as by a connection mark that they give to what has OwnMark.
+//
+// To set a mark takes CAP_NET_ADMIN or, from Linux 5.17 on, CAP_NET_RAW, over the network
+// namespace; without, Dial returns an error that matches [fs.ErrPermission]. On systems
+// other than Linux it returns [errors.ErrUnsupported].
+//
+// [fs.ErrPermission]: https://pkg.go.dev/io/fs#pkg-variables
+// [errors.ErrUnsupported]: https://pkg.go.dev/errors#pkg-variables
+func Dialer(mark uint32) *net.Dialer {
+	control := func(_, _ string, c syscall.RawConn) error {
+		var err error
+		if cerr := c.Control(func(fd uintptr) { err = nfsock.SetMark(fd, mark) }); cerr != nil {
+			return cerr
+		}
+		return err
+	}
+	return &net.Dialer{
+		Control: control,
+		Resolver: &net.Resolver{
+			PreferGo: true,
+			Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+				return (&net.Dialer{Control: control}).DialContext(ctx, network, address)
+			},
+		},
+	}
 }

@@ -45,6 +45,30 @@ func (e *engine) lateness() cause {
 	return byTimeout
 }
 
+// unhandled is why no handler is called for p, when it could be, or time is over.
+func (e *engine) unhandled(p *Packet) cause {
+	if e.own(p) {
+		return byOwn
+	}
+	return e.lateness()
+}
+
+// own reports whether p is of this product's own traffic.
+func (e *engine) own(p *Packet) bool { return e.cfg.OwnMark != 0 && e.meetsOwn(p) }
+
+// meetsOwn is own where there is such traffic. It logs the first packet of it.
+func (e *engine) meetsOwn(p *Packet) bool {
+	mark := e.cfg.OwnMark
+	if p.broken || p.msg.Mark() != mark {
+		return false
+	}
+	if e.metOwn.first() {
+		go e.cfg.Logger.Warn("ipq: this product's own traffic comes to its queue, and passes: have the rules accept its mark before they queue",
+			"mark", mark, "queue", p.Queue(), "flow", p.Flow())
+	}
+	return true
+}
+
 // profileLabels are those of a goroutine that serves a queue: what it does there, and
 // what else ctx says.
 func profileLabels(ctx context.Context, does string, queue uint16) context.Context {
