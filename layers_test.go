@@ -19,7 +19,7 @@ var layers = []string{
 	"verdict", "config", "errors", "config_check", "stats", "stats_counters", "stats_histogram", "socket", "engine",
 	"packet_flow", "packet", "packet_edit", "packet_conntrack",
 	"verdict_runs", "verdict_reject", "verdict_writer", "verdict_refused",
-	"call_handler", "call", "defer_time", "defer", "packet_defer",
+	"call_handler", "call", "defer", "packet_defer",
 	"receive_control", "receive",
 	"dispatch_inline", "dispatch_flow", "call_watchdog", "dispatch_pool",
 	"queue", "queue_stats", "queue_handover", "conn", "conn_verdict",
