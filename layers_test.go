@@ -16,13 +16,13 @@ import (
 // layers are the files of package ipq, from what knows nothing of the others to what
 // knows them all: a packet's way, seen from below.
 var layers = []string{
-	"verdict", "config", "errors", "config_check", "stats", "stats_counters", "stats_histogram", "socket", "engine",
+	"verdict", "config", "errors", "config_check", "stats_counters", "stats_histogram", "socket", "engine",
 	"packet_flow", "packet", "packet_edit", "packet_conntrack",
 	"verdict_runs", "verdict_reject", "verdict_writer", "verdict_refused",
 	"call_handler", "call", "defer", "packet_defer",
 	"receive_control", "receive",
 	"dispatch_inline", "dispatch_flow", "call_watchdog", "dispatch_pool",
-	"queue", "queue_stats", "queue_handover", "conn", "conn_verdict",
+	"queue", "stats", "queue_handover", "conn", "conn_verdict",
 	"probe",
 }
 
