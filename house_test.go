@@ -24,7 +24,7 @@ const module = "github.com/goipq/goipq"
 // folders without any line, are free.
 var mayImport = map[string][]string{
 	"ipq": {
-		"worker", "ring", "internal/zerocopy", "internal/nfsock", "internal/netns", "internal/machine", "internal/probe", "internal/race", "internal/seam", "golang.org/x/sys",
+		"worker", "ring", "internal/zerocopy", "internal/nfsock", "internal/netns", "internal/machine", "internal/probe", "internal/race", "internal/seam",
 	},
 	"ipq/ipqtest":   {"ipq", "internal/fakekernel", "internal/nfsock", "internal/seam", "internal/zerocopy", "github.com/gopacket/gopacket"},
 	"internal/seam": {"ring", "internal/nfsock"},

@@ -25,7 +25,7 @@ type logLine struct {
 func TestLogsAreDocumented(t *testing.T) {
 	logged := map[string]logLine{}
 	for name, source := range goFiles(t) {
-		library := slices.ContainsFunc([]string{"ipq/", "worker/", "ring/", "internal/nfsock/", "internal/netns/"},
+		library := slices.ContainsFunc([]string{"ipq/", "worker/", "ring/", "internal/nfsock/", "internal/netns/", "internal/machine/", "internal/probe/"},
 			func(folder string) bool { return strings.HasPrefix(name, folder) })
 		if library && !strings.HasSuffix(name, "_test.go") {
 			findLogs(t, name, source, logged)
