@@ -186,8 +186,9 @@ type demand struct {
 }
 
 const (
-	// slotStride is the address space of a packet's buffer: see ring.Config.
-	slotStride = 68 << 10
+	// slotStride is the address space of a packet's buffer, in whole pages of the
+	// heap: see ring.NewBuffers.
+	slotStride = 72 << 10
 	// slotMemory is what a frame of 1500 bytes touches of it, with its attributes:
 	// two pages.
 	slotMemory = 8 << 10

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/goipq/goipq/internal/zerocopy"
+	"github.com/goipq/goipq/ring"
 )
 
 // A Packet is a queued packet, decoded in place.
@@ -23,7 +24,9 @@ type Packet struct {
 	slot []byte // the buffer that msg lies in, with the room behind it
 	size int    // bytes of the slot that were received
 	sock *socket
-	edit edits
+
+	batch *ring.Batch // nil for a copy
+	edit  edits
 
 	caller *caller // that has it handled; nil with a Conn
 	call   uint64  // its number, see caller.state
@@ -33,6 +36,7 @@ type Packet struct {
 	hasFlow  bool
 	hasHash  bool
 	bucket   uint16 // of its flow, with a pool; see flowTable
+	place    uint16 // where it lies in batch
 	broken   bool   // only the id is known
 	deferred bool
 	own      bool // it is a copy, and the slot its own
@@ -94,6 +98,37 @@ func (p *Packet) Trailer() []byte {
 	b := p.msg.Payload()
 	_, end, _ := p.datagram(b)
 	return b[end:]
+}
+
+// BufferSize is how many bytes a packet's buffer has; see [Packet.Exchange].
+const BufferSize = zerocopy.MaxOverhead + zerocopy.MaxCopyRange + 3
+
+// Exchange keeps the packet's bytes, without a copy, beyond the return of the handler, or
+// the next read from a Conn: it returns the buffer that they lie in, which is then the
+// caller's, and gives buf to the queue, to receive a later packet into. What Payload and
+// the like return stays valid as long as the caller leaves the buffer alone, which a
+// handler must do until it has returned, and for good if what it returns rejects the
+// packet or has its flow settled ([Verdict.Bypass]). Otherwise the buffer may then be
+// given to a queue by another Exchange.
+//
+// A buffer has [BufferSize] bytes, and nobody else may use buf. That of [ring.NewBuffers]
+// has the headers of many packets fit into a cache.
+//
+// Exchange reports false, and does nothing, if buf has another size, and for a packet
+// that was edited, deferred or exchanged, or whose time is over. What is edited after it
+// is edited in the caller's buffer.
+func (p *Packet) Exchange(buf []byte) (old []byte, ok bool) {
+	if p.batch == nil || p.caller != nil && !p.inCall() || p.edit.payload != nil || p.broken ||
+		len(buf) != len(p.slot) || &p.slot[0] != &p.batch.Slot(int(p.place))[0] {
+		return nil, false
+	}
+	return p.batch.Exchange(int(p.place), buf)
+}
+
+// inCall reports whether the call of the handler for p goes on, and p is its to decide.
+func (p *Packet) inCall() bool {
+	state := p.caller.state.Load()
+	return phaseOf(state) == running && state>>phaseBits == p.call
 }
 
 // Len returns the packet's true length in bytes from its network header on,

@@ -296,7 +296,7 @@ type batch struct {
 func newBatch(rb *ring.Batch, sock *socket) *batch {
 	b := &batch{Batch: rb, packets: make([]Packet, rb.Slots())}
 	for i := range b.packets {
-		b.packets[i].sock = sock
+		b.packets[i] = Packet{sock: sock, batch: rb, place: uint16(i)}
 	}
 	return b
 }
@@ -338,7 +338,7 @@ func (b *batch) poison() {
 	if race.Enabled {
 		for i := range b.Len() {
 			p := &b.packets[i]
-			*p = Packet{sock: p.sock}
+			*p = Packet{sock: p.sock, batch: p.batch, place: p.place}
 		}
 	}
 }

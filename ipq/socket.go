@@ -48,7 +48,7 @@ func openSocket(cfg *Config, queue uint16, batches int, dial dialFunc) (*socket,
 		RecvSize: zerocopy.MaxOverhead + cfg.SnapLen,
 		// Room for the largest payload that a handler can set, and its
 		// padding, wherever the received one begins.
-		SlotSize:    zerocopy.MaxOverhead + zerocopy.MaxCopyRange + 3,
+		SlotSize:    BufferSize,
 		VerdictSize: zerocopy.MaxVerdictLen,
 	})
 	if err != nil {
@@ -115,8 +115,14 @@ func init() {
 		}
 		return q, nil
 	}
-	seam.Packet = func(slot []byte, size int, s *nfsock.Socket) (any, error) {
-		p := &Packet{slot: slot, size: size, sock: newSocket(s)}
-		return p, p.msg.Decode(slot[:size:size])
+	seam.Packet = func(msg []byte, s *nfsock.Socket) (any, error) {
+		r, err := ring.New(ring.Config{Batches: 1, Slots: 1, RecvSize: BufferSize, SlotSize: BufferSize})
+		if err != nil {
+			return nil, err
+		}
+		b := newBatch(r.TryGet(), newSocket(s))
+		b.Append(msg)
+		p, _ := b.decode(0)
+		return p, p.msg.Decode(b.Msg(0))
 	}
 }

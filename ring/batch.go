@@ -2,16 +2,9 @@ package ring
 
 import "sync/atomic"
 
-// slotColour is added to each slot's stride. Slots that are a multiple of the
-// page size apart would put the headers of all packets of a batch into the
-// same few sets of a cache indexed by address bits 6 to 11; five lines more
-// (5 * 64) spread them, five being prime to the number of sets.
-const slotColour = 5 * 64
-
 const (
-	pageSize = 4096
-	inRing   = 0
-	taken    = 1
+	inRing = 0
+	taken  = 1
 )
 
 // A Batch holds the packets of one recvmmsg(2). It belongs to one goroutine at
@@ -19,12 +12,10 @@ const (
 type Batch struct {
 	index    int
 	slots    int
-	slotSize int
-	stride   int
 	recvSize int
 	state    atomic.Uint32
 
-	slab     []byte // slots, stride bytes apart
+	buffers  [][]byte // one a slot
 	verdicts []byte
 	n        int // datagrams of the last Recv
 
@@ -32,18 +23,11 @@ type Batch struct {
 }
 
 func newBatch(cfg *Config, index int) *Batch {
-	stride := (cfg.SlotSize+pageSize-1)/pageSize*pageSize + slotColour
-	if cfg.SlotSize < pageSize {
-		// Small slots (metadata, short copy ranges) stay dense.
-		stride = (cfg.SlotSize + 63) / 64 * 64
-	}
 	b := &Batch{
 		index:    index,
 		slots:    cfg.Slots,
-		slotSize: cfg.SlotSize,
-		stride:   stride,
 		recvSize: cfg.RecvSize,
-		slab:     newSlab(stride * cfg.Slots),
+		buffers:  NewBuffers(cfg.Slots, cfg.SlotSize),
 		verdicts: make([]byte, cfg.Slots*cfg.VerdictSize),
 	}
 	b.sys.link(b)
@@ -62,14 +46,23 @@ func (b *Batch) Len() int { return b.n }
 // Msg returns the bytes that the last Recv wrote into slot i, for i < Len.
 // They are valid until the batch is received into or put back.
 func (b *Batch) Msg(i int) []byte {
-	off := i * b.stride
-	return b.slab[off : off+b.received(i) : off+b.slotSize]
+	return b.buffers[i][:b.received(i)]
 }
 
 // Slot returns all bytes of slot i: those of Msg(i) and the room behind them.
-func (b *Batch) Slot(i int) []byte {
-	off := i * b.stride
-	return b.slab[off : off+b.slotSize : off+b.slotSize]
+func (b *Batch) Slot(i int) []byte { return b.buffers[i] }
+
+// Exchange puts buf, which is as long as a slot, in the place of the buffer of slot i,
+// which is then the caller's: so a datagram is kept without a copy. It reports false,
+// and does nothing, if buf has another length.
+func (b *Batch) Exchange(i int, buf []byte) (old []byte, ok bool) {
+	old = b.buffers[i]
+	if len(buf) != len(old) {
+		return nil, false
+	}
+	b.buffers[i] = buf[:len(buf):len(buf)]
+	b.sys.point(i, buf)
+	return old, true
 }
 
 // Verdicts returns the batch's verdict buffer, Slots times
@@ -83,7 +76,7 @@ func (b *Batch) Append(datagram []byte) bool {
 	if b.n == b.slots {
 		return false
 	}
-	n := copy(b.slab[b.n*b.stride:][:b.recvSize], datagram)
+	n := copy(b.buffers[b.n][:b.recvSize], datagram)
 	b.setReceived(b.n, n, n < len(datagram))
 	b.n++
 	return true

@@ -11,6 +11,8 @@ type batchSys struct {
 
 func (s *batchSys) link(b *Batch) { s.lens, s.cut = make([]int, b.slots), make([]bool, b.slots) }
 
+func (s *batchSys) point(int, []byte) {}
+
 // Recv needs recvmmsg(2), which this system does not have: it returns ENOSYS,
 // which matches [errors.ErrUnsupported].
 func (b *Batch) Recv(int) (int, syscall.Errno) { return 0, syscall.ENOSYS }

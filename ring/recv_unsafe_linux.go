@@ -29,18 +29,21 @@ type batchSys struct {
 	iovs []unix.Iovec
 }
 
-// link points message header i to slot i, once for the life of the batch: the
-// kernel reads these arrays and writes only lengths and flags.
+// link points message header i to slot i: the kernel reads these arrays and writes
+// only lengths and flags.
 func (s *batchSys) link(b *Batch) {
 	s.hdrs = make([]mmsghdr, b.slots)
 	s.iovs = make([]unix.Iovec, b.slots)
 	for i := range s.hdrs {
-		s.iovs[i].Base = &b.slab[i*b.stride]
+		s.point(i, b.buffers[i])
 		s.iovs[i].SetLen(b.recvSize)
 		s.hdrs[i].hdr.Iov = &s.iovs[i]
 		s.hdrs[i].hdr.SetIovlen(1)
 	}
 }
+
+// point has message header i received into buf.
+func (s *batchSys) point(i int, buf []byte) { s.iovs[i].Base = &buf[0] }
 
 // Recv receives what the socket holds, at most Slots datagrams, and returns
 // how many; it never blocks. A datagram longer than [Config.RecvSize] is cut

@@ -20,7 +20,7 @@ type Link struct {
 var (
 	// Open returns the *ipq.Queue for an ipq.Config, on links that dial makes.
 	Open func(cfg any, dial func(*nfsock.Options) (Link, error)) (queue any, err error)
-	// Packet returns the *ipq.Packet that a message from the kernel decodes to. slot is
-	// the buffer that the message, of size bytes, lies in: room for edits follows.
-	Packet func(slot []byte, size int, s *nfsock.Socket) (packet any, err error)
+	// Packet returns the *ipq.Packet that a message from the kernel, which is copied,
+	// decodes to.
+	Packet func(msg []byte, s *nfsock.Socket) (packet any, err error)
 )

@@ -28,13 +28,9 @@ func (m *Message) value(typ uint) []byte {
 // Decode returned an error.
 func (m *Message) HasID() bool { return m.present&hasID != 0 }
 
-// ID returns the packet's id in its queue (packet_id), 0 if it is not known.
-func (m *Message) ID() uint32 {
-	if !m.HasID() {
-		return 0
-	}
-	return binary.BigEndian.Uint32(m.buf[m.off[AttrPacketHdr]:])
-}
+// ID returns the packet's id in its queue (packet_id), 0 if it is not known. It is that
+// of the moment of Decode, whatever has become of the buffer since.
+func (m *Message) ID() uint32 { return m.id }
 
 // Queue returns the number of the queue that holds the packet
 // (nfgenmsg.res_id).

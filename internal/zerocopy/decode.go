@@ -13,6 +13,7 @@ const hasID = 1 << 0
 type Message struct {
 	buf     []byte              // ends where the message or the receive buffer does
 	present uint32              // bit n: attribute n is here; bit 0: hasID
+	id      uint32              // 0: it is not known
 	cut     bool                // the receive buffer ended before the message
 	off     [attrMax + 1]uint32 // offset of attribute n's value; stale unless present
 }
@@ -55,7 +56,7 @@ var minAttrLen = [attrMax + 1]uint8{
 // the fault are readable. Unknown attributes are skipped; of a repeated one
 // the last counts, as in the kernel.
 func (m *Message) Decode(b []byte) error {
-	m.buf, m.present, m.cut = nil, 0, false
+	m.buf, m.present, m.id, m.cut = nil, 0, 0, false
 	if len(b) < attrStart {
 		return ErrShort
 	}
@@ -101,7 +102,12 @@ func (m *Message) Decode(b []byte) error {
 // collects what is skipped, becomes hasID: whole, NFQA_PACKET_HDR has the id.
 func (m *Message) setPresent(p uint32) {
 	m.present = p&^hasID | p>>AttrPacketHdr&hasID
+	if m.present&hasID != 0 {
+		m.readID()
+	}
 }
+
+func (m *Message) readID() { m.id = binary.BigEndian.Uint32(m.buf[m.off[AttrPacketHdr]:]) }
 
 // decodeCut takes in the attribute at pos, whose n bytes reach beyond buf.
 func (m *Message) decodeCut(pos, n int, typ uint16, total uint64) error {
@@ -124,6 +130,7 @@ func (m *Message) badAttr(pos, n int, typ uint16) error {
 	if typ == AttrPacketHdr && n >= AttrHeaderLen+4 && !m.HasID() {
 		m.off[AttrPacketHdr] = uint32(pos + AttrHeaderLen)
 		m.present |= hasID
+		m.readID()
 	}
 	return ErrAttr
 }

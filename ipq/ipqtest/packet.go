@@ -5,7 +5,6 @@ import (
 
 	"github.com/goipq/goipq/internal/nfsock"
 	"github.com/goipq/goipq/internal/seam"
-	"github.com/goipq/goipq/internal/zerocopy"
 	"github.com/goipq/goipq/ipq"
 )
 
@@ -20,9 +19,7 @@ func Packet(b []byte, options ...Option) *ipq.Packet {
 		o(&p)
 	}
 	const id, queue = 1, 0
-	msg := p.Message(queue, id)
-	slot := make([]byte, len(msg)+zerocopy.MaxOverhead+zerocopy.MaxCopyRange)
-	decoded, err := seam.Packet(slot, copy(slot, msg), nfsock.Unconnected(p.devices.names))
+	decoded, err := seam.Packet(p.Message(queue, id), nfsock.Unconnected(p.devices.names))
 	if err != nil {
 		panic(fmt.Sprintf("ipqtest: a packet that cannot be decoded: %v", err))
 	}
