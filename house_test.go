@@ -37,7 +37,7 @@ var mayImport = map[string][]string{
 		"ipq", "internal/nftexpr", "internal/nftconn", "internal/nfttable", "internal/netns",
 		"golang.org/x/sys", "github.com/google/nftables",
 	},
-	"ipq/stream":        {"ipq", "internal/zerocopy"},
+	"ipq/stream":        {"ipq", "internal/zerocopy", "ring"},
 	"worker":            {"github.com/panjf2000/ants/v2"},
 	"ring":              {"golang.org/x/sys"},
 	"internal/zerocopy": {},

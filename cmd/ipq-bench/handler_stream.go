@@ -5,16 +5,9 @@ import (
 	"github.com/goipq/goipq/ipq/stream"
 )
 
-// maxBehind is more than the windows of Linux hosts (net.ipv4.tcp_rmem), so that the
-// engine holds no connection back.
-const maxBehind = 8 << 20
-
 // newStreams returns the handler stream, which counts the bytes of connections.
 func newStreams() (ipq.Handler, error) {
-	return stream.New(stream.Config{
-		MaxBehind: maxBehind,
-		Open:      func(*stream.Conn) stream.Inspector { return new(byteCount) },
-	})
+	return stream.New(stream.Config{Open: func(*stream.Conn) stream.Inspector { return new(byteCount) }})
 }
 
 // A byteCount inspects a connection.

@@ -144,7 +144,8 @@ func TestKernelGapFlood(t *testing.T) {
 				}
 			}
 			s := w.e.Stats()
-			if s.Memory != minMaxMemory/2 || s.Early != minMaxMemory/2/blockSize || s.Early+s.Dropped[Ahead] != attackers*gaps {
+			const half = minMaxMemory / ipq.BufferSize * perChunk / 2
+			if s.Memory != half*blockSize || s.Early != half || s.Early+s.Dropped[Ahead] != attackers*gaps {
 				t.Errorf("%d segments came early: %+v", attackers*gaps, s)
 			}
 			for range 5 {

@@ -2,7 +2,6 @@ package stream
 
 import (
 	"bytes"
-	"math"
 	"reflect"
 	"runtime"
 	"sync"
@@ -57,16 +56,6 @@ func TestNoPlace(t *testing.T) {
 		} else if on == PassFlow && l.e.Stats().Uninspected == 0 {
 			t.Errorf("%v: %+v", on, l.e.Stats())
 		}
-	}
-}
-
-// Blocks beyond 4 GiB lie where they should.
-func TestLargeMemory(t *testing.T) {
-	if math.MaxInt == math.MaxInt32 {
-		t.Skip("there is no such memory with 32 bits")
-	}
-	if at := uint64(offset(1<<22 + 1)); at != 1<<33 {
-		t.Errorf("the block of 8 GiB is at %d", at)
 	}
 }
 
@@ -148,6 +137,44 @@ func TestBoundsUnderGapFlood(t *testing.T) {
 	before := len(rec.data[ToServer])
 	if l.other(0, 0, ack, 1, 1, make([]byte, 99)); len(rec.data[ToServer]) != before+100 {
 		t.Errorf("a gap is filled, and %d bytes are inspected", len(rec.data[ToServer])-before)
+	}
+}
+
+// When little memory is left, connections that have much of it get no more, until their
+// receivers acknowledge.
+func TestBoundsBehindWhenScarce(t *testing.T) {
+	l := newLab(t, Config{MaxConns: 1000, MaxMemory: 4 << 20, MaxBehind: 1 << 20, Open: func(*Conn) Inspector { return &recorder{} }})
+	l.handshake()
+	b := make([]byte, 1024)
+	sent := 0
+	for ; sent < minMaxBehind+4096; sent += len(b) {
+		if !l.data(sent, b) {
+			t.Fatalf("%d bytes are too much: %+v", sent, l.e.Stats())
+		}
+	}
+	most, others := uint64(4<<20)*7/10, 0
+	for ; l.e.Stats().Memory < most; others++ {
+		l.otherHandshake(others)
+		for i := range 50 {
+			l.other(others, 0, ack, uint32(1+i*len(b)), 1, b)
+		}
+	}
+	if !l.data(sent, b) {
+		t.Fatalf("refused with %d bytes in use", l.e.Stats().Memory)
+	}
+	sent += len(b)
+	for range 10 {
+		l.otherHandshake(others)
+		for i := range 50 {
+			l.other(others, 0, ack, uint32(1+i*len(b)), 1, b)
+		}
+		others++
+	}
+	if l.data(sent, b) || l.dropped(Behind) != 1 {
+		t.Errorf("%+v", l.e.Stats())
+	}
+	if !l.ackTo(8192) || !l.data(sent, b) {
+		t.Errorf("it does not go on: %+v", l.e.Stats())
 	}
 }
 

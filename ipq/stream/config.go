@@ -12,7 +12,9 @@ import (
 const (
 	DefaultMaxConns  = 1 << 16
 	DefaultMaxMemory = 256 << 20
-	DefaultMaxBehind = 1 << 20
+	// DefaultMaxBehind is more than the windows that Linux gives by itself up to version
+	// 6.15, and most that it gives from then on (net.ipv4.tcp_rmem: 6 MiB and 32).
+	DefaultMaxBehind = 8 << 20
 	// DefaultIdle is the least that RFC 5382 (REQ-5) asks of translators: hosts that
 	// keep silent connections alive send something every two hours.
 	DefaultIdle = 2*time.Hour + 4*time.Minute
@@ -43,16 +45,20 @@ type Config struct {
 	// the oldest first, or else of one that is not inspected, the one first that has
 	// been silent for longest; where there is none, OnLimit decides it.
 	MaxConns int
-	// MaxMemory is how many bytes are remembered for all connections together; 0 means
-	// DefaultMaxMemory. They are reserved, and used as needed, in blocks of 2 KiB. At
-	// most half of them hold segments that came early: one for which there is no room
-	// is dropped, for its sender to send again. Where bytes in order find no room,
-	// OnLimit decides their connection.
+	// MaxMemory is how much memory remembers bytes, of all connections together; 0 means
+	// DefaultMaxMemory. It is reserved, and used as needed. Bytes are copied into blocks
+	// of 2 KiB, but those of super-packets stay in the buffers that they came in, of
+	// [ipq.BufferSize] each, which the queue gets others for; where memory is scarce,
+	// only if they fill half of it. At most half of the memory holds segments that came
+	// early: one for which there is no room is dropped, for its sender to send again.
+	// Where bytes in order find no room, OnLimit decides their connection.
 	MaxMemory int
 	// MaxBehind is how many bytes that the receiver has not acknowledged are remembered
 	// of each direction of a connection, and how many of segments that came early; 0
 	// means DefaultMaxBehind. What is beyond is dropped, for its sender to send again,
-	// so that a connection carries no more than MaxBehind in each round trip.
+	// so that a connection carries no more than MaxBehind in each round trip. While less
+	// than a quarter of MaxMemory is free, it is an eighth of that for all, but 128 KiB
+	// at the least.
 	MaxBehind int
 	// Idle is how long a connection is kept of which no packet comes; 0 means
 	// DefaultIdle. One that comes later is midstream.

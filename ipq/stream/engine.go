@@ -282,8 +282,6 @@ func (e *Engine) Stats() Stats {
 		sh.mu.Unlock()
 		sh.count.addTo(&s)
 	}
-	e.arena.mu.Lock()
-	s.Memory = uint64(e.arena.used) * blockSize
-	e.arena.mu.Unlock()
+	s.Memory = uint64(e.arena.used())
 	return s
 }

@@ -1,12 +1,18 @@
 package stream
 
 import (
-	"bytes"
 	"sync"
+	"sync/atomic"
+
+	"github.com/goipq/goipq/ipq"
+	"github.com/goipq/goipq/ring"
 )
 
-// blockSize is what bytes are remembered in: a full-sized frame of Ethernet fits.
+// blockSize is what bytes are copied into: a full-sized frame of Ethernet fits.
 const blockSize = 2048
+
+// perChunk is how many blocks a chunk has.
+const perChunk = ipq.BufferSize / blockSize
 
 // A block holds n bytes of a direction, from the sequence number seq on.
 type block struct {
@@ -18,82 +24,225 @@ type block struct {
 
 func (b *block) end() uint32 { return b.seq + uint32(b.n) }
 
-// An arena is the memory of an Engine, in blocks with numbers from 1 on.
+// A chunk is memory for blocks, or it is one block, the first of its numbers, which
+// holds the bytes of a packet in the buffer that they came in.
+type chunk struct {
+	memory []byte
+	kept   []byte // of the memory; nil: there is no such block
+	inHand bool   // the packet that has come in the memory is not decided yet
+	free   uint32 // the first of the blocks that were given back, by number; 0: none
+	fresh  uint32 // how many have been taken since the chunk was empty
+	used   uint32 // how many are taken
+
+	// Its neighbours among those with free blocks, by number; 0: none. Of empty ones,
+	// next alone.
+	prev, next uint32
+}
+
+// An arena is the memory of an Engine. Its blocks and chunks have numbers from 1 on.
 type arena struct {
 	blocks []block
-	bytes  []byte
+	chunks []chunk
 
-	mu    sync.Mutex
-	free  uint32 // the first of those that were given back, by number; 0: none
-	fresh uint32 // the number of the last that was ever taken
-	used  int
-	early int // of them
+	mu     sync.Mutex
+	empty  uint32 // the first of the empty chunks
+	open   uint32 // the first of those that have free blocks, and others
+	left   int    // how many are empty
+	blocky int    // how many blocks are taken, without those that are a chunk
+	kept   int    // and of those
+	early  int    // how many blocks came early, or would be needed for it
+
+	scarce atomic.Bool // less than a quarter of the chunks is empty
 }
 
 func newArena(bytes int) *arena {
-	n := bytes / blockSize
-	return &arena{blocks: make([]block, n+1), bytes: make([]byte, n*blockSize)}
+	n := bytes / ipq.BufferSize
+	a := &arena{blocks: make([]block, n*perChunk+1), chunks: make([]chunk, n+1), left: n}
+	for i, b := range ring.NewBuffers(n, ipq.BufferSize) {
+		a.chunks[i+1] = chunk{memory: b, next: uint32(i+2) % uint32(n+1)}
+	}
+	a.empty = 1
+	return a
 }
 
-// take returns the number of the first of n empty blocks that lie side by side, at most
-// want. It returns 0, 0 if there is none left.
-func (a *arena) take(early bool, want int) (first uint32, n int) {
+// used is how many bytes are taken.
+func (a *arena) used() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.blocky*blockSize + a.kept*ipq.BufferSize
+}
+
+// take returns the first and the last of a chain of empty blocks, at most want. It
+// returns 0, 0, 0 if there is none left.
+func (a *arena) take(early bool, want int) (first, last uint32, n int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if early {
-		want = min(want, (len(a.blocks)-1)/2-a.early)
+		want = min(want, a.leftForEarly())
 	}
-	switch fresh := len(a.blocks) - 1 - int(a.fresh); {
-	case want <= 0:
-		return 0, 0
-	case a.free != 0:
-		first, n = a.free, 1
-		for a.free = a.blocks[first].next; n < want && a.free == first+uint32(n); n++ {
-			a.free = a.blocks[a.free].next
+	for n < want && (a.open != 0 || a.openEmpty()) {
+		i := a.takeOne()
+		if n++; n == 1 {
+			first = i
+		} else {
+			a.blocks[last].next = i
 		}
-	case fresh > 0:
-		first, n = a.fresh+1, min(want, fresh)
-		a.fresh += uint32(n)
+		last = i
 	}
-	a.used += n
+	a.blocky += n
 	if early {
 		a.early += n
 	}
-	return first, n
+	return first, last, n
 }
 
-// fill puts b, from seq on, into n blocks side by side, as far as there is room, and
-// returns how much there was. next is what follows them.
-func (a *arena) fill(first uint32, n int, seq uint32, b []byte, early bool, next uint32) int {
-	at := offset(first)
-	copied := copy(a.bytes[at:at+n*blockSize], b)
-	for i, left := first, copied; left > 0; i++ {
-		k := min(left, blockSize)
-		a.blocks[i] = block{seq: seq, next: i + 1, n: uint16(k), early: early}
-		seq, left = seq+uint32(k), left-k
+// leftForEarly is how many blocks of early bytes there may be yet.
+func (a *arena) leftForEarly() int { return (len(a.blocks)-1)/2 - a.early }
+
+// openEmpty makes an empty chunk one with free blocks.
+func (a *arena) openEmpty() bool {
+	i := a.empty
+	if i == 0 {
+		return false
 	}
-	a.blocks[first+uint32(n)-1].next = next
-	return copied
+	a.empty = a.chunks[i].next
+	a.nowLeft(a.left - 1)
+	a.enlist(i)
+	return true
+}
+
+// takeOne takes a block of the first chunk that has one.
+func (a *arena) takeOne() uint32 {
+	at := a.open
+	c := &a.chunks[at]
+	i := c.free
+	if i != 0 {
+		c.free = a.blocks[i].next
+	} else {
+		i = (at-1)*perChunk + 1 + c.fresh
+		c.fresh++
+	}
+	if c.used++; c.used == perChunk {
+		a.delist(at)
+	}
+	return i
+}
+
+// enlist puts a chunk in front of those with free blocks.
+func (a *arena) enlist(i uint32) {
+	c := &a.chunks[i]
+	c.prev, c.next = 0, a.open
+	if a.open != 0 {
+		a.chunks[a.open].prev = i
+	}
+	a.open = i
+}
+
+func (a *arena) delist(i uint32) {
+	c := &a.chunks[i]
+	if c.prev != 0 {
+		a.chunks[c.prev].next = c.next
+	} else {
+		a.open = c.next
+	}
+	if c.next != 0 {
+		a.chunks[c.next].prev = c.prev
+	}
 }
 
 // give takes back the chain of blocks from first to last.
 func (a *arena) give(first, last uint32) {
-	n, early := 1, 0
-	for i := first; ; i = a.blocks[i].next {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for i := first; ; {
+		next := a.blocks[i].next
 		if a.blocks[i].early {
-			early++
+			a.early -= a.size(i)
 		}
+		a.giveOne(i)
 		if i == last {
-			break
+			return
 		}
-		n++
+		i = next
+	}
+}
+
+func (a *arena) giveOne(i uint32) {
+	at := chunkOf(i)
+	c := &a.chunks[at]
+	if c.kept != nil {
+		if c.kept = nil; c.inHand {
+			// It is left to the packet, which is rejected, or settles its flow.
+			c.memory, c.inHand = ring.NewBuffers(1, ipq.BufferSize)[0], false
+		}
+		a.kept--
+	} else {
+		if c.used == perChunk {
+			a.enlist(at)
+		}
+		a.blocky--
+		a.blocks[i].next = c.free
+		c.free = i
+		if c.used--; c.used > 0 {
+			return
+		}
+		a.delist(at)
+		c.free, c.fresh = 0, 0
+	}
+	c.next = a.empty
+	a.empty = at
+	a.nowLeft(a.left + 1)
+}
+
+func (a *arena) nowLeft(n int) {
+	a.left = n
+	if scarce := n < len(a.chunks)/4; scarce != a.scarce.Load() {
+		a.scarce.Store(scarce)
+	}
+}
+
+// A buffer is what bytes have come in: it is exchanged for another one, to keep them.
+type buffer interface {
+	Exchange(buf []byte) (old []byte, ok bool)
+}
+
+// keep makes a block of b, early or not, which lies in from, without a copy: until
+// decided is called, its memory is not given to another queue. It returns 0 if b is better copied: where it is small, since it takes a whole chunk, and the
+// smaller the less memory is left; or where there is none.
+func (a *arena) keep(from buffer, seq uint32, b []byte, early bool) uint32 {
+	const small = 8 << 10
+	if from == nil || len(b) < small {
+		return 0
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.blocks[last].next = a.free
-	a.free = first
-	a.used -= n
-	a.early -= early
+	i := a.empty
+	switch {
+	case i == 0, len(b) < ipq.BufferSize/2 && a.left < len(a.chunks)/2, early && a.leftForEarly() < perChunk:
+		return 0
+	}
+	c := &a.chunks[i]
+	old, ok := from.Exchange(c.memory)
+	if !ok {
+		return 0
+	}
+	a.empty = c.next
+	a.nowLeft(a.left - 1)
+	a.kept++
+	c.memory, c.kept, c.inHand = old, b, true
+	first := (i-1)*perChunk + 1
+	a.blocks[first] = block{seq: seq, n: uint16(len(b)), early: early}
+	if early {
+		a.early += perChunk
+	}
+	return first
+}
+
+// decided notes that the packet of block i, if there is one, goes on.
+func (a *arena) decided(i uint32) {
+	if i != 0 {
+		a.chunks[chunkOf(i)].inHand = false
+	}
 }
 
 // arrived notes that what is in front of an early block has come.
@@ -101,185 +250,39 @@ func (a *arena) arrived(i uint32) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.blocks[i].early = false
-	a.early--
+	a.early -= a.size(i)
 }
 
-func (a *arena) data(i uint32) []byte { return a.room(i)[:a.blocks[i].n] }
+// chunkOf returns the number of the chunk that has block i.
+func chunkOf(i uint32) uint32 { return (i-1)/perChunk + 1 }
 
-// room returns all of a block.
-func (a *arena) room(i uint32) []byte {
-	at := offset(i)
-	return a.bytes[at : at+blockSize : at+blockSize]
+// size is how many blocks block i takes the place of.
+func (a *arena) size(i uint32) int {
+	if a.chunks[chunkOf(i)].kept != nil {
+		return perChunk
+	}
+	return 1
 }
 
-// offset is where a block begins.
-func offset(i uint32) int { return (int(i) - 1) * blockSize }
-
-// remembered are the bytes of a direction that its receiver may still take: a chain of
-// blocks in the order of their sequence numbers, first those that were inspected,
-// without a gap, then those that came early.
-type remembered struct {
-	head, last, tail uint32 // the first, the last that was inspected, the last; 0: none
-	early            uint32 // how many came early
+// data returns the bytes of a block.
+func (a *arena) data(i uint32) []byte {
+	c := &a.chunks[chunkOf(i)]
+	if c.kept != nil {
+		return c.kept
+	}
+	at := (i - 1) % perChunk * blockSize
+	return c.memory[at:][:a.blocks[i].n]
 }
 
-// conflicts reports whether b, from seq on, has other bytes than those remembered.
-func (r *remembered) conflicts(a *arena, seq uint32, b []byte) bool {
-	if r.tail == 0 || !before(seq, a.blocks[r.tail].end()) {
-		return false
+// put copies what there is room for of b behind the bytes of a block, and returns how
+// much that was.
+func (a *arena) put(i uint32, b []byte) int {
+	c, k := &a.chunks[chunkOf(i)], &a.blocks[i]
+	if c.kept != nil {
+		return 0
 	}
-	end := seq + uint32(len(b))
-	for i := r.head; i != 0; i = a.blocks[i].next {
-		k := &a.blocks[i]
-		if !before(k.seq, end) {
-			return false
-		}
-		from, to := later(seq, k.seq), earlier(end, k.end())
-		if before(from, to) && !bytes.Equal(b[from-seq:to-seq], a.data(i)[from-k.seq:to-k.seq]) {
-			return true
-		}
-	}
-	return false
-}
-
-// add remembers what is not yet remembered of b, from seq on, where there are no
-// inspected bytes. It reports false if there was no room for all of it: of bytes that
-// are early, also if their blocks would be more than most.
-func (r *remembered) add(a *arena, seq uint32, b []byte, early bool, most int) bool {
-	prev := r.last
-	if r.tail != 0 && !before(seq, a.blocks[r.tail].end()) {
-		prev = r.tail
-	}
-	cur := r.after(a, prev)
-	for len(b) > 0 {
-		for cur != 0 && !before(seq, a.blocks[cur].end()) {
-			prev, cur = cur, a.blocks[cur].next
-		}
-		gap := len(b)
-		if cur != 0 {
-			k := &a.blocks[cur]
-			if !before(seq, k.seq) { // it has the bytes
-				n := min(len(b), int(k.end()-seq))
-				seq, b = seq+uint32(n), b[n:]
-				continue
-			}
-			gap = min(gap, int(k.seq-seq))
-		}
-		if prev == 0 || a.blocks[prev].end() != seq || a.blocks[prev].n == blockSize || a.blocks[prev].early != early {
-			want := (gap + blockSize - 1) / blockSize
-			if early {
-				want = min(want, most-int(r.early))
-			}
-			first, blocks := a.take(early, want)
-			if blocks == 0 {
-				return false
-			}
-			n := a.fill(first, blocks, seq, b[:gap], early, cur)
-			last := first + uint32(blocks) - 1
-			r.link(a, prev, first, last)
-			if early {
-				r.early += uint32(blocks)
-			}
-			prev, seq, b = last, seq+uint32(n), b[n:]
-			continue
-		}
-		k := &a.blocks[prev]
-		n := copy(a.room(prev)[k.n:], b[:gap])
-		k.n += uint16(n)
-		seq, b = seq+uint32(n), b[n:]
-	}
-	return true
-}
-
-// link puts the blocks from first to last behind prev, or in front.
-func (r *remembered) link(a *arena, prev, first, last uint32) {
-	if prev == 0 {
-		r.head = first
-	} else {
-		a.blocks[prev].next = first
-	}
-	if r.tail == prev {
-		r.tail = last
-	}
-}
-
-// after returns the block behind prev, or the first.
-func (r *remembered) after(a *arena, prev uint32) uint32 {
-	if prev == 0 {
-		return r.head
-	}
-	return a.blocks[prev].next
-}
-
-// reached moves last on to the block that ends at next or before.
-func (r *remembered) reached(a *arena, next uint32) {
-	for i := r.after(a, r.last); i != 0 && !before(next, a.blocks[i].end()); i = a.blocks[i].next {
-		r.pass(a, i)
-	}
-}
-
-// step moves last on by a block, if that joins what was inspected up to next, and
-// returns its bytes from there on.
-func (r *remembered) step(a *arena, next uint32) (b []byte, ok bool) {
-	i := r.after(a, r.last)
-	if i == 0 || before(next, a.blocks[i].seq) {
-		return nil, false
-	}
-	r.pass(a, i)
-	return a.data(i)[next-a.blocks[i].seq:], true
-}
-
-func (r *remembered) pass(a *arena, i uint32) {
-	r.last = i
-	if a.blocks[i].early {
-		a.arrived(i)
-		r.early--
-	}
-}
-
-// forget gives back the blocks that were inspected and end at acked or before, and
-// returns where the bytes now begin, or base.
-func (r *remembered) forget(a *arena, acked, base uint32) uint32 {
-	first, last := r.head, uint32(0)
-	for i := r.head; i != 0 && r.last != 0 && !before(acked, a.blocks[i].end()); i = r.head {
-		last, base = i, a.blocks[i].end()
-		r.head = a.blocks[i].next
-		if i == r.last {
-			r.last = 0
-		}
-		if i == r.tail {
-			r.tail = 0
-		}
-	}
-	if last != 0 {
-		a.give(first, last)
-	}
-	return base
-}
-
-// clear gives back all.
-func (r *remembered) clear(a *arena) {
-	if r.head != 0 {
-		a.give(r.head, r.tail)
-	}
-	*r = remembered{}
-}
-
-// Sequence numbers wrap around: of two that are less than 2^31 apart, one is before
-// the other.
-
-func before(a, b uint32) bool { return int32(a-b) < 0 }
-
-func later(a, b uint32) uint32 {
-	if before(a, b) {
-		return b
-	}
-	return a
-}
-
-func earlier(a, b uint32) uint32 {
-	if before(b, a) {
-		return b
-	}
-	return a
+	at := (i - 1) % perChunk * blockSize
+	n := copy(c.memory[at:][k.n:blockSize], b)
+	k.n += uint16(n)
+	return n
 }

@@ -120,20 +120,27 @@ func (e *Engine) data(sh *shard, c *Conn, s *segment, out *way) ipq.Verdict {
 	v := ipq.Accept
 	switch {
 	case before(out.next, s.seq):
-		if int(end-out.next) > e.cfg.MaxBehind || !out.add(e.arena, s.seq, s.data, true, e.most) {
+		if int(end-out.next) > e.behind() {
+			return sh.drop(Ahead)
+		}
+		kept, ok := out.add(e.arena, s.seq, s.data, s.in, true, e.most)
+		if e.arena.decided(kept); !ok {
 			return sh.drop(Ahead)
 		}
 		sh.count.early.Add(1)
 	case before(out.next, end):
-		if int(end-out.acked) > e.cfg.MaxBehind {
+		if int(end-out.acked) > e.behind() {
 			return sh.drop(Behind)
 		}
 		fresh := s.data[out.next-s.seq:]
-		if !out.add(e.arena, out.next, fresh, false, 0) {
+		kept, ok := out.add(e.arena, out.next, fresh, s.in, false, 0)
+		if !ok {
 			return e.limit(sh, c)
 		}
 		sh.count.segments.Add(1)
-		v = e.inspect(sh, c, s.way, fresh)
+		if v = e.inspect(sh, c, s.way, fresh); c.phase == open {
+			e.arena.decided(kept)
+		}
 	case len(s.data) > 0:
 		sh.count.retransmitted.Add(1)
 	}
@@ -148,6 +155,14 @@ func (e *Engine) data(sh *shard, c *Conn, s *segment, out *way) ipq.Verdict {
 		out.next++
 	}
 	return v
+}
+
+// behind is how many bytes may be remembered of a direction.
+func (e *Engine) behind() int {
+	if e.arena.scarce.Load() {
+		return max(minMaxBehind, e.cfg.MaxBehind/8)
+	}
+	return e.cfg.MaxBehind
 }
 
 // contradicts reports whether a segment says another end of the direction than what

@@ -18,6 +18,7 @@ type segment struct {
 	seq    uint32
 	ack    uint32
 	data   []byte
+	in     buffer // that data lies in; nil: it may not be kept
 
 	changes       change
 	header        int // where TCP's begins in the IP packet
@@ -80,7 +81,10 @@ func (s *segment) read(p *ipq.Packet, seed uint64) (why Cause, ok bool) {
 	s.flags, s.window, s.scale = t.Flags, t.Window, scale{t.Scale, t.HasScale}
 	s.seq, s.ack, s.data = t.Seq, t.Ack, ip[t.Data:]
 	s.header, s.headerLen, s.mptcp = t.Off, t.Data-t.Off, t.MPTCP
-	return s.check()
+	if why, ok = s.check(); s.changes == 0 {
+		s.in = p
+	}
+	return why, ok
 }
 
 const (

@@ -23,7 +23,7 @@ func BenchmarkKernelTransfer(b *testing.B) {
 	}{{"clean", 512 << 20, false}, {"disturbed", 24 << 20, true}} {
 		b.Run(c.name, func(b *testing.B) {
 			n := labtest.NewNetwork(b)
-			e, err := New(Config{MaxConns: 1000, MaxBehind: 16 << 20, Open: func(*Conn) Inspector { return counter{new(int)} }})
+			e, err := New(Config{MaxConns: 1000, Open: func(*Conn) Inspector { return counter{new(int)} }})
 			if err != nil {
 				b.Fatal(err)
 			}
