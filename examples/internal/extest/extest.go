@@ -17,6 +17,7 @@ import (
 	"bufio"
 	"bytes"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -50,6 +51,7 @@ func Main(m *testing.M, main func()) {
 // A Process is a running example. It is killed when the test ends.
 type Process struct {
 	cmd    *exec.Cmd
+	input  io.WriteCloser
 	output *os.File
 	lines  *bufio.Scanner
 	text   strings.Builder // what was read of the output
@@ -79,6 +81,10 @@ func Start(t *testing.T, ns *netlab.NS, args ...string) *Process {
 
 	cmd := Command(t, args...)
 	cmd.Stdout, cmd.Stderr = w, w
+	input, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := ns.Do(cmd.Start); err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +94,7 @@ func Start(t *testing.T, ns *netlab.NS, args ...string) *Process {
 			cmd.Wait()
 		}
 	})
-	return &Process{cmd: cmd, output: r, lines: bufio.NewScanner(r)}
+	return &Process{cmd: cmd, input: input, output: r, lines: bufio.NewScanner(r)}
 }
 
 // WaitFor reads the output up to a line that contains text.
@@ -102,12 +108,28 @@ func (p *Process) WaitFor(t *testing.T, text string) {
 	t.Fatalf("the example ended without %q:\n%s", text, &p.text)
 }
 
+// Type writes a line to the example's input.
+func (p *Process) Type(t *testing.T, line string) {
+	t.Helper()
+	if _, err := io.WriteString(p.input, line+"\n"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// CloseInput ends the example's input.
+func (p *Process) CloseInput(t *testing.T) {
+	t.Helper()
+	if err := p.input.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Interrupt sends SIGINT, waits for the example to end well, and returns its
 // whole output.
 func (p *Process) Interrupt(t *testing.T) string {
 	t.Helper()
 	p.Signal(t, os.Interrupt)
-	return p.end(t)
+	return p.End(t)
 }
 
 // Terminate has the example find SIGTERM and everything that meanwhile does at
@@ -120,7 +142,7 @@ func (p *Process) Terminate(t *testing.T, meanwhile func()) string {
 	meanwhile()
 	p.Signal(t, syscall.SIGTERM)
 	p.Signal(t, syscall.SIGCONT)
-	return p.end(t)
+	return p.End(t)
 }
 
 // Signal sends the example a signal.
@@ -156,8 +178,8 @@ func isRunning(stat string) bool {
 	return err == nil && !bytes.HasPrefix(rest, []byte("T"))
 }
 
-// end waits for the example to end well.
-func (p *Process) end(t *testing.T) string {
+// End waits for the example to end well, and returns its whole output.
+func (p *Process) End(t *testing.T) string {
 	t.Helper()
 	for p.readLine(t) {
 	}
