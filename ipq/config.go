@@ -89,6 +89,9 @@ const (
 	DefaultDrainTimeout = 5 * time.Second
 )
 
+// NoTimeout as [Config.DeferTimeout] sets no limit.
+const NoTimeout time.Duration = 1<<63 - 1
+
 // Config configures a [Queue] or a [Conn]. The zero value is useful: queue 0,
 // whole packets, a pool of GOMAXPROCS workers, fail closed.
 //
@@ -179,6 +182,13 @@ type Config struct {
 	// same write: those of its batch, or of the share of it that its worker has.
 	// It is looked at after each handler's return. 0 means until the last of them.
 	FlushAfter time.Duration
+	// GatherFor is how long a verdict that is given to a [Conn] by itself may wait for
+	// others that leave in the same write: BatchSize of them at the most. The call then
+	// returns before the verdict has left; [Conn.Flush] has all leave at once, and the error
+	// of a write is that of a later call. 0 means that a verdict has left when the call
+	// returns, together with those that others give meanwhile. Timers of less than a
+	// millisecond may be late by one while the program has nothing else to do.
+	GatherFor time.Duration
 	// BusyPoll is how long a receive loop that found nothing goes on looking
 	// before it parks. It saves the wake-up at the price of a busy CPU.
 	BusyPoll time.Duration
@@ -193,7 +203,7 @@ type Config struct {
 	// yet, see [Packet.ChecksumReady]: nobody fills them in after an edit.
 	KeepChecksums bool
 	// DeferTimeout is how long a verdict may be put off by [Packet.Defer]; 0
-	// means DefaultDeferTimeout.
+	// means DefaultDeferTimeout, and [NoTimeout] until Run ends.
 	DeferTimeout time.Duration
 	// MaxDeferred is how many packets of each queue may be deferred at a time.
 	// They count in MaxQueueLen. 0 means half of MaxQueueLen. There are as many

@@ -85,6 +85,7 @@ func (c *Config) validate() error {
 		{"DrainTimeout", int(min(c.DrainTimeout, 1)), 0, 1},
 		{"DeferTimeout", int(min(c.DeferTimeout, 1)), 0, 1},
 		{"FlushAfter", int(min(c.FlushAfter, 1)), 0, 1},
+		{"GatherFor", int(min(c.GatherFor, 1)), 0, 1},
 		{"BusyPoll", int(min(c.BusyPoll, 1)), 0, 1},
 	} {
 		if f.v < f.lo || f.v > f.hi {

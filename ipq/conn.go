@@ -7,6 +7,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/goipq/goipq/internal/nfsock"
 	"github.com/goipq/goipq/internal/zerocopy"
 )
 
@@ -30,7 +31,30 @@ type Conn struct {
 // Dial binds the queue number cfg.Queue. Of the engine's fields in cfg
 // BatchSize is used, as the most packets of a [Conn.ReadBatch]; Queues must be
 // 0 or 1. Errors are those of [Open].
-func Dial(cfg Config) (*Conn, error) {
+func Dial(cfg Config) (*Conn, error) { return dial(cfg, dialSocket) }
+
+// DialFile is [Dial] on a netlink socket that is there already and listens on no queue
+// yet, which it binds: one that a program has made, and set options of, by itself, or got
+// from one with more rights. The kernel asks for CAP_NET_ADMIN of who binds it and of who
+// has made it.
+//
+// The file is duplicated, and is the caller's to close. The network namespace is that of
+// the socket: [Config.NetNS] may be 0, and must not be another. As the file and the Conn
+// are one socket, Close unbinds the queue only when the file is closed, too; and what else
+// the caller does with the socket, such as to send messages of its own, takes effect on
+// the queue. Errors are those of Dial.
+func DialFile(cfg Config, f *os.File) (*Conn, error) {
+	return dial(cfg, func(cfg *Config, queue uint16) (*socket, error) {
+		s, err := nfsock.Take(cfg.options(queue), f)
+		if err != nil {
+			return nil, opError("adopt", queue, err)
+		}
+		return newSocket(s), nil
+	})
+}
+
+// dial opens a Conn of what a user has configured, on a socket that open makes.
+func dial(cfg Config, open dialFunc) (*Conn, error) {
 	release, err := cfg.holdNetNS()
 	if err != nil {
 		return nil, err
@@ -50,7 +74,7 @@ func Dial(cfg Config) (*Conn, error) {
 	if err := cfg.checkMemory(); err != nil {
 		return nil, err
 	}
-	c, err := openConn(&cfg, dialSocket)
+	c, err := openConn(&cfg, open)
 	if err != nil {
 		return nil, err
 	}
@@ -66,6 +90,7 @@ func openConn(cfg *Config, dial dialFunc) (*Conn, error) {
 	}
 	c := &Conn{cfg: cfg, sock: sock, batch: newBatch(r.TryGet(), sock)}
 	c.verdicts.init(sock)
+	c.verdicts.gather(cfg.GatherFor, cfg.BatchSize)
 	return c, nil
 }
 
@@ -92,9 +117,16 @@ func (c *Conn) SetMode(mode CopyMode, snapLen int) error {
 }
 
 // Close unbinds the queue, upon which the kernel drops the packets that wait
-// in it, and closes the socket. A read that waits returns [ErrClosed]. It may
-// be called many times, from any goroutine.
-func (c *Conn) Close() error { return errors.Join(c.sock.Close(), c.sock.rejects.close()) }
+// in it, and closes the socket. Verdicts that wait for others, with [Config.GatherFor],
+// are written before. A read that waits returns [ErrClosed]. It may be called many times,
+// from any goroutine.
+func (c *Conn) Close() error {
+	var err error
+	if !c.sock.Closed() {
+		err = c.Flush()
+	}
+	return errors.Join(err, c.sock.Close(), c.sock.rejects.close())
+}
 
 // Read returns the next packet, borrowed until the next read. It waits for one
 // as long as timeout says: 0 means without limit, less than 0 not at all. When
@@ -215,4 +247,21 @@ func (c *Conn) fill(timeout time.Duration) error {
 		return c.sock.fail("receive", err)
 	}
 	return nil
+}
+
+// SetReadBuffer changes the size of the receive buffer, in bytes as [Config.ReadBuffer]
+// counts them, and returns what was granted. It may be called from any goroutine.
+func (c *Conn) SetReadBuffer(bytes int) (granted int, err error) {
+	return c.sock.resizeReadBuffer(bytes)
+}
+
+// SyscallConn returns the socket, for programs that poll it and then call Read with a
+// timeout of less than 0. Packets that Read has received and not returned yet do not make
+// the socket readable: read until [ErrTimeout] before polling. Whoever reads from the
+// descriptor takes packets out, and answers for their verdicts.
+func (c *Conn) SyscallConn() (syscall.RawConn, error) {
+	if c.sock.Closed() {
+		return nil, c.sock.fail("file", ErrClosed)
+	}
+	return c.sock.Raw(), nil
 }

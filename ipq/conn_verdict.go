@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/goipq/goipq/internal/zerocopy"
 	"github.com/goipq/goipq/ring"
@@ -40,17 +41,22 @@ type VerdictOptions struct {
 	// KeepChecksums leaves lengths and checksums in Payload as they are, as
 	// [Config.KeepChecksums] does for all.
 	KeepChecksums bool
+	// KeepsSequence says that Payload upsets no sequence numbers: it is as long as the
+	// packet that it replaces, or the connection is not translated (NAT). One of TCP may
+	// then go together with a change of the connection.
+	KeepsSequence bool
 }
 
 // SetVerdictWith decides the packet with that id. The mark of v is set, too. Verdicts that
-// goroutines give at the same time leave in one write; it returns when its own has left.
+// goroutines give at the same time leave in one write; it returns when its own has left,
+// or at once with [Config.GatherFor].
 //
 // It returns, and sends nothing then,
 //   - [ErrTooLarge] or [ErrNotIP] for a payload that is no IP packet, or does not fit
 //     into a write;
 //   - [ErrUndeliverable] for a payload that ends within its headers, and for one of TCP
-//     together with a change of the connection: on a translated connection (NAT) the
-//     kernel would warn, see [Packet.SetConnMark];
+//     together with a change of the connection, without KeepsSequence: on a translated
+//     connection (NAT) the kernel would warn, see [Packet.SetConnMark];
 //   - [ErrNoLabels], as SetConnLabels does;
 //   - an [*OpError] for a verdict that the kernel does not know, or that could not be
 //     sent.
@@ -73,7 +79,7 @@ func (c *Conn) SetVerdictWith(id uint32, v Verdict, o VerdictOptions) error {
 		if !zerocopy.Whole(o.Payload) {
 			return fmt.Errorf("%w: it ends within its headers", ErrUndeliverable)
 		}
-		e.payload, e.replaced, e.resized = o.Payload, true, true
+		e.payload, e.replaced, e.resized = o.Payload, true, !o.KeepsSequence
 	}
 	if o.HasPriority {
 		p.SetPriority(o.Priority)
@@ -142,6 +148,7 @@ func (c *Conn) SetVerdictBatch(id uint32, v Verdict) error {
 // verdicts at the same time share the calls.
 type bundle struct {
 	buf     []byte // messages, one behind the other, with their payloads
+	count   int    // of them
 	users   int    // who have verdicts in it, and have not returned
 	written bool
 	err     error
@@ -159,6 +166,12 @@ type bundles struct {
 	writing bool
 	list    *ring.Gather // of who is writing
 	payload []byte       // a copy, with room for padding
+
+	// With Config.GatherFor:
+	wait   time.Duration
+	most   int         // verdicts that leave at once
+	timer  *time.Timer // runs while filling holds any
+	failed error       // of a write that nobody has waited for
 }
 
 func (b *bundles) init(sock *socket) {
@@ -172,11 +185,28 @@ func (b *bundles) init(sock *socket) {
 func (b *bundles) give(most int, put func(buf []byte) []byte) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.wait > 0 && b.sock.Closed() { // which no write would tell in time
+		return b.sock.fail("verdict", ErrClosed)
+	}
 	for len(b.filling.buf) > 0 && len(b.filling.buf)+most > b.sock.sendLimit {
+		if b.wait > 0 {
+			b.keep(b.leave(b.filling))
+			continue
+		}
 		b.change.Wait() // there is one before it
 	}
 	f := b.filling
 	f.buf = put(f.buf)
+	f.count++
+	if b.wait > 0 {
+		return b.gathered(f)
+	}
+	return b.leave(f)
+}
+
+// leave has f written, which is being filled, by this goroutine or another one, and
+// returns when it is. The caller holds mu.
+func (b *bundles) leave(f *bundle) error {
 	f.users++
 	for !f.written {
 		if b.writing {
@@ -237,4 +267,65 @@ func (b *bundles) send(messages []byte) error {
 	b.list.Reset()
 	b.list.Add(messages)
 	return b.sock.write(b.list, &b.count)
+}
+
+// gather has verdicts wait for others.
+func (b *bundles) gather(wait time.Duration, most int) {
+	if wait > 0 {
+		b.wait, b.most = wait, most
+		b.timer = time.AfterFunc(wait, func() {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			b.keep(b.flush())
+		})
+		b.timer.Stop()
+	}
+}
+
+// gathered is the end of give for verdicts that wait for others, of which f has one
+// more. The caller holds mu.
+func (b *bundles) gathered(f *bundle) error {
+	switch {
+	case f.count >= b.most && !b.writing:
+		b.keep(b.leave(f))
+	case f.count == 1:
+		b.timer.Reset(b.wait)
+	}
+	err := b.failed
+	b.failed = nil
+	return err
+}
+
+// keep remembers an error for whoever comes next.
+func (b *bundles) keep(err error) {
+	if b.failed == nil {
+		b.failed = err
+	}
+}
+
+// flush has everything leave that was given, and returns when it has. The caller holds
+// mu.
+func (b *bundles) flush() error {
+	f := b.filling
+	if len(f.buf) > 0 {
+		return b.leave(f)
+	}
+	for b.writing && b.filling == f {
+		b.change.Wait()
+	}
+	return nil
+}
+
+// Flush has the verdicts written that wait for others, with [Config.GatherFor], and
+// returns when they are. Its error may be that of an earlier write, which nobody has been
+// told of. It may be called from any goroutine.
+func (c *Conn) Flush() error {
+	b := &c.verdicts
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	err := b.flush()
+	if b.failed != nil {
+		err, b.failed = b.failed, nil
+	}
+	return err
 }

@@ -80,6 +80,11 @@ func (p *Packet) Conntrack() (Conntrack, bool) {
 	}, true
 }
 
+// ConntrackBytes returns the attributes of the packet's connection as the kernel has sent
+// them (the nest NFQA_CT, of attributes CTA_*), with [Config.Conntrack], or nil. They are
+// borrowed, as the payload is.
+func (p *Packet) ConntrackBytes() []byte { return p.msg.Conntrack() }
+
 func tupleFlow(t *zerocopy.Tuple) Flow {
 	f := Flow{Src: t.Src, Dst: t.Dst, SrcPort: t.SrcPort, DstPort: t.DstPort, Protocol: t.Proto}
 	if t.Proto == protoICMP || t.Proto == protoICMPv6 {

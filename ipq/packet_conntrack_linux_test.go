@@ -1,6 +1,7 @@
 package ipq
 
 import (
+	"bytes"
 	"errors"
 	"net/netip"
 	"testing"
@@ -182,6 +183,21 @@ func TestKernelConntrack(t *testing.T) {
 		}
 		if err := stop(); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// The raw attributes are those that the kernel has sent, or nil.
+func TestConntrackBytes(t *testing.T) {
+	nest := encode(attr{typ: 8, value: be32(0xfeed)}, attr{typ: 12, value: be32(7)}) // CTA_MARK, CTA_ID
+	look(t, encode(attr{typ: zerocopy.AttrCT, value: nest}, attr{typ: zerocopy.AttrCTInfo, value: be32(3)}), func(p *Packet) {
+		if got := p.ConntrackBytes(); !bytes.Equal(got, nest) || cap(got) != len(got) {
+			t.Errorf("% x, want % x", got, nest)
+		}
+	})
+	look(t, nil, func(p *Packet) {
+		if got := p.ConntrackBytes(); got != nil {
+			t.Errorf("% x of a packet without a connection", got)
 		}
 	})
 }

@@ -109,7 +109,7 @@ const forever = time.Duration(1<<63 - 1)
 
 // list has the time of e run.
 func (s *deferrals) list(e *deferral) {
-	e.due, e.listed = monotonic()+s.e.cfg.DeferTimeout, true
+	e.due, e.listed = dueIn(s.e.cfg.DeferTimeout), true
 	e.older, e.newer = s.newest, nil
 	if s.newest != nil {
 		s.newest.newer = e
@@ -271,4 +271,10 @@ func (s *deferrals) giveUp() {
 	}
 	s.mu.Unlock()
 	s.flush(n)
+}
+
+// dueIn returns the time when d has passed, which for [NoTimeout] is never.
+func dueIn(d time.Duration) time.Duration {
+	now := monotonic()
+	return now + min(d, forever-now)
 }

@@ -363,3 +363,35 @@ func TestDeferIsForHandlers(t *testing.T) {
 		t.Errorf("Defer with a Conn: %v", err)
 	}
 }
+
+// Without a limit nothing expires, however late it is, but for the end of Run.
+func TestDeferredWithoutLimit(t *testing.T) {
+	eachMode(t, func(t *testing.T, workers int) {
+		f := newFake(t)
+		deferred := make(chan *Deferred, 2)
+		q, stop := f.serve(Config{Workers: workers, DeferTimeout: NoTimeout}, deferAll(t, deferred, Repeat))
+		f.queue(fakekernel.Packet{Payload: udp4(1, nil)})
+		f.queue(fakekernel.Packet{Payload: udp4(2, nil)})
+		one, two := <-deferred, <-deferred
+		first, second := one.Packet().ID(), two.Packet().ID()
+		const century = 100 * 365 * 24 * time.Hour
+		d := q.loops[0].deferrals
+		d.expiry.Lock()
+		d.expireSome(monotonic()+century, ErrExpired, byDeferral)
+		d.expiry.Unlock()
+		if err := one.Verdict(Accept); err != nil {
+			t.Error(err)
+		}
+		stop()
+		if err := two.Verdict(Accept); !errors.Is(err, ErrClosed) {
+			t.Errorf("after Run: %v", err)
+		}
+		if a, b := f.verdict(first), f.verdict(second); a.Verdict != uint32(Accept) || b.Verdict != uint32(Repeat) {
+			t.Errorf("verdicts %d and %d", a.Verdict, b.Verdict)
+		}
+		if n := q.Stats().DeferExpired; n != 1 { // that of the end
+			t.Errorf("%d have expired", n)
+		}
+		f.check()
+	})
+}

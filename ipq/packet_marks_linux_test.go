@@ -154,6 +154,13 @@ func TestConnSetVerdictWith(t *testing.T) {
 	if !errors.Is(err, ErrUndeliverable) {
 		t.Errorf("TCP with a connection mark: %v", err)
 	}
+	id = f.queue(fakekernel.Packet{Payload: ack(t)})
+	if err := c.SetVerdictWith(id, Accept, VerdictOptions{Payload: ack(t), ConnMark: 1, ConnMask: ^uint32(0), KeepsSequence: true}); err != nil {
+		t.Errorf("TCP of the same length with a connection mark: %v", err)
+	}
+	if v := f.verdict(id); !bytes.Equal(v.Payload(), ack(t)) || !bytes.Equal(v.Attrs[zerocopy.AttrCT], fakekernel.Attr(nil, 8, []byte{0, 0, 0, 1})) {
+		t.Errorf("TCP of the same length with a connection mark: %+v", v)
+	}
 }
 
 // A decision is how a handler decides for a whole connection, and how rules know it.

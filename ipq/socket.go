@@ -1,7 +1,9 @@
 package ipq
 
 import (
+	"fmt"
 	"net/netip"
+	"os"
 	"sync/atomic"
 	"syscall"
 
@@ -85,6 +87,17 @@ func (s *socket) refused(errno syscall.Errno) error { return public(s.Refused(er
 
 // maxPayload returns the longest payload that fits into a write.
 func (s *socket) maxPayload() int { return s.sendLimit - zerocopy.MaxVerdictLen - 3 }
+
+// resizeReadBuffer changes the size of the receive buffer.
+func (s *socket) resizeReadBuffer(bytes int) (granted int, err error) {
+	if bytes <= 0 {
+		return 0, s.fail("configure", fmt.Errorf("%w: a receive buffer of %d bytes", os.ErrInvalid, bytes))
+	}
+	if granted, err = s.SetReadBuffer(bytes); err != nil {
+		return 0, s.fail("configure", err)
+	}
+	return granted, nil
+}
 
 // nowhere is where the answers of Reject go under test.
 type nowhere struct{}

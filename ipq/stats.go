@@ -292,3 +292,19 @@ func (l *loop) counts() (c Counts) {
 	}
 	return c
 }
+
+// SetReadBuffer changes the size of each socket's receive buffer, in bytes as
+// [Config.ReadBuffer] counts them, and returns the least that was granted. It may be
+// called at any time before Close, from any goroutine.
+func (q *Queue) SetReadBuffer(bytes int) (granted int, err error) {
+	for i, l := range q.loops {
+		got, err := l.sock.resizeReadBuffer(bytes)
+		if err != nil {
+			return granted, err
+		}
+		if i == 0 || got < granted {
+			granted = got
+		}
+	}
+	return granted, nil
+}

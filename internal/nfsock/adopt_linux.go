@@ -12,34 +12,18 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/goipq/goipq/internal/netns"
+	"github.com/goipq/goipq/internal/zerocopy"
 )
 
 // Adopt makes a Socket of a file that another process has bound to the queue.
 // The file is duplicated. A socket that does not listen on the queue is a
 // [*Refusal].
 func Adopt(o *Options, f *os.File) (*Socket, error) {
-	conn, err := nlsocket.FileConn(f, "netlink")
+	s, portID, err := ofFile(o, f)
 	if err != nil {
 		return nil, err
 	}
-	portID, err := portIDOf(conn)
-	if err == nil && portID == 0 { // it was bound to nothing, not even as a netlink socket
-		err = &Refusal{Cause: NotBound}
-	}
-	if err != nil {
-		conn.Close()
-		return nil, err
-	}
-	s, err := New(o, netlink.NewConn(adopted{conn}, portID))
-	if err != nil {
-		conn.Close()
-		return nil, err
-	}
-	s.kernels, s.adopted = true, true
-	if err := s.openTables(o); err != nil {
-		s.Close()
-		return nil, err
-	}
+	s.adopted = true
 	if owner := s.tables.owner(o.Queue); owner != portID && s.tables.queues != nil {
 		s.Close()
 		if owner == 0 {
@@ -67,6 +51,48 @@ func (s *Socket) File() (*os.File, error) {
 		return nil, os.NewSyscallError("fcntl", err)
 	}
 	return os.NewFile(uintptr(fd), fmt.Sprintf("queue %d", s.queue)), nil
+}
+
+// Take makes a Socket of a file that listens on no queue: Bind binds it. The file is
+// duplicated.
+func Take(o *Options, f *os.File) (*Socket, error) {
+	s, _, err := ofFile(o, f)
+	if err != nil || s.tables.queues != nil {
+		return s, err
+	}
+	// As in Dial: a message has the kernel load the module.
+	_, _ = s.ask(func(ae *netlink.AttributeEncoder) { putCommand(ae, zerocopy.CmdPFUnbind) })
+	s.tables.close()
+	if err := s.openTables(o); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// ofFile makes a Socket of a file, which it duplicates.
+func ofFile(o *Options, f *os.File) (s *Socket, portID uint32, err error) {
+	conn, err := nlsocket.FileConn(f, "netlink")
+	if err != nil {
+		return nil, 0, err
+	}
+	portID, err = portIDOf(conn)
+	if err == nil && portID == 0 { // it was bound to nothing, not even as a netlink socket
+		err = &Refusal{Cause: NotBound}
+	}
+	if err == nil {
+		s, err = New(o, netlink.NewConn(adopted{conn}, portID))
+	}
+	if err != nil {
+		conn.Close()
+		return nil, 0, err
+	}
+	s.kernels = true
+	if err := s.openTables(o); err != nil {
+		s.Close()
+		return nil, 0, err
+	}
+	return s, portID, nil
 }
 
 // openTables opens the kernel's tables of the network namespace that s belongs

@@ -2,6 +2,7 @@ package nfsock
 
 import (
 	"fmt"
+	"os"
 
 	"github.com/goipq/goipq/internal/zerocopy"
 )
@@ -18,15 +19,10 @@ func (s *Socket) sizeBuffers(o *Options) error {
 	if want == 0 {
 		want = min(o.QueueLen*truesize(o), maxAutoReadBuffer)
 	}
-	// The kernel doubles what is set, and counts by the doubled.
-	if err := s.nl.SetReadBuffer((want + 1) / 2); err != nil {
-		return fmt.Errorf("set the receive buffer to %d bytes: %w", want, err)
-	}
-	got, err := s.nl.ReadBuffer()
+	got, err := s.SetReadBuffer(want)
 	if err != nil {
 		return err
 	}
-	s.readBuffer = got
 	if got < want {
 		o.Logger.Warn("ipq: receive buffer is smaller than asked for: raise net.core.rmem_max, or lower MaxQueueLen",
 			"queue", s.queue, "want", want, "got", got)
@@ -40,6 +36,22 @@ func (s *Socket) sizeBuffers(o *Options) error {
 	}
 	s.sendLimit = min(size-sendOverhead, MaxSendLimit)
 	return err
+}
+
+// SetReadBuffer sets the size of the receive buffer as the kernel counts it, and returns
+// what the kernel has made of it. It may be called while packets are received.
+func (s *Socket) SetReadBuffer(want int) (got int, err error) {
+	if s.closed.Load() {
+		return 0, os.ErrClosed
+	}
+	// The kernel doubles what is set, and counts by the doubled.
+	if err := s.nl.SetReadBuffer(want/2 + want%2); err != nil {
+		return 0, fmt.Errorf("set the receive buffer to %d bytes: %w", want, err)
+	}
+	if got, err = s.nl.ReadBuffer(); err == nil {
+		s.readBuffer.Store(int64(got))
+	}
+	return got, err
 }
 
 // truesize returns about what a usual packet takes of the receive buffer: the

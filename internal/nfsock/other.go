@@ -17,6 +17,9 @@ func Dial(*Options) (*Socket, error) { return nil, errors.ErrUnsupported }
 // Adopt returns errors.ErrUnsupported.
 func Adopt(*Options, *os.File) (*Socket, error) { return nil, errors.ErrUnsupported }
 
+// Take returns errors.ErrUnsupported.
+func Take(*Options, *os.File) (*Socket, error) { return nil, errors.ErrUnsupported }
+
 // HandsOver says whether sockets can be handed over to other processes here.
 const HandsOver = false
 

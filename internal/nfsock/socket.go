@@ -49,7 +49,7 @@ type Socket struct {
 	kernels bool // it is the kernel's, and no test's
 	adopted bool // bound by another process
 
-	readBuffer int
+	readBuffer atomic.Int64
 	sendLimit  int
 
 	names  nameCache
@@ -119,7 +119,7 @@ func (s *Socket) PortID() uint32 { return s.nl.PID() }
 func (s *Socket) Adopted() bool { return s.adopted }
 
 // ReadBuffer returns the size of the receive buffer, as the kernel counts it.
-func (s *Socket) ReadBuffer() int { return s.readBuffer }
+func (s *Socket) ReadBuffer() int { return int(s.readBuffer.Load()) }
 
 // SendLimit returns how many bytes one write may have.
 func (s *Socket) SendLimit() int { return s.sendLimit }
