@@ -39,6 +39,7 @@ var mayImport = map[string][]string{
 	},
 	"ipq/stream":        {"ipq", "internal/zerocopy", "ring"},
 	"worker":            {"github.com/panjf2000/ants/v2"},
+	"compat/go-nfqueue": {"ipq", "github.com/mdlayher/netlink", "golang.org/x/sys", "golang.org/x/net/bpf"},
 	"ring":              {"golang.org/x/sys"},
 	"internal/zerocopy": {},
 	"internal/netlab": {
