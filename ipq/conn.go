@@ -53,6 +53,16 @@ func DialFile(cfg Config, f *os.File) (*Conn, error) {
 	})
 }
 
+// ConnFromFile makes a Conn of a socket that is bound to the queue already, as [FromFile]
+// makes a Queue: for a program that binds its queue before it can run Go, or that gets the
+// socket from another, such as by [Queue.File]. The file is duplicated, and is the caller's
+// to close. Errors are those of [Dial] and FromFile.
+//
+// [Conn.Close] unbinds the queue, also for others who have the socket.
+func ConnFromFile(cfg Config, f *os.File) (*Conn, error) {
+	return dial(cfg, adopt([]*os.File{f}))
+}
+
 // dial opens a Conn of what a user has configured, on a socket that open makes.
 func dial(cfg Config, open dialFunc) (*Conn, error) {
 	release, err := cfg.holdNetNS()

@@ -73,18 +73,23 @@ func FromFile(cfg Config, files ...*os.File) (*Queue, error) {
 	if len(files) != cfg.Queues {
 		return nil, fmt.Errorf("%w: %d files for %d queues: %w", ErrConfig, len(files), cfg.Queues, os.ErrInvalid)
 	}
-	q, err := openQueue(cfg, func(cfg *Config, queue uint16) (*socket, error) {
-		s, err := nfsock.Adopt(cfg.options(queue), files[queue-cfg.Queue])
-		if err != nil {
-			return nil, opError("adopt", queue, err)
-		}
-		return newSocket(s), nil
-	})
+	q, err := openQueue(cfg, adopt(files))
 	if err != nil {
 		return nil, err
 	}
 	q.openRejecter()
 	return q, nil
+}
+
+// adopt returns what makes sockets of files, the first of which is that of Config.Queue.
+func adopt(files []*os.File) dialFunc {
+	return func(cfg *Config, queue uint16) (*socket, error) {
+		s, err := nfsock.Adopt(cfg.options(queue), files[queue-cfg.Queue])
+		if err != nil {
+			return nil, opError("adopt", queue, err)
+		}
+		return newSocket(s), nil
+	}
 }
 
 // Inherit says that the other processes that have had the sockets are gone, or
