@@ -63,6 +63,7 @@ var mayImport = map[string][]string{
 	"internal/output":   {},
 	"internal/peers":    {"github.com/aclements/go-moremath"},
 	"internal/plot":     {},
+	"compat/libipq":     {"ipq", "golang.org/x/sys"},
 	"examples":          {"ipq", "worker", "ring", "golang.org/x/sys"},
 	"examples/internal": {"internal/netlab"},
 
