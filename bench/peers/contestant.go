@@ -4,6 +4,7 @@ package main
 
 import (
 	"os/exec"
+	"slices"
 
 	"github.com/goipq/goipq/internal/peers"
 )
@@ -17,6 +18,7 @@ type contestant struct {
 	settings string // how it is tuned
 	queues   int    // consecutive queues that it binds, each with a CPU; 0: one
 	needs    []need // beside this program
+	asked    bool   // it takes part only if it is asked for by name
 	// command is the process to run, nil for what needs none; dir is for
 	// programs that must be built.
 	command func(dir string, s setup) (*exec.Cmd, error)
@@ -42,6 +44,7 @@ var ofQueues = []contestant{
 	bareBatch, bareEach, libnetfilterQueue,
 	goNFQueueExample, goNFQueue,
 	goipqInline, goipqPool, goipqHeaders, goipqTwoQueues,
+	clientOverGoNFQueue, clientOverGoipq,
 }
 
 // contestants are those of a mode.
@@ -49,16 +52,16 @@ func contestants(mode string) []contestant {
 	switch mode {
 	case peers.TCP, peers.TCPShared:
 		// Which CPU feeds which of two queues would be up to chance.
-		return append([]contestant{unqueued}, without(ofQueues, goipqTwoQueues.name)...)
+		return append([]contestant{unqueued}, without(ofQueues, goipqTwoQueues.name, clientOverGoNFQueue.name, clientOverGoipq.name)...)
 	case peers.Generator, peers.GeneratorUDP:
 		return []contestant{bareSender, ourFlood}
 	}
 	return without(ofQueues, goipqHeaders.name) // small packets are headers only
 }
 
-func without(list []contestant, name string) (rest []contestant) {
+func without(list []contestant, names ...string) (rest []contestant) {
 	for _, c := range list {
-		if c.name != name {
+		if !slices.Contains(names, c.name) {
 			rest = append(rest, c)
 		}
 	}

@@ -5,6 +5,7 @@ go 1.26.0
 require (
 	github.com/florianl/go-nfqueue/v2 v2.1.0
 	github.com/goipq/goipq v0.0.0
+	github.com/goipq/goipq/compat/go-nfqueue/v2 v2.1.0
 	github.com/gopacket/gopacket v1.7.7
 	github.com/mdlayher/netlink v1.11.2
 	golang.org/x/sys v0.49.0
@@ -22,4 +23,7 @@ require (
 	golang.org/x/sync v0.20.0 // indirect
 )
 
-replace github.com/goipq/goipq => ../..
+replace (
+	github.com/goipq/goipq => ../..
+	github.com/goipq/goipq/compat/go-nfqueue/v2 => ../../compat/go-nfqueue/v2
+)

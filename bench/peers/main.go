@@ -6,6 +6,7 @@
 //	go run . -mode all -json peers.json
 //	go run . -mode saturated -rounds 7
 //	go run . -mode paced -rate 150000 -only goipq-inline,go-nfqueue
+//	go run . -mode saturated,paced -only client-go-nfqueue,client-goipq
 //
 // It works in private network namespaces: root and ordinary users can run it,
 // and the machine's own firewall and links are left alone. What needs a C
@@ -180,7 +181,7 @@ func choose(o *peers.Options) (chosen map[string][]contestant, missing []peers.M
 		for _, c := range contestants(mode) {
 			first := !known[c.name]
 			known[c.name] = true
-			if len(o.Only) > 0 && !slices.Contains(o.Only, c.name) {
+			if named := slices.Contains(o.Only, c.name); !named && (c.asked || len(o.Only) > 0) {
 				continue
 			}
 			if m := c.missing(); m == nil {

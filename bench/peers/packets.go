@@ -26,7 +26,7 @@ func (l *lab) packets(paced bool) *contest {
 		Mode:  peers.Saturated,
 		Title: "Packets decided in a second, when there are always more",
 		Unit:  "packets/s",
-		Bases: []string{goNFQueue.name, bareBatch.name},
+		Bases: []string{goNFQueue.name, bareBatch.name, clientOverGoNFQueue.name},
 	}}
 	r := &c.report
 	r.FloodCPUs, r.QueueCPUs = l.place(1)
