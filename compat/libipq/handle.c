@@ -216,9 +216,8 @@ static void destroy(struct handle *h)
 
 	q->of[h->family] = NULL;
 	q->users--;
-	if (q->engine && !ipq_lost()) {
-			goipq_leave(q->engine, h->family, q->users == 0);
-		}
+	if (q->engine && !ipq_lost())
+		goipq_leave(q->engine, h->family, q->users == 0);
 	if (q->users == 0)
 		close(q->sock);
 	h->queue = NULL;
@@ -270,9 +269,8 @@ static int set_mode(struct handle *h, uint8_t mode, uint32_t range)
 
 	h->mode = mode;
 	h->range = range;
-	if (q->engine && !ipq_lost()) {
-			goipq_mode(q->engine, h->family, mode, range);
-		}
+	if (q->engine && !ipq_lost())
+		goipq_mode(q->engine, h->family, mode, range);
 	return set_kernel_mode(q);
 }
 
