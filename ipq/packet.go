@@ -122,6 +122,8 @@ func (p *Packet) Exchange(buf []byte) (old []byte, ok bool) {
 		len(buf) != len(p.slot) || &p.slot[0] != &p.batch.Slot(int(p.place))[0] {
 		return nil, false
 	}
+	p.Flow() // stays known, and so does its hash
+	p.FlowHash()
 	return p.batch.Exchange(int(p.place), buf)
 }
 

@@ -58,7 +58,9 @@
 // The Engine needs whole packets: [ipq.CopyPacket], and no [ipq.Config.SnapLen]; a Queue
 // with others does not run it. A super-packet of more than 65531 bytes (BIG TCP), which
 // the kernel cuts all the same, is dropped, and counts as [Truncated].
-// [ipq.Config.GSO] makes it much faster.
+// [ipq.Config.GSO] makes it much faster. It keeps the buffers of super-packets
+// ([ipq.Packet.Exchange]), so a handler that hands packets on to it reads them before, not
+// after; their Flow stays what it was.
 //
 // Pass and Drop have the rest of the connection decided in the kernel by
 // [ipq.Config.Bypass]; without, the Engine decides the packets. A SYN ends what was
