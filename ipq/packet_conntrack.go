@@ -21,7 +21,21 @@ type Conntrack struct {
 	// answers to it: with address translation they are not each other's
 	// reverse.
 	Orig, Reply Flow
+	// OrigCount and ReplyCount are what has passed in each direction, this packet
+	// included. They are zero unless net.netfilter.nf_conntrack_acct was set when the
+	// connection began.
+	OrigCount, ReplyCount ConntrackCount
+	// Start is when the connection began, or the zero time while it is not confirmed, and
+	// unless net.netfilter.nf_conntrack_timestamp was set.
+	Start time.Time
+	// ProtocolState is the state in which connection tracking takes a connection of TCP,
+	// SCTP or DCCP to be, as the kernel numbers it (enum tcp_conntrack and so on); 0 of
+	// other protocols. See [Conntrack.ProtocolStateName].
+	ProtocolState uint8
 }
+
+// ConntrackCount is what has passed in one direction of a connection.
+type ConntrackCount struct{ Packets, Bytes uint64 }
 
 // ConntrackState is a packet's relation to its connection (enum
 // ip_conntrack_info).
@@ -77,6 +91,11 @@ func (p *Packet) Conntrack() (Conntrack, bool) {
 		Timeout: time.Duration(z.Timeout) * time.Second,
 		Orig:    tupleFlow(&z.Orig),
 		Reply:   tupleFlow(&z.Reply),
+
+		OrigCount:     ConntrackCount(z.OrigCount),
+		ReplyCount:    ConntrackCount(z.ReplyCount),
+		Start:         startTime(z.Start),
+		ProtocolState: z.ProtoState,
 	}, true
 }
 
@@ -91,6 +110,35 @@ func tupleFlow(t *zerocopy.Tuple) Flow {
 		f.SrcPort, f.DstPort = t.ICMPID, t.ICMPID
 	}
 	return f
+}
+
+func startTime(ns uint64) time.Time {
+	if ns == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, int64(ns))
+}
+
+// protocolStates are the names of ProtocolState, by protocol, as conntrack(8) has them.
+var protocolStates = map[uint8][]string{
+	protoTCP: {"NONE", "SYN_SENT", "SYN_RECV", "ESTABLISHED", "FIN_WAIT", "CLOSE_WAIT", "LAST_ACK", "TIME_WAIT", "CLOSE", "SYN_SENT2"},
+	33: { // DCCP
+		"NONE", "REQUEST", "RESPOND", "PARTOPEN", "OPEN", "CLOSEREQ", "CLOSING", "TIMEWAIT", "IGNORE", "INVALID",
+	},
+	132: { // SCTP
+		"NONE", "CLOSED", "COOKIE_WAIT", "COOKIE_ECHOED", "ESTABLISHED", "SHUTDOWN_SENT", "SHUTDOWN_RECD", "SHUTDOWN_ACK_SENT",
+		"HEARTBEAT_SENT", "HEARTBEAT_ACKED",
+	},
+}
+
+// ProtocolStateName returns the name of ProtocolState as conntrack(8) has it, such as
+// "ESTABLISHED", or "" for protocols that have no state, and for states that goipq does not
+// know.
+func (c *Conntrack) ProtocolStateName() string {
+	if names := protocolStates[c.Orig.Protocol]; int(c.ProtocolState) < len(names) {
+		return names[c.ProtocolState]
+	}
+	return ""
 }
 
 // SetMark gives those bits of the packet's mark (skb->mark, what rules see as "meta

@@ -3,7 +3,9 @@ package ipq
 import (
 	"bytes"
 	"errors"
+	"io/fs"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -38,12 +40,16 @@ func TestConntrack(t *testing.T) {
 	nest := []attr{
 		tuple(1, "192.0.2.1", "198.51.100.2", 6, ports(40000, 443)...),
 		tuple(2, "198.51.100.2", "203.0.113.3", 6, ports(443, 50000)...),
-		{typ: 3, value: be32(0x18e)},       // CTA_STATUS
-		{typ: 7, value: be32(431999)},      // CTA_TIMEOUT
-		{typ: 8, value: be32(0xfeed)},      // CTA_MARK
-		{typ: 12, value: be32(0xdeadbeef)}, // CTA_ID
-		{typ: 18, value: be16(9)},          // CTA_ZONE
-		{typ: 22, value: labels[:]},        // CTA_LABELS
+		{typ: 3, value: be32(0x18e)},                                                  // CTA_STATUS
+		{typ: 7, value: be32(431999)},                                                 // CTA_TIMEOUT
+		{typ: 8, value: be32(0xfeed)},                                                 // CTA_MARK
+		{typ: 12, value: be32(0xdeadbeef)},                                            // CTA_ID
+		{typ: 18, value: be16(9)},                                                     // CTA_ZONE
+		{typ: 22, value: labels[:]},                                                   // CTA_LABELS
+		{typ: 9, nest: []attr{{typ: 1, value: be64(11)}, {typ: 2, value: be64(12)}}},  // CTA_COUNTERS_ORIG
+		{typ: 10, nest: []attr{{typ: 1, value: be64(13)}, {typ: 2, value: be64(14)}}}, // CTA_COUNTERS_REPLY
+		{typ: 20, nest: []attr{{typ: 1, value: be64(1_700_000_000_000_000_015)}}},     // CTA_TIMESTAMP
+		{typ: 4, nest: []attr{{typ: 1, nest: []attr{{typ: 1, value: []byte{7}}}}}},    // CTA_PROTOINFO of TCP
 	}
 	want := Conntrack{
 		ID: 0xdeadbeef, State: CTEstablishedReply, Status: 0x18e, Mark: 0xfeed, Zone: 9, Labels: labels, Timeout: 431999 * time.Second,
@@ -51,6 +57,7 @@ func TestConntrack(t *testing.T) {
 			SrcPort: 40000, DstPort: 443, Protocol: 6},
 		Reply: Flow{Src: netip.MustParseAddr("198.51.100.2"), Dst: netip.MustParseAddr("203.0.113.3"),
 			SrcPort: 443, DstPort: 50000, Protocol: 6},
+		OrigCount: ConntrackCount{11, 12}, ReplyCount: ConntrackCount{13, 14}, Start: time.Unix(1_700_000_000, 15), ProtocolState: 7,
 	}
 	look(t, encode(attr{typ: zerocopy.AttrCT, nest: nest}, attr{typ: zerocopy.AttrCTInfo, value: be32(3)}), func(p *Packet) {
 		if got, ok := p.Conntrack(); !ok || got != want {
@@ -200,4 +207,69 @@ func TestConntrackBytes(t *testing.T) {
 			t.Errorf("% x of a packet without a connection", got)
 		}
 	})
+}
+
+// States have the names of their protocol.
+func TestProtocolStateName(t *testing.T) {
+	for _, x := range []struct {
+		protocol, state uint8
+		want            string
+	}{{6, 3, "ESTABLISHED"}, {6, 9, "SYN_SENT2"}, {6, 10, ""}, {132, 2, "COOKIE_WAIT"}, {33, 4, "OPEN"}, {17, 0, ""}} {
+		c := Conntrack{Orig: Flow{Protocol: x.protocol}, ProtocolState: x.state}
+		if got := c.ProtocolStateName(); got != x.want {
+			t.Errorf("protocol %d, state %d: %q, want %q", x.protocol, x.state, got, x.want)
+		}
+	}
+}
+
+// With accounting and timestamps the kernel counts, tells since when, and knows TCP's state.
+func TestKernelConntrackCounts(t *testing.T) {
+	ns := labtest.New(t)
+	cfg := Config{Queue: fakeNumber, NetNS: ns.FD(), Conntrack: true, Workers: Inline}
+	probeOpen(t, cfg)
+	track(t, ns)
+	for _, name := range []string{"net.netfilter.nf_conntrack_acct", "net.netfilter.nf_conntrack_timestamp"} {
+		if err := ns.Sysctl(name, "1"); errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+			t.Skipf("this kernel has no %s in a namespace: %v", name, err)
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := ns.InstallQueue(netlab.Rule{Hook: netlab.Output, Match: netlab.Match{L4Proto: unix.IPPROTO_TCP}, Queue: fakeNumber}); err != nil {
+		t.Fatal(err)
+	}
+	before := time.Now().Add(-time.Minute)
+	var last Conntrack
+	var states []string
+	_, stop := serve(t, cfg, HandlerFunc(func(p *Packet) Verdict {
+		ct, ok := p.Conntrack()
+		if !ok {
+			t.Error("a packet without its connection")
+			return Accept
+		}
+		if name := ct.ProtocolStateName(); len(states) == 0 || states[len(states)-1] != name {
+			states = append(states, name)
+		}
+		if ct.OrigCount.Packets+ct.ReplyCount.Packets < last.OrigCount.Packets+last.ReplyCount.Packets {
+			t.Errorf("counts go back: %+v, before %+v", ct, last)
+		}
+		last = ct
+		return Accept
+	}))
+	data := make([]byte, 100_000)
+	if got := overTCP(t, ns, data); len(got) != len(data) {
+		t.Errorf("%d bytes arrived", len(got))
+	}
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+	if last.OrigCount.Packets == 0 || last.ReplyCount.Packets == 0 || last.OrigCount.Bytes < uint64(len(data)) {
+		t.Errorf("counted %+v and %+v", last.OrigCount, last.ReplyCount)
+	}
+	if last.Start.Before(before) || last.Start.After(time.Now()) {
+		t.Errorf("began at %v", last.Start)
+	}
+	if len(states) < 3 || states[0] != "SYN_SENT" || !slices.Contains(states, "ESTABLISHED") {
+		t.Errorf("states %q", states)
+	}
 }

@@ -10,13 +10,26 @@ const (
 	ctaTupleOrig  = 1  // CTA_TUPLE_ORIG: nest of CTA_TUPLE_*
 	ctaTupleReply = 2  // CTA_TUPLE_REPLY: nest of CTA_TUPLE_*
 	ctaStatus     = 3  // CTA_STATUS: be32
+	ctaProtoInfo  = 4  // CTA_PROTOINFO: nest of CTA_PROTOINFO_TCP, _DCCP or _SCTP
 	ctaTimeout    = 7  // CTA_TIMEOUT: be32
 	ctaMark       = 8  // CTA_MARK: be32
+	ctaCountOrig  = 9  // CTA_COUNTERS_ORIG: nest of CTA_COUNTERS_*
+	ctaCountReply = 10 // CTA_COUNTERS_REPLY: nest of CTA_COUNTERS_*
 	ctaID         = 12 // CTA_ID: be32
 	ctaZone       = 18 // CTA_ZONE: be16
+	ctaTimestamp  = 20 // CTA_TIMESTAMP: nest of CTA_TIMESTAMP_*
 	ctaMarkMask   = 21 // CTA_MARK_MASK: be32
 	ctaLabels     = 22 // CTA_LABELS: 128 bits
 	ctaLabelsMask = 23 // CTA_LABELS_MASK: as many bits
+)
+
+// Members of the nests within (enum ctattr_counters, enum ctattr_tstamp). The state of a
+// connection is the first member of each protocol's nest.
+const (
+	ctaCountersPackets = 1 // CTA_COUNTERS_PACKETS: be64
+	ctaCountersBytes   = 2 // CTA_COUNTERS_BYTES: be64
+	ctaTimestampStart  = 1 // CTA_TIMESTAMP_START: be64
+	ctaProtoInfoState  = 1 // CTA_PROTOINFO_TCP_STATE, _DCCP_STATE, _SCTP_STATE: u8
 )
 
 // Members of a tuple (enum ctattr_tuple) and of its nests (enum ctattr_ip and
@@ -55,7 +68,14 @@ type Conntrack struct {
 	Labels  [16]byte // CTA_LABELS: bit n is bit n%8 of byte n/8 on little-endian hosts
 	Orig    Tuple    // CTA_TUPLE_ORIG: as the first packet went
 	Reply   Tuple    // CTA_TUPLE_REPLY: as answers go, address translation undone
+
+	OrigCount, ReplyCount Count  // CTA_COUNTERS_ORIG and _REPLY
+	Start                 uint64 // CTA_TIMESTAMP_START: nanoseconds since the epoch
+	ProtoState            uint8  // of TCP, DCCP or SCTP
 }
+
+// Count is what has passed in one direction of a connection.
+type Count struct{ Packets, Bytes uint64 }
 
 // Tuple is one direction of a connection.
 type Tuple struct {
@@ -96,6 +116,16 @@ func (c *Conntrack) Decode(nest []byte) error {
 		case ctaLabels:
 			ok = len(val) >= len(c.Labels)
 			copy(c.Labels[:], val)
+		case ctaProtoInfo:
+			ok = c.decodeProtoInfo(val)
+		case ctaCountOrig:
+			ok = c.OrigCount.decode(val)
+		case ctaCountReply:
+			ok = c.ReplyCount.decode(val)
+		case ctaTimestamp:
+			ok = members(val, func(typ uint16, val []byte) bool {
+				return typ != ctaTimestampStart || get64(&c.Start, val)
+			})
 		}
 		if !ok {
 			return ErrAttr
@@ -216,5 +246,46 @@ func getAddr6(p *netip.Addr, val []byte) bool {
 		return false
 	}
 	*p = netip.AddrFrom16([16]byte(val))
+	return true
+}
+
+func (c *Conntrack) decodeProtoInfo(nest []byte) bool {
+	return members(nest, func(_ uint16, protocol []byte) bool {
+		return members(protocol, func(typ uint16, val []byte) bool {
+			return typ != ctaProtoInfoState || get8(&c.ProtoState, val)
+		})
+	})
+}
+
+func (c *Count) decode(nest []byte) bool {
+	return members(nest, func(typ uint16, val []byte) bool {
+		switch typ {
+		case ctaCountersPackets:
+			return get64(&c.Packets, val)
+		case ctaCountersBytes:
+			return get64(&c.Bytes, val)
+		}
+		return true
+	})
+}
+
+// members calls f for each attribute of a nest, and reports whether all are whole and f
+// has found them right.
+func members(nest []byte, f func(typ uint16, val []byte) bool) bool {
+	for len(nest) > 0 {
+		typ, val, rest, ok := nextAttr(nest)
+		if !ok || !f(typ, val) {
+			return false
+		}
+		nest = rest
+	}
+	return true
+}
+
+func get64(p *uint64, val []byte) bool {
+	if len(val) < 8 {
+		return false
+	}
+	*p = binary.BigEndian.Uint64(val)
 	return true
 }

@@ -19,6 +19,7 @@ func TestConntrackTCP(t *testing.T) {
 			SrcPort: 40000, DstPort: 443, Proto: 6},
 		Reply: Tuple{Src: netip.MustParseAddr("93.184.216.34"), Dst: netip.MustParseAddr("192.0.2.1"),
 			SrcPort: 443, DstPort: 50000, Proto: 6},
+		ProtoState: 3,
 	}
 	if c != want {
 		t.Errorf("got  %+v\nwant %+v", c, want)
@@ -110,6 +111,38 @@ func TestConntrackMalformed(t *testing.T) {
 		var c Conntrack
 		if err := c.Decode(nest); err != ErrAttr {
 			t.Errorf("%s: error %v", name, err)
+		}
+	}
+}
+
+// Counters, the time and the state are there as far as the kernel sends them; what breaks
+// off within is an error.
+func TestConntrackCounts(t *testing.T) {
+	counts := func(typ uint16, packets, bytes uint64) []byte {
+		return nla(typ|nestedFlag, nla(1, be64(packets)), nla(2, be64(bytes)), nla(9, nil))
+	}
+	want := Conntrack{OrigCount: Count{1 << 40, 2 << 40}, ReplyCount: Count{3, 4}, Start: 5 << 50, ProtoState: 6}
+	nest := slices.Concat(
+		counts(9, 1<<40, 2<<40), counts(10, 3, 4),
+		nla(20|nestedFlag, nla(1, be64(5<<50)), nla(2, be64(9))),
+		nla(4|nestedFlag, nla(3|nestedFlag, nla(1, []byte{6}), nla(2, be32(7)))), // of SCTP
+	)
+	var c Conntrack
+	if err := c.Decode(nest); err != nil || c != want {
+		t.Errorf("%v\n got %+v\nwant %+v", err, c, want)
+	}
+	if n := testing.AllocsPerRun(10, func() { _ = c.Decode(nest) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+	for what, nest := range map[string][]byte{
+		"packets":  nla(9|nestedFlag, nla(1, be32(1))),
+		"bytes":    nla(10|nestedFlag, nla(2, be32(1))),
+		"start":    nla(20|nestedFlag, nla(1, be32(1))),
+		"state":    nla(4|nestedFlag, nla(1|nestedFlag, nla(1, nil))),
+		"protocol": nla(4|nestedFlag, []byte{9, 0, 0, 0}),
+	} {
+		if err := c.Decode(nest); err != ErrAttr {
+			t.Errorf("%s too short: %v", what, err)
 		}
 	}
 }
