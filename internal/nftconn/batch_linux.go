@@ -140,6 +140,8 @@ var (
 	UID     = SetType{"uid", 24, 4, true}
 	IfName  = SetType{"ifname", 41, 16, true}
 	integer = SetType{"integer", 4, 4, true}
+
+	Protocol = SetType{"inet_proto", 12, 1, false}
 )
 
 // An Element is a value or, in a set of intervals, the first value of one, or
@@ -163,6 +165,21 @@ func (b *Batch) AddSet(what, name string, typ SetType, interval bool, elements [
 		uint32(unix.NFTA_SET_ID, b.id()).
 		bytes(unix.NFTA_SET_USERDATA, byteOrder(typ)))
 	b.AddElements(what, name, elements)
+}
+
+// AddGrowingSet makes an empty set that rules add to and take from. It has room for so
+// many elements, of several values each, padded to four bytes. They may have
+// time-outs and expressions.
+func (b *Batch) AddGrowingSet(what, name string, values []SetType, room uint32) {
+	typ := SetType{}
+	for _, v := range values {
+		typ.Number = typ.Number<<6 | v.Number // TYPE_BITS of nft
+		typ.Len += (v.Len + 3) &^ 3
+	}
+	b.add(what, unix.NFT_MSG_NEWSET, unix.NLM_F_CREATE|unix.NLM_F_EXCL, b.set(name, typ, unix.NFT_SET_TIMEOUT|unix.NFT_SET_EVAL).
+		uint32(unix.NFTA_SET_ID, b.id()).
+		nested(unix.NFTA_SET_DESC, attrs(nil).uint32(unix.NFTA_SET_DESC_SIZE, room)).
+		bytes(unix.NFTA_SET_USERDATA, byteOrder(typ)))
 }
 
 func (b *Batch) set(name string, typ SetType, flags uint32) attrs {

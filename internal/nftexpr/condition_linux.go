@@ -58,7 +58,7 @@ func Family(family uint8) Condition {
 
 // Protocol selects the protocol of an IP packet's payload, behind all extension
 // headers.
-func Protocol(number uint8) Condition { return meta(expr.MetaKeyL4PROTO, []byte{number}) }
+func Protocol(number uint8) Condition { return Protocols.Is([]byte{number}) }
 
 // InDev selects the link that a packet came in by.
 func InDev(name string) Condition { return InDevs.Is(LinkName(name)) }
@@ -84,6 +84,14 @@ func EchoRequests(family uint8) (rules [][]Condition) {
 		rules = append(rules, []Condition{Protocol(unix.IPPROTO_ICMPV6), icmpType.Is([]byte{icmpv6EchoRequest})})
 	}
 	return rules
+}
+
+// Echo selects an echo request or reply, behind a condition on the protocol.
+func Echo(family uint8) Condition {
+	if family == unix.AF_INET { // types 8 and 0
+		return icmpType.Masked([]byte{0}, []byte{^uint8(icmpEchoRequest)})
+	}
+	return icmpType.Masked([]byte{icmpv6EchoRequest}, []byte{0xfe}) // types 128 and 129
 }
 
 func meta(key expr.MetaKey, data []byte) Condition {

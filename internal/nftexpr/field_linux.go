@@ -22,6 +22,9 @@ var (
 	OutDevs   = Field{&expr.Meta{Key: expr.MetaKeyOIFNAME, Register: reg}, 0}
 	SocketUID = Field{&expr.Meta{Key: expr.MetaKeySKUID, Register: reg}, 4}
 
+	// Protocols is that of an IP packet's payload, behind all extension headers.
+	Protocols = Field{&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: reg}, 1}
+
 	// EtherType is what a frame carries, in a table of family bridge.
 	EtherType = Field{&expr.Meta{Key: expr.MetaKeyPROTOCOL, Register: reg}, 2}
 

@@ -137,7 +137,9 @@ func compareWith(conn *nftconn.Conn, t *Table, now present) (d difference, err e
 		if i < 0 {
 			b.DeleteSet(name)
 		} else if !inUse[name] { // else nobody can have changed it
-			if whole, err := holds(conn, t, t.Sets[i]); err != nil {
+			if t.Sets[i].Values != nil { // what is in it is the rules' matter
+				inUse[name] = true
+			} else if whole, err := holds(conn, t, t.Sets[i]); err != nil {
 				return d, err
 			} else if whole {
 				inUse[name] = true
@@ -148,7 +150,7 @@ func compareWith(conn *nftconn.Conn, t *Table, now present) (d difference, err e
 	}
 	for _, s := range t.Sets {
 		if !inUse[s.Name] {
-			b.AddSet(s.What, s.Name, s.Type, s.Interval, s.Elements)
+			s.add(b, s.Elements)
 			d.sets = append(d.sets, s)
 			if s.Interval {
 				d.intervals = append(d.intervals, s)

@@ -208,3 +208,32 @@ func TestSetsAreFilledBefore(t *testing.T) {
 	fill(other, 1<<20)(k)
 	whole(t, ns, table)
 }
+
+// A set that rules add to keeps what they have added, whatever Apply changes.
+func TestGrowingSetsStay(t *testing.T) {
+	t.Parallel()
+	ns := labtest.New(t)
+	k := keeper(ns)
+	table := counting("grows", "a")
+	table.Sets = []nfttable.Set{{Name: "seen", What: "seen", Room: 2, Values: []nftconn.SetType{nftconn.IPv4, nftconn.Port}}}
+	if _, err := k.Apply(table); err != nil {
+		t.Fatal(err)
+	}
+	conn := dial(t, ns)
+	key := []byte{127, 0, 0, 1, 0, 53, 0, 0}
+	b := nftconn.NewBatch(table.Family, table.Name)
+	b.AddElements("seen", "seen", []nftconn.Element{{Key: key}})
+	if err := conn.Commit(b, 0); err != nil {
+		t.Fatal(err)
+	}
+	for _, comment := range []string{"a", "b"} {
+		next := counting("grows", comment)
+		next.Sets = table.Sets
+		if changed, err := k.Apply(next); changed != (comment == "b") || err != nil {
+			t.Errorf("%s: changed %v, %v", comment, changed, err)
+		}
+		if there, err := conn.Elements(table.Family, table.Name, "seen"); err != nil || len(there) != 1 || string(there[0].Key) != string(key) {
+			t.Errorf("%s: %v, %v", comment, there, err)
+		}
+	}
+}

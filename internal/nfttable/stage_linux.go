@@ -35,7 +35,7 @@ func (s *stage) fill(conn *nftconn.Conn, now present, sets []Set, limit int) err
 		if size > limit {
 			elements = nil
 		}
-		b.AddSet(set.What, set.Name, set.Type, set.Interval, elements)
+		set.add(b, elements)
 	}
 	if err := conn.Commit(b, 0); err != nil { // what others change does not matter yet
 		return err

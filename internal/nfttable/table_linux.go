@@ -24,13 +24,28 @@ type Table struct {
 
 func (t *Table) lasts(chain string) bool { return slices.Contains(t.Lasting, chain) }
 
-// A Set is a constant set. One of other elements has another name.
+// A Set is a constant set, or one that only rules add to. A constant one of other
+// elements has another name.
 type Set struct {
 	Name     string
 	What     string // it is for, as errors say it
 	Type     nftconn.SetType
 	Interval bool
 	Elements []nftconn.Element
+
+	// Values are what an element of a set is that rules add to, and Room is how
+	// many it holds. Else they are nil and 0.
+	Values []nftconn.SetType
+	Room   uint32
+}
+
+// add makes the set, with the elements if it is a constant one.
+func (s *Set) add(b *nftconn.Batch, elements []nftconn.Element) {
+	if s.Values != nil {
+		b.AddGrowingSet(s.What, s.Name, s.Values, s.Room)
+		return
+	}
+	b.AddSet(s.What, s.Name, s.Type, s.Interval, elements)
 }
 
 // A Map leads from 0, 1, 2 and so on to chains. One to other chains has another name,
