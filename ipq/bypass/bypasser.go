@@ -20,20 +20,24 @@ type Bypasser struct {
 	lease   *lease
 	netns   *os.File                          // nil: the caller's
 	rules   [ipq.Postrouting + 1]atomic.Int32 // sets of them, at each hook
+	sole    atomic.Bool                       // NFTSet: there is a set of them
 	closed  atomic.Bool
 }
 
 // New makes a Bypasser: with EBPF it loads the programs and allocates the
-// table. Rules must lead packets past it; see [Bypasser.Install] and
+// table. What NFTSet needs the kernel is asked for by Install. Rules must lead packets past it; see [Bypasser.Install] and
 // [Bypasser.Lines]. Make it, and its rules, before the queue is opened. Before
 // Linux 5.11 it removes the process's limit on locked memory (RLIMIT_MEMLOCK),
 // which counts tables there.
 //
-// The error matches [ErrConfig], is an [UnavailableError], or is one of the
-// kernel's.
+// The error matches [ErrConfig], is an [UnavailableError] or a [FieldError], or is one
+// of the kernel's.
 func New(cfg Config) (*Bypasser, error) {
-	return newBypasserFor(cfg, kernel{match: xtBPF, before511: cfg.Backend != ConnMark && isBefore511()})
+	return newBypasserFor(cfg, kernel{match: xtBPF, before511: usesEBPF(cfg.Backend) && isBefore511()})
 }
+
+// usesEBPF reports whether a choice of backends has [EBPF] in it.
+func usesEBPF(b Backend) bool { return b == Auto || b == EBPF }
 
 // A kernel is what one may have that another has not.
 type kernel struct {
@@ -76,7 +80,10 @@ func newBypasserIn(ns *os.File, cfg Config, k kernel) (*Bypasser, error) {
 		return nil, fmt.Errorf("bypass: netfilter is Linux's, this is %s: %w", runtime.GOOS, errors.ErrUnsupported)
 	}
 	b := &Bypasser{cfg: cfg, backend: ConnMark, netns: ns, table: &Table{}}
-	if cfg.Backend != ConnMark {
+	if cfg.Backend == NFTSet {
+		b.backend = NFTSet
+	}
+	if usesEBPF(cfg.Backend) {
 		o, clock, err := load(cfg, k)
 		if err == nil && cfg.Backend == Auto && cfg.marksCan() == nil {
 			// With no way round it, Install says what is missing.
@@ -120,11 +127,11 @@ func load(cfg Config, k kernel) (*objects, clock, error) {
 	return o, c, nil
 }
 
-// Backend returns the means in use: [EBPF] or [ConnMark].
+// Backend returns the means in use: [EBPF], [ConnMark] or [NFTSet].
 func (b *Bypasser) Backend() Backend { return b.backend }
 
-// Table returns the kernel's flow table. With [ConnMark] its methods return
-// [ErrNoTable].
+// Table returns the kernel's flow table. With [ConnMark] and [NFTSet] its methods
+// return [ErrNoTable].
 func (b *Bypasser) Table() *Table { return b.table }
 
 // Bypass implements [ipq.Bypasser]. With EBPF the flow of p, in both
@@ -132,7 +139,8 @@ func (b *Bypasser) Table() *Table { return b.table }
 // the error is that of [Table.Insert], or [ErrMarked], or [ErrFlow] for packets
 // whose flow cannot be told for certain, or [ErrNoRules]. With ConnMark the verdict that it
 // returns carries the mark that the rules move to the connection; a drop
-// becomes an accept, and those rules drop the packet.
+// becomes an accept, and those rules drop the packet. So it is with NFTSet, whose
+// rules add the flow to their sets; the error is [ErrFlow] or [ErrNoRules].
 func (b *Bypasser) Bypass(p *ipq.Packet, v ipq.Verdict) (ipq.Verdict, error) {
 	if b.closed.Load() {
 		return v, ErrClosed
@@ -144,7 +152,16 @@ func (b *Bypasser) Bypass(p *ipq.Packet, v ipq.Verdict) (ipq.Verdict, error) {
 	if !b.ruled(p.Hook()) {
 		return v, ErrNoRules
 	}
-	if b.backend == ConnMark {
+	switch b.backend {
+	case ConnMark:
+		return b.mark(p, v), nil
+	case NFTSet: // the kernel does what the mark says: here is where it is told for certain
+		if _, err := keyOfPacket(p); err != nil {
+			return v, err
+		}
+		if !isPlain(p) {
+			return v, errExtensions
+		}
 		return b.mark(p, v), nil
 	}
 	if _, marked := v.Mark(); marked {
@@ -158,10 +175,16 @@ func (b *Bypasser) Bypass(p *ipq.Packet, v ipq.Verdict) (ipq.Verdict, error) {
 }
 
 // Unsettle implements [ipq.Unsettler]. With ConnMark there is nothing to do: what opens
-// another connection is tracked by itself.
+// another connection is tracked by itself. With NFTSet the rules take the flow out of
+// their sets as p goes on, behind the packets in front of it; that p is accepted, with
+// what [ipq.Packet.SetMark] has set here, is what tells them. The error is [ErrFlow] for
+// what they could not see.
 func (b *Bypasser) Unsettle(p *ipq.Packet) error {
-	if b.backend == ConnMark {
+	switch b.backend {
+	case ConnMark:
 		return nil
+	case NFTSet:
+		return b.forget(p)
 	}
 	key, err := keyOfPacket(p)
 	if err == nil {
@@ -171,6 +194,50 @@ func (b *Bypasser) Unsettle(p *ipq.Packet) error {
 		return nil
 	}
 	return err
+}
+
+// forget has the packet take its flow out of the sets as it goes on. Its mark is that
+// of both verdicts.
+func (b *Bypasser) forget(p *ipq.Packet) error {
+	if _, err := keyOfPacket(p); err != nil { // which is never settled
+		return nil
+	}
+	if isHidden(p) {
+		return errHiddenFlow
+	}
+	bits := b.cfg.AcceptMark | b.cfg.DropMark
+	p.SetMark(bits, bits)
+	return nil
+}
+
+// isPlain reports whether the packet, whose flow has a key, has no extension headers.
+func isPlain(p *ipq.Packet) bool {
+	f := p.Flow()
+	return f.Src.Is4() || p.IP()[6] == f.Protocol
+}
+
+// isHidden reports whether the packet, whose flow has a key, has an authentication
+// header of IPv6, behind which rules of nft see nothing.
+func isHidden(p *ipq.Packet) bool {
+	if p.Flow().Src.Is4() {
+		return false
+	}
+	ip := p.IP()
+	next, at := ip[6], 40
+	for at+2 <= len(ip) {
+		length := 8
+		switch next {
+		case protoAH:
+			return true
+		case protoFragment: // an atomic one
+		case protoHopByHop, protoRouting, protoOptions:
+			length += 8 * int(ip[at+1])
+		default:
+			return false
+		}
+		next, at = ip[at], at+length
+	}
+	return false
 }
 
 // ruled reports whether there are rules at a hook that act on what is settled
@@ -220,7 +287,7 @@ func (b *Bypasser) Close() error {
 	if b.netns != nil {
 		b.netns.Close()
 	}
-	if b.backend == ConnMark {
+	if b.backend != EBPF {
 		return nil
 	}
 	return errors.Join(b.lease.end(), b.table.objects.close())

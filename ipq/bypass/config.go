@@ -14,7 +14,8 @@ const (
 	DefaultTimeout = 5 * time.Minute
 	DefaultIdle    = 30 * time.Second
 	// DefaultAcceptMark and DefaultDropMark are the bits of the packet mark and
-	// the connection mark that [ConnMark] uses.
+	// the connection mark that [ConnMark] and, of the packet mark only,
+	// [NFTSet] use.
 	DefaultAcceptMark = 1 << 29
 	DefaultDropMark   = 1 << 30
 )
@@ -44,6 +45,12 @@ const (
 	// kernels, but for tracked packets only, and it knows neither time-outs nor
 	// budgets nor a table: a flow stays settled as long as conntrack has it.
 	ConnMark
+	// NFTSet is sets of nftables' own, which rules look packets up in before the
+	// queue rule, and which packets that the verdict marks add their flow to. It
+	// works in user namespaces, from Linux 5.10 on, and needs neither eBPF nor
+	// connection tracking; see the package's documentation for what it cannot do.
+	// Auto does not choose it.
+	NFTSet
 )
 
 // String returns the name of the constant.
@@ -55,6 +62,8 @@ func (b Backend) String() string {
 		return "eBPF"
 	case ConnMark:
 		return "connection mark"
+	case NFTSet:
+		return "nft sets"
 	}
 	return fmt.Sprintf("backend %d", uint8(b))
 }
@@ -113,7 +122,7 @@ type Config struct {
 	// Backend chooses the means.
 	Backend Backend
 	// AcceptMark and DropMark are bits of the mark that nothing else uses, for
-	// [ConnMark]; 0 means DefaultAcceptMark and DefaultDropMark.
+	// [ConnMark] and [NFTSet]; 0 means DefaultAcceptMark and DefaultDropMark.
 	AcceptMark, DropMark uint32
 
 	// PinDir is a directory below a BPF file system (/sys/fs/bpf) in which the
@@ -160,13 +169,52 @@ func (c Config) withDefaults() (Config, error) {
 		return c, fmt.Errorf("%w: Lease is %v, want 0 or at least %v", ErrConfig, c.Lease, minLease)
 	case c.AcceptMark&c.DropMark != 0:
 		return c, fmt.Errorf("%w: AcceptMark %#x and DropMark %#x share bits", ErrConfig, c.AcceptMark, c.DropMark)
-	case c.Backend > ConnMark:
+	case c.Backend > NFTSet:
 		return c, fmt.Errorf("%w: there is no %v", ErrConfig, c.Backend)
 	}
 	if err := c.marksCan(); c.Backend == ConnMark && err != nil {
 		return c, err
 	}
+	if c.Backend == NFTSet {
+		return c, c.setsCan()
+	}
 	return c, nil
+}
+
+// minLimit is the shortest of [Limits] with [NFTSet], that of the kernel's ticks.
+const minLimit = 10 * time.Millisecond
+
+// setsCan returns an error if the configuration asks for what sets cannot do.
+func (c Config) setsCan() error {
+	for _, f := range []struct {
+		name   string
+		asked  bool
+		reason string
+	}{
+		{"Config.Limits.MaxPackets", c.Limits.MaxPackets != 0, "sets have no budgets"},
+		{"Config.Limits.MaxBytes", c.Limits.MaxBytes != 0, "sets have no budgets"},
+		{"Config.Lease", c.Lease != 0, "what is in sets does not end with a program"},
+		{"Config.PinDir", c.PinDir != "", "there are no programs to pin"},
+	} {
+		if f.asked {
+			return &FieldError{f.name, NFTSet, f.reason}
+		}
+	}
+	for _, limit := range []time.Duration{c.Limits.Timeout, c.Limits.Idle} {
+		if limit > 0 && limit < minLimit {
+			return fmt.Errorf("%w: Limits: %v is shorter than %v, the least that sets know", ErrConfig, limit, minLimit)
+		}
+	}
+	return nil
+}
+
+// ofSets returns the limits as sets have them: 0 is none.
+func (l Limits) ofSets() (timeout, idle time.Duration) {
+	timeout, idle = max(orDefault(l.Timeout, DefaultTimeout), 0), max(orDefault(l.Idle, DefaultIdle), 0)
+	if timeout > 0 && idle >= timeout {
+		idle = 0 // the other one is always sooner
+	}
+	return timeout, idle
 }
 
 // marksCan returns an error if the configuration asks for what connection marks

@@ -84,6 +84,37 @@
 // no table and no lease then; a configuration that asks for them fails with an
 // [UnavailableError].
 //
+// # By sets of nft's own
+//
+// With [NFTSet] the flows are in sets of nftables: a rule looks each packet up, by
+// address, address, protocol, port and port. Nothing is written from user space: the
+// verdict marks the packet, and a later chain adds its flow, in both directions, or
+// drops it. So settling costs no system call, but takes effect when the verdict is
+// written, not before; and a [ipq.Verdict.WithMark] must leave the bits
+// [Config.AcceptMark] and DropMark alone. It needs neither eBPF nor connection
+// tracking, works for an ordinary user in namespaces of its own, and knows Timeout and
+// Idle. It differs from what is said above in this:
+//
+//   - IPv6 packets with extension headers are queued, and do not settle their flow:
+//     that fails with [ErrFlow]. Behind an authentication header nft sees nothing. So
+//     a SYN behind one does not end the flow, and [ipq.Packet.Unsettle] fails for
+//     it, with ErrFlow, too.
+//   - Unsettle takes effect as the packet goes on, behind the verdicts on those in
+//     front of it. It marks the packet for that. What is dropped, or marked anew by
+//     WithMark, unsettles nothing.
+//   - A flow is noted to be seen eight times within Idle, so that it may end an eighth
+//     of Idle too early, and never too late. That takes a second look-up and more, so
+//     that a packet costs more than with eBPF; with a negative Idle, or one that is
+//     no shorter than Timeout, it does not. Both are 10 ms at least.
+//   - When the sets are full, new flows are not settled, and nobody makes room:
+//     [RuleCounters].NoRoom. [Config.Size] flows fit in each of six sets, by the
+//     version of IP and by ports, echo or neither. A set takes kernel memory when it
+//     holds them, not before.
+//   - The kernel forgets flows, and does not tell: there is no [Table], no budget, no
+//     lease, no PinDir, and no Lines. What asks for them fails with a [FieldError].
+//   - One ruleset stands at a time, since its sets are its own: with chains at two
+//     hooks, what ends at one would go on at the other.
+//
 // # The end of the program
 //
 // Rules stay when a program ends without removing them, and with them the

@@ -29,32 +29,53 @@ var (
 	// [Bypasser.Lines] and load what it returns.
 	ErrNoRules = errors.New("bypass: no rules at the packet's hook act on settled flows: call Install or Lines for that hook")
 	// ErrNoTable is returned by the methods of the [Table] of a Bypasser whose
-	// backend is [ConnMark]. It matches errors.ErrUnsupported.
-	ErrNoTable = fmt.Errorf("bypass: connection marks have no table: %w", errors.ErrUnsupported)
+	// backend is not [EBPF]. It matches errors.ErrUnsupported.
+	ErrNoTable = fmt.Errorf("bypass: there is no table without eBPF: %w", errors.ErrUnsupported)
 )
 
 // Reasons behind ErrFlow. They are made once, so that a packet costs no
 // allocation.
 var (
-	errNotIP     = fmt.Errorf("%w: no IP packet, or none was copied", ErrFlow)
-	errFragment  = fmt.Errorf("%w: a fragment", ErrFlow)
-	errHeaders   = fmt.Errorf("%w: headers are cut off, or hide what follows", ErrFlow)
-	errNoPorts   = fmt.Errorf("%w: no ports", ErrFlow)
-	errNotEcho   = fmt.Errorf("%w: ICMP, but no echo", ErrFlow)
-	errAddresses = fmt.Errorf("%w: addresses of different families", ErrFlow)
+	errNotIP    = fmt.Errorf("%w: no IP packet, or none was copied", ErrFlow)
+	errFragment = fmt.Errorf("%w: a fragment", ErrFlow)
+	errHeaders  = fmt.Errorf("%w: headers are cut off, or hide what follows", ErrFlow)
+	errNoPorts  = fmt.Errorf("%w: no ports", ErrFlow)
+	errNotEcho  = fmt.Errorf("%w: ICMP, but no echo", ErrFlow)
+	// errExtensions and errHiddenFlow are NFTSet's.
+	errExtensions = fmt.Errorf("%w: IPv6 extension headers, behind which rules of nft see less than the library", ErrFlow)
+	errHiddenFlow = fmt.Errorf("%w: an authentication header, behind which rules of nft see no flow to unsettle", ErrFlow)
+	errAddresses  = fmt.Errorf("%w: addresses of different families", ErrFlow)
 )
+
+// A FieldError says what of a [Config], or of [Rules], the backend cannot do. It matches
+// [errors.ErrUnsupported].
+type FieldError struct {
+	Field   string // "Config.Lease", for example
+	Backend Backend
+	Reason  string
+}
+
+// Error implements error.
+func (e *FieldError) Error() string {
+	return fmt.Sprintf("bypass: %s: the backend %v cannot do it: %s", e.Field, e.Backend, e.Reason)
+}
+
+// Is reports whether target is errors.ErrUnsupported.
+func (e *FieldError) Is(target error) bool { return target == errors.ErrUnsupported }
 
 // UnavailableError says that the kernel, or the caller's lack of privileges,
 // rules out the backend that was asked for, or both. It matches
 // [errors.ErrUnsupported], and its causes.
 type UnavailableError struct {
-	// EBPF and ConnMark are why each backend failed; nil if it was not tried.
-	EBPF, ConnMark error
+	// EBPF, ConnMark and NFTSet are why each backend failed; nil if it was not tried.
+	EBPF, ConnMark, NFTSet error
 }
 
 // Error implements error.
 func (e *UnavailableError) Error() string {
 	switch {
+	case e.NFTSet != nil:
+		return fmt.Sprintf("bypass: no sets that rules add to: %v: they need Linux 5.10 or newer with CONFIG_NF_TABLES_INET", e.NFTSet)
 	case e.ConnMark == nil:
 		return fmt.Sprintf("bypass: no eBPF: %v: run as root outside of user namespaces, on Linux 5.10 or newer with "+
 			"CONFIG_BPF_SYSCALL, CONFIG_NFT_COMPAT and CONFIG_NETFILTER_XT_MATCH_BPF, or choose Config.Backend ConnMark", e.EBPF)
@@ -68,7 +89,7 @@ func (e *UnavailableError) Error() string {
 // Unwrap returns the causes.
 func (e *UnavailableError) Unwrap() []error {
 	var causes []error
-	for _, err := range []error{e.EBPF, e.ConnMark} {
+	for _, err := range []error{e.EBPF, e.ConnMark, e.NFTSet} {
 		if err != nil {
 			causes = append(causes, err)
 		}
@@ -78,3 +99,6 @@ func (e *UnavailableError) Unwrap() []error {
 
 // Is reports whether target is errors.ErrUnsupported.
 func (e *UnavailableError) Is(target error) bool { return target == errors.ErrUnsupported }
+
+// errSole is for a second ruleset with NFTSet.
+var errSole = &FieldError{"Rules", NFTSet, "sets are those of one ruleset: remove the former one, or make another Bypasser for this one"}

@@ -69,10 +69,15 @@ func (i *Inspector) HandlePacket(p *ipq.Packet) ipq.Verdict {
 		// Packets of an older connection with the same ports may have waited in
 		// front of this one, and settled the flow after the kernel saw it pass.
 		i.counts.forget(&key, hash)
-		if i.bypasser.backend == EBPF {
+		switch i.bypasser.backend {
+		case EBPF:
 			// An error means that the flow is not in the table, or that the
 			// table is closed.
 			_ = i.bypasser.table.delete(&key)
+		case NFTSet:
+			// An error is of a packet behind an authentication header, which is
+			// never settled.
+			_ = i.bypasser.forget(p)
 		}
 	}
 	v := i.handler.HandlePacket(p)
@@ -94,6 +99,5 @@ func (i *Inspector) NeedsWholePackets() bool {
 // opensConnection reports whether p, of a flow with a key, is a TCP segment
 // with SYN and without ACK.
 func opensConnection(p *ipq.Packet) bool {
-	const syn, ack = 0x02, 0x10
-	return p.Flow().Protocol == protoTCP && p.Transport()[tcpFlags]&(syn|ack) == syn
+	return p.Flow().Protocol == protoTCP && p.Transport()[tcpFlags]&(flagSYN|flagACK) == flagSYN
 }

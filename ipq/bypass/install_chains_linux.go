@@ -68,24 +68,32 @@ const (
 	countAccepted = iota
 	countDropped
 	countQueued
+	countNoRoom
 	ruleCounters
 )
+
+// A selection is the conditions of a rule, and the field that asks for them.
+type selection struct {
+	field      string
+	conditions []nftexpr.Condition
+}
+
+// selections returns what the rules select: one for each kernel rule that it takes.
+func (r Rules) selections() (all []selection) {
+	for i, m := range r.Match {
+		for _, conditions := range m.expand() {
+			all = append(all, selection{fmt.Sprintf("Rules.Match[%d]", i), conditions})
+		}
+	}
+	return all
+}
 
 // chains returns the chains of a table, whose programs count by the tally.
 func (b *Bypasser) chains(r Rules, native bool, t *tally) []nfttable.Chain {
 	base, decide := r.chain(chainBase, r.Priority), nfttable.Chain{Name: chainDecide}
 	accept, drop := &expr.Verdict{Kind: expr.VerdictAccept}, &expr.Verdict{Kind: expr.VerdictDrop}
 	queue := r.queue().Expr(native)
-	type selection struct {
-		field      string
-		conditions []nftexpr.Condition
-	}
-	var selected []selection
-	for i, m := range r.Match {
-		for _, conditions := range m.expand() {
-			selected = append(selected, selection{fmt.Sprintf("Rules.Match[%d]", i), conditions})
-		}
-	}
+	selected := r.selections()
 	if b.backend == EBPF { // first: each rule on the way to it costs every packet
 		asked := []expr.Any{program(t.accept, xtBPF), accept}
 		if len(selected) == 1 { // packets that are not selected are asked no more than once

@@ -28,7 +28,7 @@ type Ruleset struct {
 	table    *nfttable.Table
 	hook     ipq.Hook
 	bypasser *Bypasser
-	tally    *tally   // nil with ConnMark
+	tally    *tally   // nil but with EBPF
 	before   Counters // of the tally, by former rules
 
 	mu      sync.Mutex
@@ -48,7 +48,7 @@ type Ruleset struct {
 // themselves.
 //
 // The error matches [ErrConfig], or fs.ErrExist if the table exists, or is an
-// [UnavailableError].
+// [UnavailableError] or, for a second ruleset at a time with [NFTSet], a [FieldError].
 func (b *Bypasser) Install(r Rules) (*Ruleset, error) {
 	if b.closed.Load() {
 		return nil, ErrClosed
@@ -59,6 +59,9 @@ func (b *Bypasser) Install(r Rules) (*Ruleset, error) {
 	}
 	if b.backend == ConnMark && r.Priority <= conntrackPriority && (r.Hook == ipq.Prerouting || r.Hook == ipq.Output) {
 		return nil, fmt.Errorf("%w: Rules.Priority %d: connection marks are known after %d only", ErrConfig, r.Priority, conntrackPriority)
+	}
+	if b.backend == NFTSet && b.sole.Swap(true) {
+		return nil, errSole
 	}
 	set := &Ruleset{table: &nfttable.Table{Family: unix.NFPROTO_INET, Name: r.Table, Comment: tableComment}, hook: r.Hook, bypasser: b}
 	if err := set.install(r); err != nil {
@@ -94,7 +97,13 @@ func (s *Ruleset) install(r Rules) error {
 			return err
 		}
 	}
-	s.table.Chains = b.chains(r, native, s.tally)
+	if b.backend == NFTSet {
+		if err := s.useSets(r, native); err != nil {
+			return err
+		}
+	} else {
+		s.table.Chains = b.chains(r, native, s.tally)
+	}
 	err = s.keeper().Make(s.table)
 	runtime.KeepAlive(s.tally) // its descriptors are in the rules
 	switch {
@@ -102,10 +111,41 @@ func (s *Ruleset) install(r Rules) error {
 		return s.exists()
 	case errors.Is(err, unix.ENOENT) && b.backend == ConnMark:
 		return &UnavailableError{ConnMark: err}
+	case b.backend == NFTSet && lacksSets(err):
+		return &UnavailableError{NFTSet: err}
 	case err != nil:
 		return fmt.Errorf("bypass: install rules: %w", err)
 	}
 	return nil
+}
+
+// useSets makes the table that of NFTSet.
+func (s *Ruleset) useSets(r Rules, native bool) error {
+	cfg := &s.bypasser.cfg
+	rules := setRules{room: uint32(2 * cfg.Size), accept: cfg.AcceptMark, refuse: cfg.DropMark, queue: r.queue().Expr(native)}
+	rules.timeout, rules.idle = cfg.Limits.ofSets()
+	if rules.idle > 0 {
+		nft, err := connect(s.netns)
+		if err == nil {
+			err = nftexpr.Try(nft, nftexpr.Once(rules.idle/idleParts))
+			runtime.KeepAlive(s)
+		}
+		if err != nil && !errors.Is(err, unix.ENOENT) {
+			return fmt.Errorf("bypass: install rules: %w", err)
+		}
+		rules.once = err == nil
+	}
+	s.table.Sets = rules.sets()
+	s.table.Chains = rules.chains(r, r.selections())
+	return nil
+}
+
+// lacksSets reports whether the kernel has refused sets that rules add to, or what
+// they are used by, for it does not know them.
+func lacksSets(err error) bool {
+	var refused *nftconn.Refused
+	return errors.As(err, &refused) && refused.What == "NFTSet" &&
+		(errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EINVAL))
 }
 
 // release gives up what is held for rules that are gone.
@@ -116,6 +156,7 @@ func (s *Ruleset) release() {
 	if s.tally != nil {
 		s.bypasser.table.objects.tallies.giveBack(s.tally)
 	}
+	s.bypasser.sole.Store(false)
 }
 
 // exists is the error for a table that is there.
@@ -225,7 +266,7 @@ func (s *Ruleset) Counters() (RuleCounters, error) {
 	if err != nil {
 		return RuleCounters{}, fmt.Errorf("bypass: read counters: %w", err)
 	}
-	all := RuleCounters{Count(sums[countAccepted]), Count(sums[countDropped]), Count(sums[countQueued])}
+	all := RuleCounters{Count(sums[countAccepted]), Count(sums[countDropped]), Count(sums[countQueued]), Count(sums[countNoRoom])}
 	if s.tally != nil { // its programs have counted what they have decided
 		var c Counters
 		c, err = s.tally.count()

@@ -10,20 +10,31 @@ import (
 
 // IP protocol numbers (IPPROTO_*), as in bpf/flow.h.
 const (
-	protoICMP    = 1
-	protoTCP     = 6
-	protoUDP     = 17
-	protoDCCP    = 33
-	protoICMPv6  = 58
-	protoNone    = 59
-	protoSCTP    = 132
-	protoUDPLite = 136
+	protoHopByHop = 0
+	protoICMP     = 1
+	protoTCP      = 6
+	protoUDP      = 17
+	protoDCCP     = 33
+	protoRouting  = 43
+	protoFragment = 44
+	protoAH       = 51
+	protoICMPv6   = 58
+	protoNone     = 59
+	protoOptions  = 60
+	protoSCTP     = 132
+	protoUDPLite  = 136
 )
 
 // Lengths of headers, as far as the programs read them.
 const (
 	tcpFlags = 13 // offset of the flags
 	icmpID   = 4  // offset of an echo's identifier
+)
+
+// Flags of TCP.
+const (
+	flagSYN = 0x02
+	flagACK = 0x10
 )
 
 // hasPorts reports whether the two ports at the start of the transport header
@@ -40,7 +51,7 @@ func hasPorts(proto uint8) bool {
 // about: IPv6 extension headers that could not be passed, and no header at all.
 func hides(proto uint8) bool {
 	switch proto {
-	case 0, 43, 44, 51, protoNone, 60:
+	case protoHopByHop, protoRouting, protoFragment, protoAH, protoNone, protoOptions:
 		return true
 	}
 	return false

@@ -185,9 +185,9 @@ func (p *pair) exchange(t testing.TB) {
 	receive(t, p.a)
 }
 
-// eachBackend runs the test with both means.
+// eachBackend runs the test with all means.
 func eachBackend(t *testing.T, test func(t *testing.T, backend Backend)) {
-	for _, backend := range []Backend{EBPF, ConnMark} {
+	for _, backend := range []Backend{EBPF, ConnMark, NFTSet} {
 		t.Run(backend.String(), func(t *testing.T) { test(t, backend) })
 	}
 }

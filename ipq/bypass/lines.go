@@ -30,7 +30,10 @@ func (b *Bypasser) Lines(r Rules) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	if b.backend == ConnMark {
+	switch b.backend {
+	case NFTSet:
+		return nil, &FieldError{"Lines", NFTSet, "there are no lines for its rules: have Install make them"}
+	case ConnMark:
 		b.rules[r.Hook].Add(1)
 		return b.nftLines(r), nil
 	}

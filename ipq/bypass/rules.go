@@ -14,7 +14,8 @@ type Rules struct {
 	// "goipq_bypass". Install makes it, and refuses one that exists.
 	Table string
 	// Hook and Priority are the place of the chain: lower priorities run
-	// earlier, 0 is nft's "filter". With [ConnMark] the next one is used, too.
+	// earlier, 0 is nft's "filter". With [ConnMark] and [NFTSet] the next one
+	// is used, too.
 	//
 	// What is settled is the five-tuple as it is at this hook. A flow that is
 	// translated (NAT) has the same tuple in both directions at Forward, but
@@ -78,7 +79,10 @@ const (
 const (
 	chainBase   = "packets" // at the hook
 	chainDecide = "decide"
-	chainSettle = "settle" // at the hook, later: ConnMark
+	chainPlain6 = "plain6" // packets of IPv6 that most often are of settled flows: NFTSet
+	chainSettle = "settle" // at the hook, later: ConnMark, NFTSet
+	// chainSettling is for packets that settle their flows: NFTSet
+	chainSettling = "settling"
 )
 
 // withDefaults returns r with its zero values replaced, or an error that
@@ -131,6 +135,9 @@ func (m Match) check() error {
 // two hooks, is in the counters of both.
 type RuleCounters struct {
 	Accepted, Dropped, Queued Count
+	// NoRoom is the packets with [NFTSet] whose flow was to be settled, and is
+	// not, or in one direction only, since the sets were full.
+	NoRoom Count
 }
 
 // A Count is a number of packets, and of their bytes from the IP header on.
