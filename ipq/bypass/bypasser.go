@@ -199,6 +199,9 @@ func (b *Bypasser) Unsettle(p *ipq.Packet) error {
 // forget has the packet take its flow out of the sets as it goes on. Its mark is that
 // of both verdicts.
 func (b *Bypasser) forget(p *ipq.Packet) error {
+	if !b.ruled(p.Hook()) { // nothing would take the mark off again
+		return nil
+	}
 	if _, err := keyOfPacket(p); err != nil { // which is never settled
 		return nil
 	}

@@ -41,7 +41,12 @@ func TestSettlingNeedsRulesAtTheHook(t *testing.T) {
 		drop := func(want error) {
 			t.Helper()
 			s := settling{b, make(chan error, 1)}
-			_, stop := serve(t, ns, nil, ipq.Config{Bypass: s}, ipq.HandlerFunc(func(*ipq.Packet) ipq.Verdict { return ipq.Drop.Bypass() }))
+			_, stop := serve(t, ns, nil, ipq.Config{Bypass: s}, ipq.HandlerFunc(func(p *ipq.Packet) ipq.Verdict {
+				if err := p.Unsettle(); err != nil || want != nil && p.Mark() != 0 { // which no rule would take off
+					t.Errorf("Unsettle: %v, mark %#x", err, p.Mark())
+				}
+				return ipq.Drop.Bypass()
+			}))
 			send(t, p.a, p.b, "to be dropped")
 			if err := <-s.errs; !errors.Is(err, want) || want == nil && err != nil {
 				t.Errorf("%v, want %v", err, want)
