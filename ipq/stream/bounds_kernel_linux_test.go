@@ -17,24 +17,28 @@ import (
 
 const honestPort = 9090
 
-// converse opens a connection from the client to the server, which sends back what it
-// gets, and compares.
-func (w *world) converse(l net.Listener, size int) error {
-	var c net.Conn
+// connect opens a connection from the client to the server.
+func (w *world) connect(l net.Listener) (c, s net.Conn, err error) {
 	if err := w.net.Client.Do(func() (err error) {
 		c, err = net.DialTimeout("tcp", l.Addr().String(), patience)
 		return err
 	}); err != nil {
-		return err
+		return nil, nil, err
 	}
-	defer c.Close()
-	s, err := l.Accept()
-	if err != nil {
-		return err
+	l.(*net.TCPListener).SetDeadline(time.Now().Add(patience))
+	if s, err = l.Accept(); err != nil {
+		c.Close()
+		return nil, nil, err
 	}
 	for _, c := range []net.Conn{c, s} {
 		c.SetDeadline(time.Now().Add(patience))
 	}
+	return c, s, nil
+}
+
+// converse has the server send back what it gets, and compares.
+func converse(c, s net.Conn, size int) error {
+	defer c.Close()
 	go func() {
 		defer s.Close()
 		io.Copy(s, s)
@@ -65,8 +69,39 @@ func newBoundsWorld(t *testing.T, v6 bool, engine Config) (*world, net.Listener)
 	return w, w.listen(w.net.Server, w.victim, honestPort)
 }
 
+// A gate lets so many bursts of a flood pass while a connection is opened.
+type gate struct {
+	mu      sync.Mutex
+	change  sync.Cond // signalled when opening ends
+	opening bool
+	bursts  int
+}
+
+func newGate() *gate {
+	g := &gate{}
+	g.change.L = &g.mu
+	return g
+}
+
+func (g *gate) set(opening bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.opening, g.bursts = opening, 0
+	g.change.Broadcast()
+}
+
+func (g *gate) pass(most int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for g.opening && g.bursts == most {
+		g.change.Wait()
+	}
+	g.bursts++
+}
+
 // A flood of SYNs through the kernel takes no more places than there are, each is
-// counted, and honest connections are opened meanwhile, and carry all.
+// counted, and honest connections are opened meanwhile, and carry all: those that are
+// opened within as many SYNs as there are places.
 func TestKernelSynFlood(t *testing.T) {
 	t.Parallel()
 	for _, v6 := range []bool{false, true} {
@@ -78,10 +113,16 @@ func TestKernelSynFlood(t *testing.T) {
 			var honest atomic.Int64
 			var over atomic.Bool
 			var wg sync.WaitGroup
+			g := newGate()
 			wg.Go(func() {
 				defer over.Store(true)
 				for range talks {
-					if err := w.converse(l, fewer(100_000)); err != nil {
+					g.set(true)
+					client, server, err := w.connect(l)
+					if g.set(false); err == nil {
+						err = converse(client, server, fewer(100_000))
+					}
+					if err != nil {
 						t.Error(err)
 						return
 					}
@@ -90,7 +131,8 @@ func TestKernelSynFlood(t *testing.T) {
 			})
 			sent := 0
 			for sent < least || sent < most && !over.Load() {
-				const burst = 64                      // as fast as they are decided, so that the queue is not full
+				const burst = 64 // as fast as they are decided, so that the queue is not full
+				g.pass(conns/burst - 2)
 				a := w.assault(uint16(1 + sent%most)) // which counts what comes of the last
 				for i := range burst {
 					a.port = uint16(1 + (sent+burst-1-i)%most)
@@ -149,7 +191,11 @@ func TestKernelGapFlood(t *testing.T) {
 				t.Errorf("%d segments came early: %+v", attackers*gaps, s)
 			}
 			for range 5 {
-				if err := w.converse(l, fewer(500_000)); err != nil {
+				client, server, err := w.connect(l)
+				if err == nil {
+					err = converse(client, server, fewer(500_000))
+				}
+				if err != nil {
 					t.Error(err)
 				}
 			}
