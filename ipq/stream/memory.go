@@ -48,9 +48,9 @@ type arena struct {
 	empty  uint32 // the first of the empty chunks
 	open   uint32 // the first of those that have free blocks, and others
 	left   int    // how many are empty
-	blocky int    // how many blocks are taken, without those that are a chunk
-	kept   int    // and of those
-	early  int    // how many blocks came early, or would be needed for it
+	copied int    // how many blocks are taken that bytes are copied into
+	kept   int    // how many chunks are a block
+	early  int    // how many blocks have early bytes; a chunk counts as all of its
 
 	scarce atomic.Bool // less than a quarter of the chunks is empty
 }
@@ -69,7 +69,7 @@ func newArena(bytes int) *arena {
 func (a *arena) used() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.blocky*blockSize + a.kept*ipq.BufferSize
+	return a.copied*blockSize + a.kept*ipq.BufferSize
 }
 
 // take returns the first and the last of a chain of empty blocks, at most want. It
@@ -89,7 +89,7 @@ func (a *arena) take(early bool, want int) (first, last uint32, n int) {
 		}
 		last = i
 	}
-	a.blocky += n
+	a.copied += n
 	if early {
 		a.early += n
 	}
@@ -180,7 +180,7 @@ func (a *arena) giveOne(i uint32) {
 		if c.used == perChunk {
 			a.enlist(at)
 		}
-		a.blocky--
+		a.copied--
 		a.blocks[i].next = c.free
 		c.free = i
 		if c.used--; c.used > 0 {
@@ -207,8 +207,9 @@ type buffer interface {
 }
 
 // keep makes a block of b, early or not, which lies in from, without a copy: until
-// decided is called, its memory is not given to another queue. It returns 0 if b is better copied: where it is small, since it takes a whole chunk, and the
-// smaller the less memory is left; or where there is none.
+// decided is called, its memory is not given to another queue. It returns 0 if b is
+// better copied, since it would take a whole chunk: where it is small, and where it does
+// not fill half of one and half of the memory is taken; or if there is no empty chunk.
 func (a *arena) keep(from buffer, seq uint32, b []byte, early bool) uint32 {
 	const small = 8 << 10
 	if from == nil || len(b) < small {
