@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/goipq/goipq/internal/race"
 	"github.com/goipq/goipq/ipq"
 )
 
@@ -127,7 +128,7 @@ func TestMillionFlows(t *testing.T) {
 
 // Settling a flow allocates nothing.
 func TestSettlingAllocatesNothing(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		t.Skip("the race detector empties pools")
 	}
 	table := loadTable(t, 1024)

@@ -6,6 +6,8 @@ import (
 	"runtime"
 	"sync"
 	"testing"
+
+	"github.com/goipq/goipq/internal/race"
 )
 
 // other sends a segment of another connection, told apart by its client's port.
@@ -218,7 +220,7 @@ func TestBoundsBehind(t *testing.T) {
 
 // In order, nothing is allocated.
 func TestAllocations(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		t.Skip("the race detector allocates")
 	}
 	var n int
@@ -256,7 +258,7 @@ func TestBytesOfConnection(t *testing.T) {
 // A million idle connections take the memory that New has reserved for them, and it is
 // no more than 300 bytes for each, but for what their Inspectors are.
 func TestBytesOfMillionConnections(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		t.Skip("the race detector takes memory for itself")
 	}
 	const conns = 1000000

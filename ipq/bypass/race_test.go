@@ -1,5 +1,0 @@
-//go:build race
-
-package bypass
-
-const raceEnabled = true
